@@ -1,0 +1,124 @@
+"""The value types every room shares: units, windows and what makes a balance that balance."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+LIFE = "life"
+
+
+class Unit(enum.StrEnum):
+    """What a budget counts. Amounts are integers; `USD` is counted in nano-dollars."""
+
+    USD = "usd"
+    TOKENS = "tokens"
+    REQUESTS = "requests"
+    CONCURRENT = "concurrent"
+
+
+class Period(enum.StrEnum):
+    """How long a window of a budget lasts. Calendar periods follow the policy's time zone."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    LIFE = "life"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One turn of a period: where it starts, where it ends, and the id its balance is kept under.
+
+    Attributes:
+        id: For example `2026-11`, `2026-11-21`, `2026-W47`, `2026-11-21T02:10Z` or `life`.
+        start_ms: First millisecond of the window, Unix time.
+        end_ms: First millisecond after it; 0 where the window never ends.
+    """
+
+    id: str
+    start_ms: int
+    end_ms: int
+
+
+_LIFE_WINDOW = Window(LIFE, 0, 0)
+
+
+def window_at(period: Period, timezone: str, now_ms: int) -> Window:
+    """The window of *period* that holds the instant *now_ms* (Unix milliseconds) in *timezone* (IANA)."""
+    if period is Period.LIFE:
+        return _LIFE_WINDOW
+    window = _recent_window(period, timezone, now_ms // 60_000)
+    return window if window.start_ms <= now_ms < window.end_ms else _calendar_window(period, timezone, now_ms)
+
+
+@lru_cache(maxsize=1024)
+def _recent_window(period: Period, timezone: str, minute: int) -> Window:
+    return _calendar_window(period, timezone, minute * 60_000)
+
+
+def _calendar_window(period: Period, timezone: str, now_ms: int) -> Window:
+    zone = ZoneInfo(timezone)
+    now = datetime.fromtimestamp(now_ms // 1000, zone)
+    if period in (Period.MINUTE, Period.HOUR):
+        return _short_window(period, now)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    if period is Period.DAY:
+        start, end, name = midnight, midnight + timedelta(days=1), f"{midnight:%Y-%m-%d}"
+    elif period is Period.WEEK:
+        start = midnight - timedelta(days=midnight.weekday())
+        end = start + timedelta(days=7)
+        iso = start.isocalendar()
+        name = f"{iso.year}-W{iso.week:02d}"
+    else:
+        start = midnight.replace(day=1)
+        end = (start + timedelta(days=32)).replace(day=1)
+        name = f"{start:%Y-%m}"
+    return Window(name, _unix_ms(start), _unix_ms(end))
+
+
+def _short_window(period: Period, now: datetime) -> Window:
+    """Minutes and hours run on elapsed time, so that no daylight-saving change repeats an id."""
+    length_s = 60 if period is Period.MINUTE else 3600
+    offset = now.utcoffset() or timedelta()
+    local_s = int(now.timestamp()) + int(offset.total_seconds())
+    start_s = local_s - local_s % length_s - int(offset.total_seconds())
+    start = datetime.fromtimestamp(start_s, ZoneInfo("UTC"))
+    return Window(f"{start:%Y-%m-%dT%H:%MZ}", start_s * 1000, (start_s + length_s) * 1000)
+
+
+def _unix_ms(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1000
+
+
+def balance_identity(dimensions: dict[str, str | None], unit: Unit, period: Period) -> str:
+    """What makes a balance that balance: the file's scope, the dimension's values, unit and window.
+
+    The tier and the limit are not in it, so promoting a user or changing a limit erases nothing.
+
+    Args:
+        dimensions: The file's scope first, for example `{"department": "engineering", "user": "ada"}`;
+            a value of `None` leaves the bare name (`{"org": None}`).
+        unit: What the budget counts.
+        period: How long its window lasts.
+
+    Returns:
+        For example `department=engineering/user=ada@example.com/usd/month`. Values are
+        percent-encoded, so that no id can forge a separator or a Redis hash tag.
+    """
+    scope = [
+        name if value is None else f"{name}={quote(value, safe='@._-+')}"
+        for name, value in dimensions.items()
+    ]
+    return "/".join([*scope, unit.value, period.value])
+
+
+def unit_of(identity: str) -> Unit:
+    """The unit in a balance's identity, which ends in `/unit/window`."""
+    return Unit(identity.rsplit("/", 2)[-2])
