@@ -1,0 +1,235 @@
+"""The endpoints: what happens to a request from its key to its bill."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from governor.testing.fake_api import validate
+from governor.testing.fake_api.answers import Answer, compose
+from governor.testing.fake_api.bill import Account, Bill
+from governor.testing.fake_api.catalogue import shipped_catalogue
+from governor.testing.fake_api.delivery import Delivery
+from governor.testing.fake_api.errors import ApiError, error_body
+from governor.testing.fake_api.faults import Fault, FaultKind
+from governor.testing.fake_api.limits import Meter, RateLimits
+from governor.testing.fake_api.script import Script
+from governor.testing.fake_api.tokens import count_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from governor.testing.fake_api.connection import Connection, Incoming
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """A request as it arrived.
+
+    Attributes:
+        method: `POST`, `GET` and so on.
+        path: Without the query, for example `/v1/messages`.
+        headers: By lower-case name.
+        body: The parsed JSON; an empty dictionary where it was none.
+        at: When it had arrived whole, in UTC.
+        attempt: How often the SDK had tried this call before: 0 for the first attempt.
+        request_id: The `request-id` of its answer.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    at: datetime
+    attempt: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a fake API behaves; see `FakeClaude` for the meaning of each."""
+
+    api_key: str
+    seed: int
+    latency_ms: int
+    count_drift: float
+    tokens_per_delta: int
+    rate_limits: RateLimits
+    now_ms: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request on its way through the service."""
+
+    connection: Connection
+    request: Incoming
+    body: dict[str, Any] | None
+    request_id: str
+    at_ms: int
+
+    def refuse(self, error: ApiError) -> None:
+        """Answer with *error*; where an answer has begun, cut it."""
+        if self.connection.head_sent:
+            self.connection.cut()
+            return
+        headers = {"content-type": "application/json", "request-id": self.request_id, **error.headers}
+        body = error_body(error.type, error.message, self.request_id, error.error_code)
+        self.connection.respond(error.status, headers, body)
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            ApiError: 413 or 400.
+        """
+        if self.request.too_large:
+            raise ApiError(413, "Request exceeds the maximum size")
+        if self.body is None:
+            raise ApiError(400, "The request body is not a valid JSON object")
+        return self.body
+
+
+class Service:
+    """The Messages API: script, limits, bill and the record of requests."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.catalogue = shipped_catalogue()
+        self.bill = Bill()
+        self._lock = threading.Lock()
+        self._requests: list[ReceivedRequest] = []
+        self._numbered = 0
+        self._endpoints = {"/v1/messages": self._messages, "/v1/messages/count_tokens": self._count}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget script, bill, requests and used limits."""
+        self.script = Script()
+        self._meter = Meter(self.settings.rate_limits)
+        self.bill.clear()
+        with self._lock:
+            self._requests.clear()
+
+    def requests(self) -> list[ReceivedRequest]:
+        """A copy of every request received, in the order of arrival."""
+        with self._lock:
+            return list(self._requests)
+
+    async def handle(self, connection: Connection, request: Incoming) -> None:
+        """Answer one request."""
+        call = self._record(connection, request)
+        try:
+            validate.check_key(request.headers, self.settings.api_key)
+            endpoint = self._endpoint(request)
+            if not self.settings.latency_ms or await connection.pause(self.settings.latency_ms / 1000):
+                await endpoint(call)
+        except ApiError as error:
+            call.refuse(error)
+        except Exception as error:  # noqa: BLE001 - a test's own reply may be at fault; its client must hear of it
+            message = f"The fake API could not answer: {type(error).__name__}: {error}"
+            call.refuse(ApiError(500, message, headers={"x-should-retry": "false"}))
+
+    def _endpoint(self, request: Incoming) -> Callable[[_Call], Coroutine[Any, Any, None]]:
+        endpoint = self._endpoints.get(request.path) if request.method == "POST" else None
+        if endpoint is None:
+            raise ApiError(404, f"The fake API has no {request.method} {request.path}")
+        return endpoint
+
+    def _record(self, connection: Connection, request: Incoming) -> _Call:
+        at_ms = self.settings.now_ms()
+        try:
+            body = json.loads(request.body)
+        except ValueError:
+            body = None
+        body = body if isinstance(body, dict) else None
+        attempt = request.headers.get("x-stainless-retry-count", "")
+        with self._lock:
+            self._numbered += 1
+            request_id = f"req_{self.settings.seed:04x}{self._numbered:012d}"
+            self._requests.append(
+                ReceivedRequest(
+                    method=request.method,
+                    path=request.path,
+                    headers=request.headers,
+                    body=body or {},
+                    at=datetime.fromtimestamp(at_ms / 1000, UTC),
+                    attempt=int(attempt) if attempt.isdecimal() else 0,
+                    request_id=request_id,
+                )
+            )
+        return _Call(connection, request, body, request_id, at_ms)
+
+    async def _count(self, call: _Call) -> None:
+        body = call.json()
+        model = validate.check_count(body, self.catalogue)
+        fault = self.script.take_count_fault()
+        if fault is not None:
+            await _break_before_head(call, fault)
+            return
+        count = {"input_tokens": count_tokens(body, model.tokenizer)}
+        headers = {"content-type": "application/json", "request-id": call.request_id}
+        call.connection.respond(200, headers, json.dumps(count).encode())
+
+    async def _messages(self, call: _Call) -> None:
+        body = call.json()
+        model = validate.check_message(body, self.catalogue, call.at_ms)
+        counted = count_tokens(body, model.tokenizer)
+        validate.check_context(counted, model)
+        limits = self._meter.admit(counted, call.at_ms)
+        reply, fault = self.script.take(body)
+        if fault is not None and fault.kind is FaultKind.STATUS:
+            raise _status(fault, limits)
+        answer = compose(
+            reply, body, f"msg_{call.request_id[4:]}", counted + self._drift(call.request, counted)
+        )
+        account = self._account(call, answer)
+        account.price(answer.usage, answer.stop_reason)
+        if fault is not None and fault.kind in (FaultKind.HANG, FaultKind.CUT):
+            if fault.billed:
+                account.charge(answer.usage, complete=True, stop_reason=answer.stop_reason)
+            await _break_before_head(call, fault)
+            return
+        headers = {"request-id": call.request_id, **limits}
+        width = self.settings.tokens_per_delta
+        await Delivery(call.connection, answer, account, reply, fault, headers, width).send()
+        self._meter.served(answer.usage["output_tokens"], call.at_ms)
+
+    def _account(self, call: _Call, answer: Answer) -> Account:
+        return Account(
+            bill=self.bill,
+            catalogue=self.catalogue,
+            request_id=call.request_id,
+            model=answer.model,
+            streamed=bool(call.json().get("stream")),
+            at_ms=call.at_ms,
+            tag=call.request.headers.get("x-fake-tag"),
+        )
+
+    def _drift(self, request: Incoming, counted: int) -> int:
+        """Input tokens billed beyond the count: the same request always drifts by the same share."""
+        ceiling = int(counted * self.settings.count_drift)
+        if not ceiling:
+            return 0
+        return zlib.crc32(request.body, self.settings.seed) % (ceiling + 1)
+
+
+def _status(fault: Fault, headers: dict[str, str]) -> ApiError:
+    headers = dict(headers)
+    if fault.retry_after is not None:
+        headers["retry-after"] = f"{fault.retry_after:g}"
+    message = fault.message or f"Injected {fault.type}"
+    return ApiError(fault.status, message, type=fault.type, error_code=fault.error_code, headers=headers)
+
+
+async def _break_before_head(call: _Call, fault: Fault) -> None:
+    """Answer with a status, hang, or cut; a fault of streams has no meaning here and cuts too."""
+    if fault.kind is FaultKind.STATUS:
+        raise _status(fault, {})
+    if fault.kind is FaultKind.HANG:
+        await call.connection.pause(None)
+    call.connection.cut()
