@@ -1,0 +1,110 @@
+"""The admission rule: which candidate can every budget bear? Pure; `lua/reserve.lua` says it again.
+
+A budget bears a candidate if `posted + amount ≤ the candidate's mark` and `posted + held + amount ≤ limit`:
+thresholds judge money spent, the limit judges money spent or promised.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from governor.ledger.commands import Ask, Balance
+
+REARM_BP = 500
+"""A threshold is reported again only after posted fell this far below it (5 points)."""
+
+
+class Verdict(enum.IntEnum):
+    """What one budget, or all of them, say to one candidate; the gravest wins."""
+
+    FITS = 0
+    CONTENDED = 1
+    EXHAUSTED = 2
+    FROZEN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateVerdict:
+    """What the budgets say to one candidate, and the index of the one that binds (`None` if it fits)."""
+
+    verdict: Verdict
+    binding: int | None
+    blocking: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The first candidate that fits (its index, or `None`), and the verdict on each that was tried."""
+
+    chosen: int | None
+    verdicts: tuple[CandidateVerdict, ...]
+
+    @property
+    def reason(self) -> str:
+        """`fits`, or the mildest reason for which a candidate was refused: `contended` before `exhausted`."""
+        return min(verdict.verdict for verdict in self.verdicts).name.lower()
+
+
+def mark(limit: int, bp: int) -> int:
+    """*bp* basis points of *limit*, rounded down, in steps that stay exact in a Lua number below 2**53."""
+    return limit // 10_000 * bp + limit % 10_000 * bp // 10_000
+
+
+def cap(limit: int, ask: Ask) -> int:
+    """How much may be posted after *ask*: its mark, and never into its floor."""
+    return min(mark(limit, ask.mark_bp), limit - ask.floor)
+
+
+def judge(ask: Ask, balance: Balance) -> Verdict:
+    """What one budget says to one candidate."""
+    if balance.frozen is not None:
+        return Verdict.FROZEN
+    if balance.posted + ask.amount > cap(balance.limit, ask):
+        return Verdict.EXHAUSTED
+    if balance.posted + balance.held + ask.amount > balance.limit:
+        return Verdict.CONTENDED
+    return Verdict.FITS
+
+
+def judge_candidate(asks: Sequence[Ask | None], balances: Sequence[Balance]) -> CandidateVerdict:
+    """What all the budgets together say to one candidate."""
+    verdicts = [Verdict.FITS if ask is None else judge(ask, b) for ask, b in zip(asks, balances, strict=True)]
+    worst = max(verdicts, default=Verdict.FITS)
+    if worst is Verdict.FITS:
+        return CandidateVerdict(worst, None)
+    blocking = tuple(index for index, verdict in enumerate(verdicts) if verdict is not Verdict.FITS)
+    return CandidateVerdict(worst, verdicts.index(worst), blocking)
+
+
+def decide(candidates: Sequence[Sequence[Ask | None]], balances: Sequence[Balance]) -> Decision:
+    """Take the first candidate that every budget can bear; if there is none, refuse."""
+    verdicts: list[CandidateVerdict] = []
+    for index, asks in enumerate(candidates):
+        verdicts.append(judge_candidate(asks, balances))
+        if verdicts[-1].verdict is Verdict.FITS:
+            return Decision(index, tuple(verdicts))
+    return Decision(None, tuple(verdicts))
+
+
+def crossings(
+    crossed: frozenset[int], posted: int, limit: int, steps: Sequence[int]
+) -> tuple[frozenset[int], list[int]]:
+    """Which thresholds *posted* has newly crossed.
+
+    Args:
+        crossed: Steps (basis points) already reported and not re-armed.
+        posted: Spent, after the posting.
+        limit: In force now.
+        steps: The budget's thresholds in basis points.
+
+    Returns:
+        The steps reported so far, and those to report now, ascending.
+    """
+    kept = {step for step in crossed if posted >= mark(limit, max(step - REARM_BP, 0))}
+    fired = [step for step in sorted(steps) if step not in kept and posted >= mark(limit, step)]
+    return frozenset(kept.union(fired)), fired

@@ -1,0 +1,51 @@
+"""What the ledger itself writes into a journal record, as text that both stores write alike.
+
+Lua may not turn an amount into JSON (it loses digits above 2**46), so a detail is words and integers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from governor.ledger.commands import Balance, Crossing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def write_balances(candidate: int | None, balances: Iterable[Balance]) -> str:
+    """Of a reserve: the chosen candidate (`-`: none), then posted, held, limit and frozen of each budget."""
+    rows = (f"{b.posted}:{b.held}:{b.limit}:{0 if b.frozen is None else 1}" for b in balances)
+    return ("-" if candidate is None else str(candidate)) + " " + ",".join(rows)
+
+
+def read_balances(detail: str) -> tuple[int | None, tuple[Balance, ...]]:
+    """The inverse of `write_balances`; the reason of a freeze is not kept in it."""
+    chosen, _, rows = detail.partition(" ")
+    fields = [row.split(":") for row in rows.split(",") if row]
+    balances = tuple(
+        Balance(int(p), int(h), int(limit), "frozen" if f == "1" else None) for p, h, limit, f in fields
+    )
+    return (None if chosen == "-" else int(chosen)), balances
+
+
+def write_closing(*, overrun: bool, unknown: bool, amounts: Sequence[int], crossed: str) -> str:
+    """Of a settle, release or expire: flags, what was posted to each budget, and the thresholds crossed."""
+    posted = ",".join(str(amount) for amount in amounts)
+    return f"overrun={int(overrun)} unknown={int(unknown)} posted={posted} crossed={crossed}"
+
+
+def read_closing(detail: str) -> dict[str, str]:
+    """The fields of `write_closing` by name."""
+    return dict(field.split("=", 1) for field in detail.split(" ") if "=" in field)
+
+
+def write_crossings(rows: Iterable[tuple[int, int, int, int]]) -> str:
+    """Crossings as `budget:step:posted:limit` joined by commas; *budget* is the index of the posting."""
+    return ",".join(":".join(str(part) for part in row) for row in rows)
+
+
+def read_crossings(text: str, refs: Sequence[tuple[str, str]]) -> tuple[Crossing, ...]:
+    """The inverse of `write_crossings`; *refs* are the postings' (identity, window)."""
+    rows = [[int(part) for part in row.split(":")] for row in text.split(",") if row]
+    return tuple(Crossing(*refs[index], step, posted, limit) for index, step, posted, limit in rows)

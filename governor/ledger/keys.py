@@ -1,0 +1,68 @@
+"""Every Redis key name, in one place.
+
+All keys of an organisation share one hash tag, so that one script may see all its levels on a cluster.
+The leading `gov:1` is the layout's version.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+SCHEMA = 1
+"""The layout's number, kept in the ledger; another one is refused."""
+
+_ORGANIZATION = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of one organisation's keys.
+
+    Attributes:
+        organization: 1 to 64 of `a-z 0-9 _ -`: no brace or separator can get into a key.
+    """
+
+    organization: str
+
+    def __post_init__(self) -> None:
+        if not _ORGANIZATION.fullmatch(self.organization):
+            raise ValueError(f"{self.organization!r} is no organization name: use 1 to 64 of a-z 0-9 _ -")
+
+    @property
+    def prefix(self) -> str:
+        """`gov:1:{acme}`."""
+        return f"gov:{SCHEMA}:{{{self.organization}}}"
+
+    @property
+    def meta(self) -> str:
+        """A hash: schema, epoch, created_ms. `gov:1:{acme}:meta`."""
+        return f"{self.prefix}:meta"
+
+    @property
+    def admin(self) -> str:
+        """A hash that only administrators write: overrides, grants, freezes. `gov:1:{acme}:admin`."""
+        return f"{self.prefix}:admin"
+
+    @property
+    def expiry(self) -> str:
+        """A sorted set of open holds by expiry. `gov:1:{acme}:expiry`."""
+        return f"{self.prefix}:expiry"
+
+    @property
+    def journal(self) -> str:
+        """The stream of records. `gov:1:{acme}:journal`."""
+        return f"{self.prefix}:journal"
+
+    def hold(self, identifier: str) -> str:
+        """A hash per hold. `gov:1:{acme}:h:01K…`."""
+        return f"{self.prefix}:h:{identifier}"
+
+    def balance(self, identity: str, window: str) -> str:
+        """A hash per balance. `gov:1:{acme}:b:department=engineering/usd/month:2026-11`."""
+        return f"{self.prefix}:b:{identity}:{window}"
+
+    def parse_balance(self, key: str) -> tuple[str, str]:
+        """The identity and window of a balance's key; an identity has no colon."""
+        identity, _, window = key.removeprefix(f"{self.prefix}:b:").partition(":")
+        return identity, window

@@ -1,0 +1,116 @@
+"""From a URL to a ledger: the one place that knows which store is which."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from governor.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from governor.ledger.commands import Command
+
+R = TypeVar("R")
+
+DEFAULT_URL = "sqlite:///governor.db"
+"""A file in the working directory: no server to run."""
+
+_LATER = {"redis+cluster", "redis+sentinel"}
+_REDIS = {"redis", "rediss", "unix"}
+
+
+class Ledger(Protocol):
+    """Any store of balances, holds and the journal, for blocking callers."""
+
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command* and return its answer."""
+
+    def close(self) -> None:
+        """Let go of files and connections; the next command opens them again."""
+
+
+class AsyncLedger(Protocol):
+    """The same for an event loop."""
+
+    async def execute(self, command: Command[R]) -> R:
+        """Carry out *command* and return its answer."""
+
+    async def close(self) -> None:
+        """Let go of files and connections."""
+
+
+def open_ledger(
+    url: str, organization: str, *, create: bool = False, clock: Callable[[], int] | None = None
+) -> Ledger:
+    """The ledger at *url*; nothing is opened or sent before its first command.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://…`, `rediss://…` or `unix://…`.
+        organization: Whose ledger.
+        create: Whether an empty Redis is made a ledger. A SQLite file is always made.
+        clock: Unix milliseconds; only tests give one.
+
+    Raises:
+        LedgerUnavailable: The URL names no store this release knows.
+    """
+    scheme = _scheme(url)
+    if scheme == "sqlite":
+        from governor.ledger.sqlite import SqliteLedger  # noqa: PLC0415 - only the store in use is imported
+
+        return SqliteLedger(_sqlite_path(url), organization, clock=clock)
+    from governor.ledger.keys import Keys  # noqa: PLC0415 - as above
+    from governor.ledger.redis import RedisLedger, connect  # noqa: PLC0415 - as above
+
+    return RedisLedger(_client(connect, url), Keys(organization), redact(url), clock=clock, create=create)
+
+
+def open_async_ledger(
+    url: str, organization: str, *, create: bool = False, clock: Callable[[], int] | None = None
+) -> AsyncLedger:
+    """As `open_ledger`, for an event loop."""
+    if _scheme(url) == "sqlite":
+        from governor.ledger.sqlite import AsyncSqliteLedger, SqliteLedger  # noqa: PLC0415 - as above
+
+        return AsyncSqliteLedger(SqliteLedger(_sqlite_path(url), organization, clock=clock))
+    from governor.ledger.keys import Keys  # noqa: PLC0415 - as above
+    from governor.ledger.redis import AsyncRedisLedger, connect_async  # noqa: PLC0415 - as above
+
+    client = _client(connect_async, url)
+    return AsyncRedisLedger(client, Keys(organization), redact(url), clock=clock, create=create)
+
+
+def redact(url: str) -> str:
+    """*url* without its password, fit for messages and logs."""
+    return re.sub(r"(?<=://)([^/@]*:)[^/@]*@", r"\1***@", url)
+
+
+def _scheme(url: str) -> str:
+    scheme = urlsplit(url).scheme
+    if scheme in _LATER:
+        raise LedgerUnavailable(f"{scheme}:// ledgers are not there yet: use redis://, rediss:// or unix://")
+    if scheme != "sqlite" and scheme not in _REDIS:
+        raise LedgerUnavailable(
+            f"{redact(url)!r} is no ledger: use sqlite:///path/governor.db, redis://host:6379/0, rediss:// or unix://"
+        )
+    return scheme
+
+
+def _sqlite_path(url: str) -> Path:
+    parts = urlsplit(url)
+    path = unquote(parts.path).removeprefix("/")
+    if parts.netloc or not path:
+        raise LedgerUnavailable(
+            f"{url!r} names no file: write sqlite:///governor.db or sqlite:////var/lib/governor.db"
+        )
+    return Path(path)
+
+
+def _client(connect: Callable[[str], R], url: str) -> R:
+    try:
+        return connect(url)
+    except ValueError as error:
+        raise LedgerUnavailable(f"{redact(url)!r} is no Redis URL: {error}") from error

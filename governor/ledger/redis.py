@@ -1,0 +1,209 @@
+"""The Redis ledger: two thin shells, one blocking and one async, around the same dialogues."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import redis as redis_py
+import redis.asyncio as redis_aio
+from redis import exceptions as rex
+
+from governor.errors import LedgerUnavailable
+from governor.ledger import commands as c
+from governor.ledger.dialogue import Call, PlainCall, converse, server_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from governor.ledger.dialogue import Dialogue
+    from governor.ledger.keys import Keys
+
+R = TypeVar("R")
+
+CONNECTIONS = 64
+"""Connections per process; callers beyond wait for one (redis-py's plain pools would raise)."""
+
+WAIT_FOR_CONNECTION_S = 20.0
+SOCKET_TIMEOUT_S = 5.0
+MINIMUM_VERSION = 7
+
+
+def connect(url: str) -> redis_py.Redis:
+    """A blocking client on a bounded, waiting pool; nothing is sent before the first command."""
+    pool = redis_py.BlockingConnectionPool.from_url(url, timeout=WAIT_FOR_CONNECTION_S, **_options())
+    return redis_py.Redis(connection_pool=pool)
+
+
+def connect_async(url: str) -> redis_aio.Redis:
+    """The same for an event loop."""
+    pool = redis_aio.BlockingConnectionPool.from_url(url, timeout=WAIT_FOR_CONNECTION_S, **_options())
+    return redis_aio.Redis(connection_pool=pool)
+
+
+class RedisLedger:
+    """A ledger in Redis 7 or newer, one Lua script per verb.
+
+    Args:
+        client: A redis-py client whose replies are decoded (`decode_responses=True`).
+        keys: The organisation's key names.
+        where: The URL without its password, for error messages.
+        clock: Unix milliseconds; only tests give one, production uses the server's.
+        create: Whether a store without a ledger is made one.
+    """
+
+    def __init__(
+        self,
+        client: redis_py.Redis,
+        keys: Keys,
+        where: str,
+        *,
+        clock: Callable[[], int] | None = None,
+        create: bool = False,
+    ) -> None:
+        self._client = client
+        self._shell = _Shell(keys, where, clock, create=create)
+
+    def __repr__(self) -> str:
+        return f"RedisLedger({self._shell.where!r})"
+
+    def execute(self, command: c.Command[R]) -> R:
+        """Carry out *command* and return its answer.
+
+        Raises:
+            LedgerUnavailable: Redis cannot be reached, is full, evicts, or holds no ledger.
+            ReservationConflict: An id came again with another payload.
+        """
+        with self._shell.errors():
+            return cast("R", self._drive(self._shell.dialogue(command)))
+
+    def close(self) -> None:
+        """Close the connections; the next command opens new ones."""
+        self._client.close()
+        self._client.connection_pool.disconnect()
+
+    def _drive(self, dialogue: Dialogue) -> Any:
+        try:
+            call = next(dialogue)
+            while True:
+                call = dialogue.send(self._say(call))
+        except StopIteration as done:
+            return done.value
+
+    def _say(self, call: Call) -> Any:
+        if isinstance(call, PlainCall):
+            return self._client.execute_command(*call.words)  # type: ignore[no-untyped-call] # as redis-py has it
+        try:
+            return self._client.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+        except rex.NoScriptError:
+            return self._client.eval(call.script.text, len(call.keys), *call.keys, *call.args)
+
+
+class AsyncRedisLedger:
+    """The same ledger for an event loop; arguments and errors as for `RedisLedger`."""
+
+    def __init__(
+        self,
+        client: redis_aio.Redis,
+        keys: Keys,
+        where: str,
+        *,
+        clock: Callable[[], int] | None = None,
+        create: bool = False,
+    ) -> None:
+        self._client = client
+        self._shell = _Shell(keys, where, clock, create=create)
+
+    def __repr__(self) -> str:
+        return f"AsyncRedisLedger({self._shell.where!r})"
+
+    async def execute(self, command: c.Command[R]) -> R:
+        """Carry out *command*; raises as `RedisLedger.execute` does."""
+        with self._shell.errors():
+            return cast("R", await self._drive(self._shell.dialogue(command)))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+        await self._client.connection_pool.disconnect()
+
+    async def _drive(self, dialogue: Dialogue) -> Any:
+        try:
+            call = next(dialogue)
+            while True:
+                call = dialogue.send(await self._say(call))
+        except StopIteration as done:
+            return done.value
+
+    async def _say(self, call: Call) -> Any:
+        if isinstance(call, PlainCall):
+            return await self._client.execute_command(*call.words)  # type: ignore[no-untyped-call] # as redis-py has it
+        try:
+            return await self._client.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+        except rex.NoScriptError:
+            return await self._client.eval(call.script.text, len(call.keys), *call.keys, *call.args)
+
+
+class _Shell:
+    """What both shells share: the greeting before the first command, and the wording of errors."""
+
+    def __init__(self, keys: Keys, where: str, clock: Callable[[], int] | None, *, create: bool) -> None:
+        self.keys = keys
+        self.where = where
+        self._clock = clock
+        self._create = create
+        self._greeted = False
+
+    def dialogue(self, command: c.Command[Any]) -> Dialogue:
+        """The dialogue of *command*, with a look at the server before the first one."""
+        now = "" if self._clock is None else str(self._clock())
+        if not self._greeted and not isinstance(command, c.Inspect):
+            yield from self._greet(now)
+        return (yield from converse(command, self.keys, now))
+
+    def _greet(self, now: str) -> Generator[Call, Any, None]:
+        facts = yield from server_facts()
+        version = facts.get("redis_version", str(MINIMUM_VERSION))
+        if int(version.split(".")[0]) < MINIMUM_VERSION:
+            raise LedgerUnavailable(
+                f"{self.where} is Redis {version}: the ledger needs {MINIMUM_VERSION} or newer"
+            )
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            raise LedgerUnavailable(
+                f"{self.where} evicts keys (maxmemory-policy {policy}), so spend would be forgotten: "
+                "run `CONFIG SET maxmemory-policy noeviction`, or use a Redis of the ledger's own"
+            )
+        if self._create:
+            import uuid  # noqa: PLC0415 - only a ledger that may be created needs it
+
+            yield from converse(c.Create(uuid.uuid4().hex), self.keys, now)
+        self._greeted = True
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn redis-py's errors into the governor's, naming the server and what to do."""
+        try:
+            yield
+        except rex.OutOfMemoryError as error:
+            raise LedgerUnavailable(
+                f"{self.where} is full: raise its maxmemory; calls in flight can still settle"
+            ) from error
+        except (rex.AuthenticationError, rex.NoPermissionError) as error:
+            raise LedgerUnavailable(f"{self.where} refuses this user: {error}") from error
+        except (rex.ConnectionError, rex.TimeoutError, OSError) as error:
+            raise LedgerUnavailable(f"{self.where} cannot be reached: {error}") from error
+        except rex.RedisError as error:
+            if "OOM" in str(error):
+                raise LedgerUnavailable(f"{self.where} is full: raise its maxmemory") from error
+            raise LedgerUnavailable(f"{self.where} answered: {error}") from error
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "max_connections": CONNECTIONS,
+        "decode_responses": True,
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "protocol": 2,
+    }

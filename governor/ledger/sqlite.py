@@ -1,0 +1,213 @@
+"""The embedded ledger: one SQLite file, durable, shared by the processes of one host.
+
+Every command is one `BEGIN IMMEDIATE` transaction that reads, decides with the pure rule and writes, so
+that processes take turns. `synchronous=FULL`: what was answered survives a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+
+from governor.errors import LedgerUnavailable
+from governor.ledger import commands as c
+from governor.ledger import sqlite_admin, sqlite_holds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from governor.ledger.sqlite_holds import Verb
+
+R = TypeVar("R")
+
+SCHEMA = 1
+BUSY_TIMEOUT_S = 30.0
+"""How long a transaction waits for another process's before the ledger counts as unavailable."""
+
+_VERBS: dict[type[c.Command[Any]], Verb] = {**sqlite_holds.VERBS, **sqlite_admin.VERBS}
+
+
+def wall_clock_ms() -> int:
+    """Unix milliseconds by this host's clock."""
+    return time.time_ns() // 1_000_000
+
+
+class SqliteLedger:
+    """A ledger in a SQLite file; made on first use, together with nothing but the file itself.
+
+    Args:
+        path: The file. Its folder must exist.
+        organization: Whose ledger it is; a file that belongs to another one is refused.
+        create: Whether a missing file is made.
+        clock: Unix milliseconds; only tests give one.
+    """
+
+    def __init__(
+        self, path: Path, organization: str, *, create: bool = True, clock: Callable[[], int] | None = None
+    ) -> None:
+        self._path = path
+        self._organization = organization
+        self._create = create
+        self._clock = clock or wall_clock_ms
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = 0
+
+    def __repr__(self) -> str:
+        return f"SqliteLedger({str(self._path)!r})"
+
+    def execute(self, command: c.Command[R]) -> R:
+        """Carry out *command* and return its answer.
+
+        Raises:
+            LedgerUnavailable: The file cannot be opened, written, or is not this organisation's ledger.
+            ReservationConflict: An id came again with another payload.
+        """
+        with self._lock, _speaking_of(self._path):
+            if isinstance(command, c.Inspect):
+                return cast("R", self._inspect())
+            if isinstance(command, c.Create):
+                self._open(create=True)
+                return cast("R", self._inspect())
+            return cast("R", self._transact(command))
+
+    def close(self) -> None:
+        """Close the file; the next command opens it again."""
+        with self._lock:
+            self._disconnect()
+
+    def _transact(self, command: c.Command[Any]) -> Any:
+        connection = self._open(create=self._create)
+        verb = _VERBS[type(command)]
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            answer = verb(connection, command, self._clock())
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        return answer
+
+    def _open(self, *, create: bool) -> sqlite3.Connection:
+        if self._connection is not None and self._pid == os.getpid():
+            return self._connection
+        if not create and not self._path.exists():
+            raise LedgerUnavailable(f"there is no ledger at {self._path}: run `governor ledger create` first")
+        if not self._path.parent.is_dir():
+            raise LedgerUnavailable(
+                f"the folder {self._path.parent} of the ledger does not exist: make it first"
+            )
+        connection = sqlite3.connect(
+            self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            self._greet(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._pid = connection, os.getpid()
+        return connection
+
+    def _greet(self, connection: sqlite3.Connection) -> None:
+        """Make the tables in an empty file; refuse a file of another organisation or schema."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            meta = _read_meta(connection)
+            if not meta:
+                self._found(connection)
+                meta = _read_meta(connection)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        if meta.get("schema") != str(SCHEMA):
+            raise LedgerUnavailable(
+                f"{self._path} has ledger schema {meta.get('schema')}, this release knows {SCHEMA}: "
+                "use the release that wrote it"
+            )
+        if meta["organization"] != self._organization:
+            raise LedgerUnavailable(
+                f"{self._path} is the ledger of organization {meta['organization']!r}, "
+                f"the policies are {self._organization!r}'s: use another file"
+            )
+
+    def _found(self, connection: sqlite3.Connection) -> None:
+        if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            raise LedgerUnavailable(f"{self._path} is some other program's database: use another file")
+        for statement in files("governor.ledger").joinpath("sqlite_schema.sql").read_text("utf-8").split(";"):
+            connection.execute(statement)
+        now = self._clock()
+        facts = {
+            "schema": SCHEMA,
+            "organization": self._organization,
+            "epoch": uuid.uuid4().hex,
+            "created_ms": now,
+        }
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", [(k, str(v)) for k, v in facts.items()])
+        sqlite_holds.write_journal(connection, "create", str(facts["epoch"]), now, "created", "", "{}")
+
+    def _inspect(self) -> c.Status:
+        server = f"SQLite {sqlite3.sqlite_version}"
+        if self._connection is None and not self._path.exists():
+            return c.Status(created=False, schema=None, epoch=None, server=server, now_ms=self._clock())
+        meta = _read_meta(self._open(create=False))
+        return c.Status(
+            created=True, schema=int(meta["schema"]), epoch=meta["epoch"], server=server, now_ms=self._clock()
+        )
+
+    def _disconnect(self) -> None:
+        if self._connection is not None and self._pid == os.getpid():
+            self._connection.close()
+        self._connection = None
+
+
+class AsyncSqliteLedger:
+    """The same ledger for an event loop: each command runs in a worker thread."""
+
+    def __init__(self, ledger: SqliteLedger) -> None:
+        self._ledger = ledger
+
+    async def execute(self, command: c.Command[R]) -> R:
+        """Carry out *command*; raises as `SqliteLedger.execute` does."""
+        return await anyio.to_thread.run_sync(self._ledger.execute, command)
+
+    async def close(self) -> None:
+        """Close the file."""
+        await anyio.to_thread.run_sync(self._ledger.close)
+
+
+def _read_meta(connection: sqlite3.Connection) -> dict[str, str]:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        return {}
+    return dict(connection.execute("SELECT name, value FROM meta"))
+
+
+@contextmanager
+def _speaking_of(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into the governor's, naming the file and what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LedgerUnavailable(f"the ledger {path} cannot be used: {error}{_advice(path, error)}") from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerUnavailable(f"{path} is not a SQLite database: {error}") from error
+
+
+def _advice(path: Path, error: sqlite3.OperationalError) -> str:
+    if "readonly" in str(error) or not os.access(path if path.exists() else path.parent, os.W_OK):
+        return "; give this user write permission on the file and its folder"
+    if "locked" in str(error):
+        return f"; another process has held it for {BUSY_TIMEOUT_S:.0f} s"
+    return ""

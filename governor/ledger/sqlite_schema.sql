@@ -1,0 +1,68 @@
+-- The embedded ledger. Amounts are integers in the budget's unit (usd: nano-dollars), instants Unix ms.
+CREATE TABLE IF NOT EXISTS meta (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS balance (
+    identity   TEXT    NOT NULL,
+    window     TEXT    NOT NULL,
+    end_ms     INTEGER NOT NULL,
+    file_limit INTEGER NOT NULL DEFAULT 0,
+    posted     INTEGER NOT NULL DEFAULT 0,
+    held       INTEGER NOT NULL DEFAULT 0,
+    crossed    TEXT    NOT NULL DEFAULT '',
+    PRIMARY KEY (identity, window)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS hold (
+    id            TEXT    PRIMARY KEY,
+    state         TEXT    NOT NULL,
+    payload       TEXT    NOT NULL,
+    close_payload TEXT    NOT NULL DEFAULT '',
+    candidate     INTEGER NOT NULL,
+    expires_ms    INTEGER NOT NULL,
+    closed_ms     INTEGER NOT NULL DEFAULT 0,
+    rows          TEXT    NOT NULL,
+    closing       TEXT    NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS hold_open ON hold (expires_ms) WHERE state = 'open';
+CREATE INDEX IF NOT EXISTS hold_closed ON hold (closed_ms) WHERE closed_ms > 0;
+
+-- Written by administrators only.
+CREATE TABLE IF NOT EXISTS limit_override (
+    identity  TEXT    PRIMARY KEY,
+    amount    INTEGER NOT NULL,
+    until_ms  INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS freeze (
+    identity TEXT    PRIMARY KEY,
+    reason   TEXT    NOT NULL,
+    until_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS granted (
+    identity TEXT    NOT NULL,
+    window   TEXT    NOT NULL,
+    amount   INTEGER NOT NULL,
+    PRIMARY KEY (identity, window)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS operation (
+    id      TEXT PRIMARY KEY,
+    payload TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS journal (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind    TEXT    NOT NULL,
+    id      TEXT    NOT NULL,
+    at_ms   INTEGER NOT NULL,
+    outcome TEXT    NOT NULL,
+    detail  TEXT    NOT NULL,
+    record  TEXT    NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS journal_id ON journal (id);
