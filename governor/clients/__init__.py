@@ -1,0 +1,1 @@
+"""The drivers: what carries the story out, blocking or async."""

@@ -1,0 +1,232 @@
+"""The async governor: the same story, driven on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import anthropic
+
+from governor.clients import setup
+from governor.clients.governor import COUNT_TIMEOUT_S
+from governor.clients.request import Message, make_request, with_receipt
+from governor.clients.streaming import Meter, no_api_key
+from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
+from governor.flow import decide, govern
+from governor.ledger import open_async_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
+
+    from governor.decision import Decision, ThresholdCrossed
+    from governor.flow import House, Story
+    from governor.ledger import AsyncLedger
+    from governor.policy import Policies
+
+
+class AsyncGovernor:
+    """`Governor` for an event loop: the same methods, awaited. `load` is a plain call here too."""
+
+    def __init__(
+        self,
+        house: House,
+        ledger: AsyncLedger,
+        client: anthropic.AsyncAnthropic | None = None,
+        on_event: Callable[[ThresholdCrossed], None] | None = None,
+    ) -> None:
+        self._house = house
+        self.ledger = ledger
+        self._client = client
+        self._own_client = client is None
+        self._on_event = on_event
+
+    @classmethod
+    def load(
+        cls,
+        policies: str | Path | None = None,
+        *,
+        ledger: str | None = None,
+        client: anthropic.AsyncAnthropic | None = None,
+        prices: str | Path | None = None,
+        create_ledger: bool = False,
+        on_event: Callable[[ThresholdCrossed], None] | None = None,
+        clock: Callable[[], int] | None = None,
+    ) -> Self:
+        """As `Governor.load`; nothing is awaited, since connections open on first use."""
+        house = setup.load_house(policies, prices, clock)
+        store = open_async_ledger(
+            setup.ledger_url(ledger), house.policies.organization, create=create_ledger, clock=clock
+        )
+        return cls(house, store, client, on_event)
+
+    @property
+    def policies(self) -> Policies:
+        """The policies in force."""
+        return self._house.policies
+
+    async def call(
+        self,
+        *,
+        user: str,
+        department: str,
+        feature: str | None = None,
+        run: str | None = None,
+        model: str = "auto",
+        max_tokens: int | None = None,
+        pin: bool = False,
+        request_id: str | None = None,
+        **params: Any,
+    ) -> Message:
+        """As `Governor.call`; a cancelled call is settled before the cancellation goes on."""
+        request = make_request(
+            user=user,
+            department=department,
+            feature=feature,
+            run=run,
+            model=model,
+            max_tokens=max_tokens,
+            pin=pin,
+            request_id=request_id,
+            params=params,
+        )
+        message, receipt = await self._drive(govern(self._house, request))
+        return with_receipt(message, receipt)
+
+    async def decide(
+        self,
+        *,
+        user: str,
+        department: str,
+        feature: str | None = None,
+        run: str | None = None,
+        model: str = "auto",
+        max_tokens: int | None = None,
+        pin: bool = False,
+        **params: Any,
+    ) -> Decision:
+        """As `Governor.decide`."""
+        request = make_request(
+            user=user,
+            department=department,
+            feature=feature,
+            run=run,
+            model=model,
+            max_tokens=max_tokens,
+            pin=pin,
+            request_id=None,
+            params=params,
+        )
+        decision: Decision = await self._drive(decide(self._house, request))
+        return decision
+
+    async def aclose(self) -> None:
+        """Close the ledger, and the client if the governor made it."""
+        await self.ledger.close()
+        if self._own_client and self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _drive(self, story: Story) -> Any:
+        run = _Run()
+        try:
+            effect = next(story)
+            while True:
+                try:
+                    reply = await self._perform(effect, run)
+                except BaseException as error:  # noqa: BLE001 - the story decides what an error means
+                    effect = story.throw(error)
+                else:
+                    effect = story.send(reply)
+        except StopIteration as done:
+            if run.cancelled is not None:
+                raise run.cancelled from None
+            return done.value
+
+    async def _perform(self, effect: Any, run: _Run) -> Any:
+        match effect:
+            case Send():
+                if run.cancelled is not None:
+                    return Meter().failed(run.cancelled, sent=False)
+                run.sending = self._send(effect)
+                return await anext(run.sending)
+            case Resume():
+                return await anext(run.sending)
+            case CountTokens():
+                return await self._count(effect)
+            case Sleep():
+                await asyncio.sleep(effect.seconds)
+            case Notify():
+                setup.tell(effect.event, self._on_event)
+            case _:
+                return await run.finish(self.ledger.execute(effect))
+        return None
+
+    async def _send(self, effect: Send) -> AsyncIterator[Running | Ended]:
+        """Read one answer; yields `Running` now and then, and at last how it ended."""
+        meter = Meter()
+        report_at = time.monotonic() + effect.report_after_s
+        try:
+            client = self._sdk()
+            async with client.messages.stream(**effect.body, timeout=effect.silence_s) as stream:
+                meter.opened(stream.request_id)
+                async for event in stream:
+                    meter.saw(event)
+                    if time.monotonic() >= report_at:
+                        yield Running()
+                        report_at = time.monotonic() + effect.report_after_s
+                ended = meter.finished(await stream.get_final_message())
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a cancelled call must still be settled
+            ended = meter.failed(error)
+        yield ended
+
+    async def _count(self, effect: CountTokens) -> int | None:
+        with suppress(anthropic.APIError):
+            client = self._sdk().with_options(timeout=COUNT_TIMEOUT_S)
+            try:
+                return (await client.messages.count_tokens(**effect.body)).input_tokens
+            except TypeError as error:
+                raise no_api_key(error) if "authentication method" in str(error) else error from None
+        return None
+
+    def _sdk(self) -> anthropic.AsyncAnthropic:
+        """The client to send with, whose own retries are off: one layer retries, and it is the flow."""
+        if self._client is None:
+            self._client = anthropic.AsyncAnthropic()
+        return self._client.with_options(max_retries=0)
+
+
+class _Run:
+    """One story under way: the answer being read, and a cancellation that came while the ledger worked.
+
+    What the ledger was asked is finished although the task is cancelled: a hold whose answer was lost would
+    stay open until it expires. The cancellation then takes the place of the next sending, or of the result.
+    """
+
+    sending: AsyncIterator[Running | Ended]
+
+    def __init__(self) -> None:
+        self.cancelled: asyncio.CancelledError | None = None
+
+    async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError as error:
+                if task.cancelled():
+                    raise
+                self.cancelled = error
+            except BaseException:  # noqa: BLE001, S110 - the task's own error is raised below
+                pass
+        return task.result()

@@ -1,0 +1,251 @@
+"""The blocking governor: a thin driver of `governor.flow`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import anthropic
+
+from governor.clients import setup
+from governor.clients.request import Message, make_request, with_receipt
+from governor.clients.streaming import Meter, no_api_key
+from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
+from governor.flow import decide, govern
+from governor.ledger import open_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from governor.decision import Decision, ThresholdCrossed
+    from governor.flow import House, Story
+    from governor.ledger import Ledger
+    from governor.policy import Policies
+
+COUNT_TIMEOUT_S = 10.0
+"""A count that takes longer is given up for the local bound."""
+
+
+class Governor:
+    """Stands in front of an Anthropic client and lets no call spend more than its policies allow.
+
+    Make one with `Governor.load`; it may be shared by threads.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        ledger: Ledger,
+        client: anthropic.Anthropic | None = None,
+        on_event: Callable[[ThresholdCrossed], None] | None = None,
+    ) -> None:
+        self._house = house
+        self.ledger = ledger
+        self._client = client
+        self._own_client = client is None
+        self._on_event = on_event
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        policies: str | Path | None = None,
+        *,
+        ledger: str | None = None,
+        client: anthropic.Anthropic | None = None,
+        prices: str | Path | None = None,
+        create_ledger: bool = False,
+        on_event: Callable[[ThresholdCrossed], None] | None = None,
+        clock: Callable[[], int] | None = None,
+    ) -> Self:
+        """Read the files; connections open on first use, so this never waits for the network.
+
+        Args:
+            policies: A folder of policy files, or one file; else `GOVERNOR_POLICIES`, else `policies/`.
+            ledger: A URL (`sqlite:///…`, `redis://…`); else `GOVERNOR_LEDGER`, else `sqlite:///governor.db`.
+            client: The Anthropic client to send with; else one made from the environment.
+            prices: A price table; else the one that ships with the package.
+            create_ledger: Make an empty Redis a ledger (a SQLite file is always made).
+            on_event: Called with every `ThresholdCrossed`, in the thread of the call that crossed it.
+            clock: Unix milliseconds; only tests give one.
+
+        Raises:
+            PolicyError: A file is malformed or missing: with file, line, column and a hint.
+            LedgerUnavailable: The URL names no known store.
+        """
+        house = setup.load_house(policies, prices, clock)
+        store = open_ledger(
+            setup.ledger_url(ledger), house.policies.organization, create=create_ledger, clock=clock
+        )
+        return cls(house, store, client, on_event)
+
+    @property
+    def policies(self) -> Policies:
+        """The policies in force."""
+        return self._house.policies
+
+    def call(
+        self,
+        *,
+        user: str,
+        department: str,
+        feature: str | None = None,
+        run: str | None = None,
+        model: str = "auto",
+        max_tokens: int | None = None,
+        pin: bool = False,
+        request_id: str | None = None,
+        **params: Any,
+    ) -> Message:
+        """Send one request within its budgets.
+
+        Args:
+            user: Who asks.
+            department: Whose policy file.
+            feature: What it is for; a file that declares features refuses others.
+            run: The agent run or job it belongs to.
+            model: `auto`, a line (`haiku`, `sonnet`, `opus`) or a model id: a preference.
+            max_tokens: The most tokens of output; may be left out where the feature has a maximum.
+            pin: Refuse rather than swap the model.
+            request_id: Made by the caller, to recognise the call by; else a new one.
+            params: The other arguments of `messages.create`: `messages`, `system`, `tools`, …
+
+        Returns:
+            The SDK's message; its `receipt` says what it cost and why this model served.
+
+        Raises:
+            BudgetExceeded: The money is spent. It names the budget, its numbers and when it resets.
+            BudgetContended: The money is held by calls in flight; `retry_after` seconds.
+            PolicyViolation: The policy forbids the request, whatever the balances.
+            UnknownModel: The model has no price.
+            LedgerUnavailable: The ledger cannot be reached.
+            anthropic.APIError: What the API answered; the hold was released or settled.
+        """
+        request = make_request(
+            user=user,
+            department=department,
+            feature=feature,
+            run=run,
+            model=model,
+            max_tokens=max_tokens,
+            pin=pin,
+            request_id=request_id,
+            params=params,
+        )
+        message, receipt = self._drive(govern(self._house, request))
+        return with_receipt(message, receipt)
+
+    def decide(
+        self,
+        *,
+        user: str,
+        department: str,
+        feature: str | None = None,
+        run: str | None = None,
+        model: str = "auto",
+        max_tokens: int | None = None,
+        pin: bool = False,
+        **params: Any,
+    ) -> Decision:
+        """What `call` with the same arguments would decide now; nothing is held, sent or journalled.
+
+        Raises:
+            PolicyViolation, UnknownModel, LedgerUnavailable: As `call` does. A budget that would refuse
+                is no error here: see `Decision.outcome`.
+        """
+        request = make_request(
+            user=user,
+            department=department,
+            feature=feature,
+            run=run,
+            model=model,
+            max_tokens=max_tokens,
+            pin=pin,
+            request_id=None,
+            params=params,
+        )
+        decision: Decision = self._drive(decide(self._house, request))
+        return decision
+
+    def close(self) -> None:
+        """Close the ledger, and the client if the governor made it."""
+        self.ledger.close()
+        if self._own_client and self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _drive(self, story: Story) -> Any:
+        sending: list[Iterator[Running | Ended]] = []
+        try:
+            effect = next(story)
+            while True:
+                try:
+                    reply = self._perform(effect, sending)
+                except BaseException as error:  # noqa: BLE001 - the story decides what an error means
+                    effect = story.throw(error)
+                else:
+                    effect = story.send(reply)
+        except StopIteration as done:
+            return done.value
+
+    def _perform(self, effect: Any, sending: list[Iterator[Running | Ended]]) -> Any:
+        match effect:
+            case Send():
+                sending[:] = [self._send(effect)]
+                return next(sending[0])
+            case Resume():
+                return next(sending[0])
+            case CountTokens():
+                return self._count(effect)
+            case Sleep():
+                time.sleep(effect.seconds)
+            case Notify():
+                setup.tell(effect.event, self._on_event)
+            case _:
+                return self.ledger.execute(effect)
+        return None
+
+    def _send(self, effect: Send) -> Iterator[Running | Ended]:
+        """Read one answer; yields `Running` now and then, and at last how it ended."""
+        meter = Meter()
+        report_at = time.monotonic() + effect.report_after_s
+        try:
+            client = self._sdk()
+            with client.messages.stream(**effect.body, timeout=effect.silence_s) as stream:
+                meter.opened(stream.request_id)
+                for event in stream:
+                    meter.saw(event)
+                    if time.monotonic() >= report_at:
+                        yield Running()
+                        report_at = time.monotonic() + effect.report_after_s
+                ended = meter.finished(stream.get_final_message())
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - an interrupted call must still be settled
+            ended = meter.failed(error)
+        yield ended
+
+    def _count(self, effect: CountTokens) -> int | None:
+        with suppress(anthropic.APIError):
+            client = self._sdk().with_options(timeout=COUNT_TIMEOUT_S)
+            try:
+                return client.messages.count_tokens(**effect.body).input_tokens
+            except TypeError as error:
+                raise no_api_key(error) if "authentication method" in str(error) else error from None
+        return None
+
+    def _sdk(self) -> anthropic.Anthropic:
+        """The client to send with, whose own retries are off: one layer retries, and it is the flow."""
+        with self._lock:
+            if self._client is None:
+                self._client = anthropic.Anthropic()
+            return self._client.with_options(max_retries=0)

@@ -1,0 +1,49 @@
+"""What both governors are made of: policies, prices, clock; read from files, nothing from the network."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from governor.clock import LedgerClock
+from governor.flow import House
+from governor.ledger.opening import DEFAULT_URL
+from governor.policy import load
+from governor.pricing import PriceTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from governor.decision import ThresholdCrossed
+
+log = logging.getLogger("governor")
+
+POLICIES_VARIABLE = "GOVERNOR_POLICIES"
+LEDGER_VARIABLE = "GOVERNOR_LEDGER"
+DEFAULT_POLICIES = "policies"
+
+
+def load_house(
+    policies: str | Path | None, prices: str | Path | None, clock: Callable[[], int] | None
+) -> House:
+    """Read policies and prices; see `Governor.load` for the arguments and errors."""
+    folder = policies or os.environ.get(POLICIES_VARIABLE) or DEFAULT_POLICIES
+    return House(load(folder), PriceTable.load(None if prices is None else Path(prices)), LedgerClock(clock))
+
+
+def ledger_url(url: str | None) -> str:
+    """The ledger's URL: as given, else `GOVERNOR_LEDGER`, else a SQLite file in the working directory."""
+    return url or os.environ.get(LEDGER_VARIABLE) or DEFAULT_URL
+
+
+def tell(event: ThresholdCrossed, listener: Callable[[ThresholdCrossed], None] | None) -> None:
+    """Log a crossing and hand it to the listener, whose errors are logged and never reach a caller."""
+    log.log(logging.WARNING if event.warns else logging.INFO, "%s", event)
+    if listener is None:
+        return
+    try:
+        listener(event)
+    except Exception:
+        log.exception("the on_event listener failed on %s", event.key)

@@ -1,0 +1,180 @@
+"""What is seen of an answer while it streams, and what its end means.
+
+Reads the SDK's own events and errors; decides nothing about money.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import httpx2
+
+from governor.effects import Ended
+from governor.errors import GovernorError
+from governor.pricing import merge_usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_RETRIED_STATUS = frozenset({408, 409, 429, 500, 503, 529})
+_SPEND_CAPS = frozenset(
+    {"enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded"}
+)
+_MAYBE_SERVED_STATUS = frozenset({408, 502, 504})
+"""A gateway gave up waiting: the API behind it may have served, and billed, the request."""
+
+_THINKING = frozenset({"thinking", "redacted_thinking"})
+
+
+class Meter:
+    """Watches one sending: times, usage and bytes as they come, and how it ends."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._first_event: float | None = None
+        self._usage: dict[str, Any] = {}
+        self._bytes = 0
+        self._hidden = False
+        self._final = False
+        self._opened = False
+        self._api_request_id: str | None = None
+        self.message: Any = None
+
+    def opened(self, api_request_id: str | None) -> None:
+        """The head of the answer has come, with the API's id of the request."""
+        self._opened = True
+        self._api_request_id = api_request_id
+
+    def saw(self, event: Any) -> None:
+        """An event of the SDK's stream has come; the SDK's derived events (`text`, …) say nothing new."""
+        if self._first_event is None:
+            self._first_event = time.monotonic()
+        if event.type == "content_block_delta":
+            self._bytes += _delta_bytes(event.delta)
+        elif event.type == "content_block_start":
+            self._hidden |= event.content_block.type in _THINKING
+        elif event.type == "message_start":
+            self._usage = merge_usage(None, event.message.usage.model_dump())
+        elif event.type == "message_delta":
+            self._usage = merge_usage(self._usage, event.usage.model_dump())
+            self._final = True
+
+    def finished(self, message: Any) -> Ended:
+        """The stream has ended by itself; without its last events it was cut all the same."""
+        self.message = message
+        if self._final:
+            return self._end("answered", status=200)
+        request = httpx2.Request("POST", "https://api.anthropic.com/v1/messages")
+        error = anthropic.APIConnectionError(
+            message="the stream ended before its last event", request=request
+        )
+        return self._end("cut", error=error, status=200)
+
+    def failed(self, error: BaseException, *, sent: bool = True) -> Ended:
+        """The sending ended in *error*; *sent* is false if it was given up before anything was sent."""
+        error = _as_the_sdk_says(error)
+        if isinstance(error, TypeError) and "authentication method" in str(error):
+            return self._end("refused", error=no_api_key(error))
+        if not sent or (isinstance(error, Exception) and _never_sent(error)):
+            return self._end(
+                "refused", error=error, retriable=isinstance(error, anthropic.APIConnectionError)
+            )
+        if self._final:
+            return self._end("answered", error=error, status=200)
+        if self._opened:
+            return self._end("cut", error=error, status=200)
+        if isinstance(error, anthropic.APIStatusError):
+            return self._status(error)
+        return self._end("silent", error=error)
+
+    def _status(self, error: anthropic.APIStatusError) -> Ended:
+        kind = "silent" if error.status_code in _MAYBE_SERVED_STATUS else "refused"
+        spend_cap = error.error_code in _SPEND_CAPS
+        return self._end(
+            kind,
+            error=error,
+            status=error.status_code,
+            retriable=kind == "refused" and error.status_code in _RETRIED_STATUS and not spend_cap,
+            retry_after_s=retry_after_s(error.response.headers),
+            api_request_id=error.request_id,
+        )
+
+    def _end(self, kind: str, **more: Any) -> Ended:
+        first = None if self._first_event is None else round((self._first_event - self._started) * 1000)
+        more.setdefault("api_request_id", self._api_request_id)
+        return Ended(
+            kind=kind,
+            message=self.message,
+            usage=self._usage,
+            delivered_bytes=self._bytes,
+            hidden_output=self._hidden,
+            latency_ms=round((time.monotonic() - self._started) * 1000),
+            first_token_ms=first,
+            **more,
+        )
+
+
+def no_api_key(error: BaseException) -> GovernorError:
+    """The error for a client without credentials, with what to do."""
+    told = GovernorError(
+        "the Anthropic client has no API key: set ANTHROPIC_API_KEY, or give "
+        "Governor.load(..., client=anthropic.Anthropic(api_key=...))"
+    )
+    told.__cause__ = error
+    return told
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """What the API asks to wait: `retry-after-ms`, else `retry-after` in seconds or as an HTTP date."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(float(headers["retry-after-ms"]) / 1000, 0.0)
+        if "retry-after" in headers:
+            return _seconds(headers["retry-after"])
+    except (ValueError, TypeError):
+        return None
+    return None
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    return max(seconds, 0.0)
+
+
+def _delta_bytes(delta: Any) -> int:
+    text = (
+        getattr(delta, "text", None)
+        or getattr(delta, "partial_json", None)
+        or getattr(delta, "thinking", None)
+    )
+    return len(text.encode()) if isinstance(text, str) else 0
+
+
+def _as_the_sdk_says(error: BaseException) -> BaseException:
+    """The SDK lets the HTTP library's errors through once a stream has begun; callers expect its own."""
+    if not isinstance(error, httpx2.TransportError):
+        return error
+    if isinstance(error, httpx2.TimeoutException):
+        told: anthropic.APIConnectionError = anthropic.APITimeoutError(request=_request())
+    else:
+        told = anthropic.APIConnectionError(message=f"the answer broke off: {error}", request=_request())
+    told.__cause__ = error
+    return told
+
+
+def _request() -> httpx2.Request:
+    return httpx2.Request("POST", "https://api.anthropic.com/v1/messages")
+
+
+def _never_sent(error: Exception) -> bool:
+    """Whether the request cannot have reached the API: no connection, or the SDK would not build it."""
+    if isinstance(error, anthropic.APIConnectionError):
+        return isinstance(error.__cause__, _NEVER_SENT)
+    return isinstance(error, (TypeError, ValueError)) and not isinstance(error, httpx2.HTTPError)

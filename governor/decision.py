@@ -1,0 +1,195 @@
+"""What the governor tells a caller: the decision it took, and the receipt of a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from governor.budgets import Unit
+from governor.money import Money
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """One budget's numbers at the instant of a decision, before the request's own hold.
+
+    Attributes:
+        identity: For example `department=engineering/usd/month`.
+        window: The window's id, for example `2026-11`.
+        unit: What it counts; amounts are nano-dollars for `usd`, else a count.
+        limit: In force then.
+        posted: Spent.
+        held: Promised to calls in flight.
+        resets_at: When the window ends; `None` if never.
+        frozen: Why it is frozen, or `None`.
+        source: Where the budget is written, for example `policies/engineering.yaml:8`.
+    """
+
+    identity: str
+    window: str
+    unit: Unit
+    limit: int
+    posted: int
+    held: int
+    resets_at: datetime | None
+    frozen: str | None = None
+    source: str = ""
+
+    @property
+    def available(self) -> int:
+        """What is neither spent nor promised."""
+        return self.limit - self.posted - self.held
+
+    def __str__(self) -> str:
+        """For example `legal/usd/month: $12,400.00 spent, $80.00 held of $15,000.00 (82 %)`."""
+        percent = self.posted * 100 // self.limit if self.limit else 100
+        return (
+            f"{self.identity}: {show(self.unit, self.posted)} spent, {show(self.unit, self.held)} held "
+            f"of {show(self.unit, self.limit)} ({percent} %)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateView:
+    """One candidate that was tried.
+
+    Attributes:
+        model: Its id.
+        line: Its line.
+        ceiling: The most it could have cost.
+        verdict: `fits`, `contended`, `exhausted`, `frozen`; `skipped` if the policy ruled it out;
+            `not tried` if an earlier one fitted.
+        why: Why it stands in the list, or was skipped.
+        binding: The identity of the budget that refused it, or `None`.
+    """
+
+    model: str
+    line: str
+    ceiling: Money
+    verdict: str
+    why: str
+    binding: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided for one request, and every number that decided it.
+
+    Attributes:
+        request_id: The request's id, which `governor why` takes.
+        outcome: `held`, `exhausted`, `contended` or `frozen`.
+        asked: The model, line or `auto` that was asked for.
+        model: The model that serves; `None` if the request was refused.
+        line: Its line; likewise.
+        max_tokens: As it is sent.
+        reason: One sentence.
+        candidates: Every candidate, best first.
+        budgets: Every budget asked.
+        input_tokens: The estimate of the prompt, without margin.
+        estimate: How it was made: `count_tokens` or `local bound`.
+        policy_hash: Of the policy files in force.
+        prices: Version of the price table.
+        waited_s: Seconds waited for calls in flight.
+    """
+
+    request_id: str
+    outcome: str
+    asked: str
+    model: str | None
+    line: str | None
+    max_tokens: int
+    reason: str
+    candidates: tuple[CandidateView, ...]
+    budgets: tuple[BudgetView, ...]
+    input_tokens: int
+    estimate: str
+    policy_hash: str
+    prices: str
+    waited_s: float = 0.0
+
+    @property
+    def downgraded(self) -> bool:
+        """Whether a candidate before the one that serves was refused by a budget or the policy."""
+        return self.model is not None and self.candidates[0].model != self.model
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdCrossed:
+    """A budget's spend crossed a threshold: told once per balance and step.
+
+    Attributes:
+        identity: The budget.
+        window: Its window's id.
+        percent: The threshold, in percent of the limit.
+        posted: Spent, in the budget's unit.
+        limit: In force then.
+        unit: What it counts.
+        warns: Whether the policy file says `warn` at this step.
+        key: The same for every report of this crossing, to recognise a repetition by.
+    """
+
+    identity: str
+    window: str
+    percent: int
+    posted: int
+    limit: int
+    unit: Unit
+    warns: bool
+    key: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.identity} has reached {self.percent} %: "
+            f"{show(self.unit, self.posted)} of {show(self.unit, self.limit)} spent"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a call cost and why it went where it went.
+
+    Attributes:
+        request_id: The request's id.
+        model: The model that served.
+        cost: What was posted.
+        ceiling: What was held.
+        usage: The usage as the API reported it.
+        decision: The decision.
+        crossings: Thresholds this call crossed.
+        attempts: How often it was sent.
+        latency_ms: From the first sending to the end of the answer.
+        first_token_ms: From the sending to the first event of the stream; `None` if none came.
+        overrun: It cost more than was held.
+        late: It settled after its hold had expired.
+        settled: Whether the ledger has taken it; if not, the whole hold is charged when it expires.
+        api_request_id: The API's own id of the request, or `None`.
+    """
+
+    request_id: str
+    model: str
+    cost: Money
+    ceiling: Money
+    usage: Mapping[str, Any]
+    decision: Decision
+    crossings: tuple[ThresholdCrossed, ...] = ()
+    attempts: int = 1
+    latency_ms: int = 0
+    first_token_ms: int | None = None
+    overrun: bool = False
+    late: bool = False
+    settled: bool = True
+    api_request_id: str | None = None
+
+
+def show(unit: Unit, amount: int) -> str:
+    """*amount* as people read it: `$1,500.00` for nano-dollars, `60 requests` for a count."""
+    return str(Money(amount)) if unit is Unit.USD else f"{amount:,} {unit.value}"
+
+
+def instant(unix_ms: int) -> datetime | None:
+    """An instant in UTC; `None` for 0, which stands for never."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC) if unix_ms else None

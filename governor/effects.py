@@ -1,0 +1,96 @@
+"""What the flow asks of its driver, and what it is told: the only contact between story and world.
+
+Ledger commands (`governor.ledger.commands`) are effects too; the driver hands them to its ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from governor.decision import ThresholdCrossed
+
+
+@dataclass(frozen=True, slots=True)
+class CountTokens:
+    """Count a prompt with the API; the answer is an `int`, or `None` where the API cannot or does not."""
+
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request and read its answer as a stream; the answer is `Running` or `Ended`.
+
+    Attributes:
+        body: Of `/v1/messages`, without `stream`.
+        silence_s: Seconds of silence after which the request is given up.
+        report_after_s: Seconds after which a stream still running is reported, so that its hold is extended.
+    """
+
+    body: Mapping[str, Any]
+    silence_s: float
+    report_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on reading the stream that is running; the answer is again `Running` or `Ended`."""
+
+    report_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait for *seconds*."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell whoever listens that a threshold was crossed."""
+
+    event: ThresholdCrossed
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The stream is still coming."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A request has ended, one way or another.
+
+    Attributes:
+        kind: `answered` (final usage seen), `refused` (never processed: 4xx, 429, 529, no connection),
+            `cut` (a stream began and broke), `silent` (sent, and no answer came).
+        message: The SDK's message, if one was read to its end.
+        usage: The usage as reported so far; empty if none was.
+        delivered_bytes: UTF-8 bytes of content that came.
+        hidden_output: Output was being made that does not show in the bytes (thinking).
+        error: What to raise to the caller; `None` only if answered.
+        status: HTTP status, or 0.
+        retry_after_s: What the API asked to wait, or `None`.
+        retriable: Sending the same again may help, and cannot bill twice.
+        latency_ms: From sending to the end.
+        first_token_ms: From sending to the first event, or `None`.
+        api_request_id: The API's own id, or `None`.
+    """
+
+    kind: str
+    message: Any = None
+    usage: Mapping[str, Any] | None = None
+    delivered_bytes: int = 0
+    hidden_output: bool = False
+    error: BaseException | None = None
+    status: int = 0
+    retry_after_s: float | None = None
+    retriable: bool = False
+    latency_ms: int = 0
+    first_token_ms: int | None = None
+    api_request_id: str | None = None

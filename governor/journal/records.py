@@ -1,0 +1,108 @@
+"""What the flow writes into the journal: one JSON object with a reserve, one with what ended it.
+
+No prompt text, no key, ever. Amounts are integers in the budget's unit (`usd`: nano-dollars).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from governor.effects import Ended
+    from governor.flow import House, Plan
+    from governor.ledger.commands import Ask
+    from governor.matrix import Matrix, Offer
+    from governor.settlement import Outcome
+
+VERSION = 1
+
+
+def reserve(house: House, planned: Plan, table: Matrix) -> str:
+    """The record of a decision: who, what was asked, every candidate's amounts, every budget, the policy."""
+    request = planned.request
+    return _dump(
+        {
+            "v": VERSION,
+            "user": request.who.user,
+            "department": request.who.department,
+            "feature": request.who.feature,
+            "run": request.who.run,
+            "asked": request.asked,
+            "pin": request.pin,
+            "max_tokens": planned.max_tokens,
+            "input_tokens": planned.input_tokens,
+            "estimate": planned.estimate,
+            "complexity": None,
+            "load": None,
+            "candidates": [_candidate(offer) for offer in table.offers],
+            "skipped": [_candidate(offer) for offer in planned.skipped],
+            "budgets": [
+                {
+                    "identity": row.identity,
+                    "window": row.window,
+                    "end_ms": row.end_ms,
+                    "limit": row.limit,
+                    "source": term.source,
+                }
+                for row, term in zip(table.rows, table.terms, strict=True)
+            ],
+            "asks": [[_ask(ask) for ask in asks] for asks in table.asks],
+            "policy": house.policies.hash,
+            "prices": house.prices.version,
+        }
+    )
+
+
+def closing(planned: Plan, offer: Offer, outcome: Outcome, ended: Ended, attempts: int) -> str:
+    """The record of an end: the model that served, its usage and cost, how it ended, how long it took."""
+    request = planned.request
+    return _dump(
+        {
+            "v": VERSION,
+            "user": request.who.user,
+            "department": request.who.department,
+            "feature": request.who.feature,
+            "run": request.who.run,
+            "asked": request.asked,
+            "model": offer.candidate.model,
+            "line": offer.candidate.line,
+            "ended": ended.kind,
+            "usage": outcome.usage,
+            "cost_nanos": outcome.nanos,
+            "ceiling_nanos": offer.ceiling.nanos,
+            "uncertain": outcome.uncertain,
+            "unpriced": list(outcome.unpriced),
+            "stop_reason": getattr(ended.message, "stop_reason", None),
+            "status": ended.status,
+            "error": None if ended.error is None else type(ended.error).__name__,
+            "attempts": attempts,
+            "latency_ms": ended.latency_ms,
+            "first_token_ms": ended.first_token_ms,
+            "api_request_id": ended.api_request_id,
+            "policy": planned.rules.policy_hash,
+        }
+    )
+
+
+def administration(actor: str, reason: str) -> str:
+    """The record of an administrator's change."""
+    return _dump({"v": VERSION, "actor": actor, "reason": reason})
+
+
+def _candidate(offer: Offer) -> dict[str, Any]:
+    return {
+        "model": offer.candidate.model,
+        "line": offer.candidate.line,
+        "why": offer.skipped or offer.candidate.why,
+        "ceiling_nanos": offer.ceiling.nanos,
+        "ceiling_tokens": offer.ceiling.tokens,
+    }
+
+
+def _ask(ask: Ask | None) -> list[int] | None:
+    return None if ask is None else [ask.amount, ask.mark_bp, ask.floor]
+
+
+def _dump(record: dict[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"), default=str)

@@ -1,0 +1,72 @@
+"""The matrix a ledger is asked with: the union of the budgets, and per candidate an ask of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from governor.budgets import Unit, window_at
+from governor.ledger.commands import Ask, BudgetRow, Posting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from governor.policy import BudgetTerm
+    from governor.pricing import Ceiling
+    from governor.routing import Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A candidate with its price: what a hold for it would take.
+
+    Attributes:
+        candidate: The model and its line.
+        ceiling: The most it can cost.
+        skipped: Why the policy rules it out, whatever the balances; '' if it does not.
+    """
+
+    candidate: Candidate
+    ceiling: Ceiling
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Budgets in the windows of one instant, and what each offer asks of them."""
+
+    terms: tuple[BudgetTerm, ...]
+    rows: tuple[BudgetRow, ...]
+    offers: tuple[Offer, ...]
+    asks: tuple[tuple[Ask | None, ...], ...]
+
+    def postings(self, chosen: int, amount_of: Callable[[Unit, Ask], int]) -> tuple[Posting, ...]:
+        """What the end of the chosen offer's hold posts to each budget that it touches."""
+        pairs = zip(self.rows, self.asks[chosen], strict=True)
+        return tuple(Posting(row, amount_of(row.unit, ask)) for row, ask in pairs if ask is not None)
+
+
+def build(terms: Sequence[BudgetTerm], offers: Sequence[Offer], now_ms: int) -> Matrix:
+    """The matrix of *offers* over *terms*, in the windows that hold *now_ms*."""
+    asks = tuple(tuple(ask_for(offer, term) for term in terms) for offer in offers)
+    return Matrix(tuple(terms), tuple(_row(term, now_ms) for term in terms), tuple(offers), asks)
+
+
+def ask_for(offer: Offer, term: BudgetTerm) -> Ask | None:
+    """What *offer* asks of *term*; `None` if it does not touch it."""
+    line = offer.candidate.line
+    if term.model is not None and term.model != offer.candidate.model:
+        return None
+    return Ask(amount(term.unit, offer.ceiling), term.caps.get(line, 10_000), term.floors.get(line, 0))
+
+
+def amount(unit: Unit, ceiling: Ceiling) -> int:
+    """What a hold takes of a budget in *unit*."""
+    return {Unit.USD: ceiling.nanos, Unit.TOKENS: ceiling.tokens, Unit.REQUESTS: 1, Unit.CONCURRENT: 1}[unit]
+
+
+def _row(term: BudgetTerm, now_ms: int) -> BudgetRow:
+    window = window_at(term.period, term.timezone, now_ms)
+    return BudgetRow(
+        term.identity, window.id, window.start_ms, window.end_ms, term.unit, term.limit, tuple(term.steps)
+    )

@@ -1,0 +1,129 @@
+"""Refusals that tell a caller what binds, when it reopens, and what would pass now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from governor import matrix, patience, views
+from governor.errors import BudgetContended, BudgetExceeded, GovernorError, PolicyViolation
+from governor.ledger import admission
+from governor.money import Money
+from governor.pricing import ceiling
+from governor.routing import Candidate, rank
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from governor.flow import House, Plan
+    from governor.ledger.commands import Ask, Balance, Refused
+    from governor.matrix import Matrix, Offer
+    from governor.policy import Rules
+
+SOONEST_RETRY_S = 0.5
+"""What `retry_after` says where calls in flight may settle at any moment."""
+
+
+def too_costly(rules: Rules, offers: Sequence[Offer]) -> NoReturn:
+    """Refuse a request that is above `limits.cost_per_request` on every model it may use."""
+    least = min(offer.ceiling.nanos for offer in offers)
+    raise PolicyViolation(
+        f"this request may cost {Money(least)} even on the cheapest model it may use, the policy allows "
+        f"{Money(rules.cost_per_request_nanos or 0)} a request (limits.cost_per_request): "
+        "send less, or ask for a smaller max_tokens"
+    )
+
+
+def error(house: House, planned: Plan, table: Matrix, refused: Refused, waited_s: float) -> GovernorError:
+    """The error for a refusal: contended if the money is only held, else exceeded."""
+    decision = views.decision(house, planned, table, refused, waited_s)
+    last = len(table.offers) - 1
+    said = admission.judge_candidate(table.asks[last], refused.balances)
+    if refused.reason == "contended":
+        last, said = _contended(table, refused)
+    binding = said.binding or 0
+    budget = decision.budgets[binding]
+    sentence = views.refusal_sentence(table, refused.balances, last, binding)
+    if refused.reason == "contended":
+        return BudgetContended(
+            f"{sentence}; it would fit once calls in flight settle: try again in {SOONEST_RETRY_S} s",
+            retry_after=SOONEST_RETRY_S,
+            decision=decision,
+            budget=budget,
+        )
+    reopens = patience.reopens_s(table, refused, binding)
+    affordable = _affordable_max_tokens(house, planned, table, refused.balances)
+    cheapest = _cheapest_that_passes(house, planned, table, refused.balances)
+    advice = [
+        ""
+        if budget.resets_at is None or reopens is None
+        else f"it resets at {budget.resets_at:%Y-%m-%d %H:%M} UTC",
+        f"max_tokens={affordable} would pass" if affordable else "",
+        f"{cheapest} would pass" if cheapest else "",
+    ]
+    return BudgetExceeded(
+        "; ".join([sentence, *(part for part in advice if part)]),
+        decision=decision,
+        budget=budget,
+        resets_at=budget.resets_at,
+        affordable_max_tokens=affordable,
+        cheapest_model=cheapest,
+    )
+
+
+def _contended(table: Matrix, refused: Refused) -> tuple[int, admission.CandidateVerdict]:
+    said = [admission.judge_candidate(asks, refused.balances) for asks in table.asks]
+    index = next(i for i, one in enumerate(said) if one.verdict is admission.Verdict.CONTENDED)
+    return index, said[index]
+
+
+def _affordable_max_tokens(
+    house: House, planned: Plan, table: Matrix, balances: Sequence[Balance]
+) -> int | None:
+    """The largest `max_tokens` with which the last candidate would pass on these balances."""
+    candidate = table.offers[-1].candidate
+    low, high = 0, planned.max_tokens
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _passes(house, planned, table, balances, candidate, middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low or None
+
+
+def _cheapest_that_passes(
+    house: House, planned: Plan, table: Matrix, balances: Sequence[Balance]
+) -> str | None:
+    """The cheapest of the policy's models, not among the candidates, that would pass on these balances."""
+    tried = {offer.candidate.model for offer in table.offers}
+    for line, model in sorted(planned.rules.lines.items(), key=lambda item: rank(item[0])):
+        candidate = Candidate(line, model, "would pass")
+        if model not in tried and _passes(house, planned, table, balances, candidate, planned.max_tokens):
+            return model
+    return None
+
+
+def _passes(
+    house: House,
+    planned: Plan,
+    table: Matrix,
+    balances: Sequence[Balance],
+    candidate: Candidate,
+    max_tokens: int,
+) -> bool:
+    if (
+        house.prices.model(candidate.model).tokenizer
+        != house.prices.model(planned.offers[0].candidate.model).tokenizer
+    ):
+        return False
+    bound = ceiling(
+        house.prices,
+        candidate.model,
+        input_tokens=planned.input_tokens,
+        counted=planned.estimate == "count_tokens",
+        body={**planned.request.body, "max_tokens": max_tokens},
+        at_ms=planned.at_ms,
+    )
+    offer = matrix.Offer(candidate, bound)
+    asks: list[Ask | None] = [matrix.ask_for(offer, term) for term in table.terms]
+    return admission.judge_candidate(asks, balances).verdict is admission.Verdict.FITS

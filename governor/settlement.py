@@ -1,0 +1,85 @@
+"""What an ended call costs: exactly, where final usage was seen; else by the stated rules.
+
+* answered: its final usage.
+* refused before processing (4xx, 429, 529, 500, no connection): nothing.
+* cut after the stream began: the input as reported, plus what was delivered, plus a margin; at most the hold.
+  The whole hold where the answer was thinking, which does not show in what was delivered.
+* sent and never answered, or cut before any usage was reported: the whole hold.
+
+The last two are marked `uncertain`. No statement of Anthropic's says how an aborted call is billed, so the
+rules charge what may have been billed and never refund to zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from governor.errors import UnknownModel
+from governor.pricing import cost_nanos, read_usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from governor.effects import Ended
+    from governor.matrix import Offer
+    from governor.pricing import PriceTable, Usage
+
+CUT_BYTES_PER_TOKEN = 4
+"""About what a token is in English text; the margin covers text that has more tokens."""
+
+CUT_MARGIN_PERCENT = 25
+CUT_MARGIN_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is posted for a call.
+
+    Attributes:
+        nanos: Cost in nano-dollars.
+        tokens: Input, cache write, cache read and output together.
+        usage: As the API reported it; empty where it reported none.
+        uncertain: It is charged by rule, because no final usage was seen.
+        unpriced: Units in the usage that have no price here; the whole hold is charged at least.
+    """
+
+    nanos: int
+    tokens: int
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    uncertain: bool = False
+    unpriced: tuple[str, ...] = ()
+
+
+def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int) -> Outcome:
+    """What is posted for *offer*'s hold, now that its call ended; *at_ms* is when it was priced."""
+    raw = dict(ended.usage or {})
+    if ended.kind == "refused":
+        return Outcome(0, 0)
+    if ended.kind == "silent" or (ended.kind == "cut" and (ended.hidden_output or not raw)):
+        return Outcome(offer.ceiling.nanos, offer.ceiling.tokens, raw, uncertain=True)
+    try:
+        usage = read_usage(raw)
+        if ended.kind == "cut":
+            return _cut(prices, offer, raw, _delivered(usage, ended.delivered_bytes), at_ms)
+        nanos = cost_nanos(prices, offer.candidate.model, usage, at_ms)
+    except (UnknownModel, ValueError) as error:
+        return Outcome(offer.ceiling.nanos, offer.ceiling.tokens, raw, uncertain=True, unpriced=(str(error),))
+    if usage.unknown:
+        nanos = max(nanos, offer.ceiling.nanos)
+    return Outcome(nanos, usage.total_tokens, raw, unpriced=usage.unknown)
+
+
+def _cut(prices: PriceTable, offer: Offer, raw: dict[str, Any], usage: Usage, at_ms: int) -> Outcome:
+    nanos = cost_nanos(prices, offer.candidate.model, usage, at_ms)
+    return Outcome(
+        min(nanos, offer.ceiling.nanos), min(usage.total_tokens, offer.ceiling.tokens), raw, uncertain=True
+    )
+
+
+def _delivered(usage: Usage, delivered_bytes: int) -> Usage:
+    """*usage* with the output that is estimated from what came: the reported count is a placeholder."""
+    tokens = (
+        -(-delivered_bytes * (100 + CUT_MARGIN_PERCENT) // (100 * CUT_BYTES_PER_TOKEN)) + CUT_MARGIN_TOKENS
+    )
+    return replace(usage, output_tokens=max(tokens, usage.output_tokens))

@@ -1,0 +1,210 @@
+"""From what the rooms answered to what a caller is shown: decisions, receipts, threshold events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from governor.budgets import unit_of
+from governor.decision import (
+    BudgetView,
+    CandidateView,
+    Decision,
+    Receipt,
+    ThresholdCrossed,
+    instant,
+    show,
+)
+from governor.ledger import admission
+from governor.ledger import commands as c
+from governor.money import Money
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from governor.effects import Ended
+    from governor.flow import House, Plan
+    from governor.matrix import Matrix, Offer
+    from governor.policy import BudgetTerm
+    from governor.settlement import Outcome
+
+
+def decision(
+    house: House, planned: Plan, table: Matrix, reply: c.Held | c.Refused, waited_s: float
+) -> Decision:
+    """The decision that the ledger's *reply* took."""
+    outcome = "held" if isinstance(reply, c.Held) else reply.reason
+    chosen = reply.candidate if isinstance(reply, c.Held) else None
+    return _decision(house, planned, table, reply.balances, outcome=outcome, chosen=chosen, waited_s=waited_s)
+
+
+def dry_decision(house: House, planned: Plan, table: Matrix, readings: c.Readings) -> Decision:
+    """The decision that the ledger would take on these balances."""
+    would = admission.decide(table.asks, readings.balances)
+    outcome = "held" if would.chosen is not None else would.reason
+    return _decision(
+        house, planned, table, readings.balances, outcome=outcome, chosen=would.chosen, waited_s=0.0
+    )
+
+
+def budgets(table: Matrix, balances: Sequence[c.Balance]) -> tuple[BudgetView, ...]:
+    """Every budget of the matrix with its numbers."""
+    return tuple(
+        BudgetView(
+            identity=term.identity,
+            window=row.window,
+            unit=term.unit,
+            limit=balance.limit,
+            posted=balance.posted,
+            held=balance.held,
+            resets_at=instant(row.end_ms),
+            frozen=balance.frozen,
+            source=term.source,
+        )
+        for term, row, balance in zip(table.terms, table.rows, balances, strict=True)
+    )
+
+
+def _decision(
+    house: House,
+    planned: Plan,
+    table: Matrix,
+    balances: Sequence[c.Balance],
+    *,
+    outcome: str,
+    chosen: int | None,
+    waited_s: float,
+) -> Decision:
+    verdicts = admission.decide(table.asks, balances).verdicts
+    shown = budgets(table, balances)
+    tried = [_tried(offer, verdict, shown) for offer, verdict in zip(table.offers, verdicts, strict=False)]
+    untried = [_untried(offer) for offer in table.offers[len(tried) :]]
+    served = None if chosen is None else table.offers[chosen].candidate
+    skipped = [_skipped(offer) for offer in planned.skipped]
+    return Decision(
+        request_id=planned.request.id,
+        outcome=outcome,
+        asked=planned.request.asked,
+        model=served and served.model,
+        line=served and served.line,
+        max_tokens=planned.max_tokens,
+        reason=_reason(table, balances, skipped, chosen, outcome),
+        candidates=(*skipped, *tried, *untried),
+        budgets=shown,
+        input_tokens=planned.input_tokens,
+        estimate=planned.estimate,
+        policy_hash=house.policies.hash,
+        prices=house.prices.version,
+        waited_s=waited_s,
+    )
+
+
+def _tried(offer: Offer, said: admission.CandidateVerdict, shown: Sequence[BudgetView]) -> CandidateView:
+    binding = None if said.binding is None else shown[said.binding].identity
+    candidate = offer.candidate
+    verdict = said.verdict.name.lower()
+    return CandidateView(
+        candidate.model, candidate.line, Money(offer.ceiling.nanos), verdict, candidate.why, binding
+    )
+
+
+def _untried(offer: Offer) -> CandidateView:
+    candidate = offer.candidate
+    return CandidateView(
+        candidate.model, candidate.line, Money(offer.ceiling.nanos), "not tried", candidate.why
+    )
+
+
+def _skipped(offer: Offer) -> CandidateView:
+    candidate = offer.candidate
+    return CandidateView(
+        candidate.model, candidate.line, Money(offer.ceiling.nanos), "skipped", offer.skipped
+    )
+
+
+def _reason(
+    table: Matrix,
+    balances: Sequence[c.Balance],
+    skipped: Sequence[CandidateView],
+    chosen: int | None,
+    outcome: str,
+) -> str:
+    if chosen is None:
+        return f"refused: {binding_sentence(table, balances, len(table.offers) - 1)} ({outcome})"
+    served = table.offers[chosen].candidate
+    if chosen:
+        return f"{served.model} instead: {binding_sentence(table, balances, 0)}"
+    if skipped:
+        return f"{served.model} instead: {skipped[0].model} {skipped[0].why}"
+    return f"{served.model}: {served.why}"
+
+
+def binding_sentence(table: Matrix, balances: Sequence[c.Balance], index: int) -> str:
+    """Why the budget that binds candidate *index* refuses it, with its numbers."""
+    said = admission.judge_candidate(table.asks[index], balances)
+    if said.binding is None:
+        return "every budget can bear it"
+    return refusal_sentence(table, balances, index, said.binding)
+
+
+def refusal_sentence(table: Matrix, balances: Sequence[c.Balance], index: int, binding: int) -> str:
+    """Why budget *binding* refuses candidate *index*: what it needs, what there is, and the rule."""
+    offer, ask, balance = table.offers[index], table.asks[index][binding], balances[binding]
+    shown = budgets(table, balances)[binding]
+    if balance.frozen is not None:
+        return f"{shown.identity} is frozen: {balance.frozen}"
+    if ask is None:
+        return f"{shown.identity} is not touched"
+    needs = f"{offer.candidate.model} needs up to {show(shown.unit, ask.amount)}"
+    top = admission.cap(balance.limit, ask)
+    rule = ""
+    if balance.posted + ask.amount > top and top < balance.limit:
+        percent = (
+            f"{ask.mark_bp / 100:g} %" if ask.mark_bp < c.FULL_MARK_BP else f"all but {Money(ask.floor)}"
+        )
+        rule = f"; {offer.candidate.line} may fill it to {percent}, {show(shown.unit, top)}"
+    return f"{shown}; {needs}{rule}"
+
+
+def threshold(term: BudgetTerm | None, crossing: c.Crossing) -> ThresholdCrossed:
+    """The event for a crossing; *term* is the budget it belongs to, if a policy file still has it."""
+    return ThresholdCrossed(
+        identity=crossing.identity,
+        window=crossing.window,
+        percent=crossing.step_bp // 100,
+        posted=crossing.posted,
+        limit=crossing.limit,
+        unit=unit_of(crossing.identity),
+        warns=term is not None and crossing.step_bp in term.warn_steps,
+        key=f"{crossing.identity}:{crossing.window}:{crossing.step_bp}:{crossing.posted}",
+    )
+
+
+def receipt(
+    planned: Plan,
+    table: Matrix,
+    offer: Offer,
+    taken: Decision,
+    outcome: Outcome,
+    ended: Ended,
+    closed: c.Closed | None,
+    attempts: int,
+) -> Receipt:
+    """The receipt of a call; *closed* is `None` if the ledger could not be told."""
+    terms = {term.identity: term for term in table.terms}
+    crossings = () if closed is None else closed.crossings
+    return Receipt(
+        request_id=planned.request.id,
+        model=offer.candidate.model,
+        cost=Money(outcome.nanos),
+        ceiling=Money(offer.ceiling.nanos),
+        usage=outcome.usage,
+        decision=taken,
+        crossings=tuple(threshold(terms.get(crossing.identity), crossing) for crossing in crossings),
+        attempts=attempts,
+        latency_ms=ended.latency_ms,
+        first_token_ms=ended.first_token_ms,
+        overrun=closed is not None and closed.overrun,
+        late=closed is not None and closed.state == "settled_late",
+        settled=closed is not None,
+        api_request_id=ended.api_request_id,
+    )
