@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from governor import matrix, patience, refusal, views
@@ -20,17 +19,16 @@ from governor.ledger import commands as c
 from governor.ledger import lifecycle
 from governor.money import Money
 from governor.pricing import ceiling, countable, local_bound
-from governor.routing import Candidate, plan
+from governor.request import Plan
+from governor.routing import plan
 from governor.settlement import Outcome, actual
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from governor.budgets import Unit
-    from governor.clock import LedgerClock
     from governor.decision import Decision
-    from governor.policy import Attribution, Policies, Rules
-    from governor.pricing import PriceTable
+    from governor.policy import Rules
+    from governor.request import House, Request
+    from governor.routing import Candidate
 
 Story = Generator[Any, Any, Any]
 
@@ -44,54 +42,6 @@ POLL_S = (0.05, 0.5)
 """Shortest and longest wait between two looks at a contended budget; each is drawn at random below."""
 
 SETTLE_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What every request consults."""
-
-    policies: Policies
-    prices: PriceTable
-    clock: LedgerClock
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a caller asks for.
-
-    Attributes:
-        id: The request's id, made by the caller or for it.
-        who: Who asks, and for what.
-        asked: `auto`, a line or a model id.
-        max_tokens: As asked; `None` if the feature's is to be used.
-        body: The other parameters of `messages.create`.
-        pin: Never swap the model.
-    """
-
-    id: str
-    who: Attribution
-    asked: str
-    max_tokens: int | None
-    body: Mapping[str, Any]
-    pin: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A request after pricing, policy and routing, before any balance was looked at."""
-
-    request: Request
-    rules: Rules
-    offers: tuple[matrix.Offer, ...]
-    skipped: tuple[matrix.Offer, ...]
-    max_tokens: int
-    input_tokens: int
-    estimate: str
-    at_ms: int
-
-    def body(self, candidate: Candidate) -> dict[str, Any]:
-        """What is sent when *candidate* serves."""
-        return {**self.request.body, "model": candidate.model, "max_tokens": self.max_tokens}
 
 
 def govern(house: House, request: Request) -> Story:

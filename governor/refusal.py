@@ -14,10 +14,10 @@ from governor.routing import Candidate, rank
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from governor.flow import House, Plan
     from governor.ledger.commands import Ask, Balance, Refused
     from governor.matrix import Matrix, Offer
     from governor.policy import Rules
+    from governor.request import House, Plan
 
 SOONEST_RETRY_S = 0.5
 """What `retry_after` says where calls in flight may settle at any moment."""

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.effects import Ended
-    from governor.flow import House, Plan
     from governor.matrix import Matrix, Offer
     from governor.policy import BudgetTerm
+    from governor.request import House, Plan
     from governor.settlement import Outcome
 
 
@@ -84,8 +84,8 @@ def _decision(
         request_id=planned.request.id,
         outcome=outcome,
         asked=planned.request.asked,
-        model=served and served.model,
-        line=served and served.line,
+        model=None if served is None else served.model,
+        line=None if served is None else served.line,
         max_tokens=planned.max_tokens,
         reason=_reason(table, balances, skipped, chosen, outcome),
         candidates=(*skipped, *tried, *untried),

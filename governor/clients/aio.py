@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from governor.decision import Decision, ThresholdCrossed
-    from governor.flow import House, Story
+    from governor.flow import Story
     from governor.ledger import AsyncLedger
     from governor.policy import Policies
+    from governor.request import House
 
 
 class AsyncGovernor:

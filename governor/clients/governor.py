@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from governor.decision import Decision, ThresholdCrossed
-    from governor.flow import House, Story
+    from governor.flow import Story
     from governor.ledger import Ledger
     from governor.policy import Policies
+    from governor.request import House
 
 COUNT_TIMEOUT_S = 10.0
 """A count that takes longer is given up for the local bound."""

@@ -10,9 +10,9 @@ from anthropic import types
 from pydantic import PrivateAttr
 
 from governor.errors import PolicyViolation
-from governor.flow import Request
 from governor.ledger.commands import check_id
 from governor.policy import Attribution
+from governor.request import Request
 
 if TYPE_CHECKING:
     from governor.decision import Receipt

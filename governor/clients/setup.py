@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governor.clock import LedgerClock
-from governor.flow import House
 from governor.ledger.opening import DEFAULT_URL
 from governor.policy import load
 from governor.pricing import PriceTable
+from governor.request import House
 
 if TYPE_CHECKING:
     from collections.abc import Callable

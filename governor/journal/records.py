@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from governor.effects import Ended
-    from governor.flow import House, Plan
     from governor.ledger.commands import Ask
     from governor.matrix import Matrix, Offer
+    from governor.request import House, Plan
     from governor.settlement import Outcome
 
 VERSION = 1
