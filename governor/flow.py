@@ -7,6 +7,7 @@ the order of things.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from governor.request import House, Request
     from governor.routing import Candidate
 
+log = logging.getLogger("governor")
+
 Story = Generator[Any, Any, Any]
 
 TTL_BEYOND_SILENCE_S = 60
@@ -42,6 +45,9 @@ POLL_S = (0.05, 0.5)
 """Shortest and longest wait between two looks at a contended budget; each is drawn at random below."""
 
 SETTLE_TRIES = 3
+
+MOST_WINDOW_MOVES = 8
+"""A window that ends between computing and asking is asked again; more often than this is no coincidence."""
 
 
 def govern(house: House, request: Request) -> Story:
@@ -148,7 +154,7 @@ def _check_input(rules: Rules, tokens: int) -> None:
 
 def _count(house: House, request: Request, candidates: tuple[Candidate, ...]) -> Story:
     """Tokens of the prompt, and whether they were counted, for each tokenizer among the candidates."""
-    counts: dict[str, tuple[int, bool]] = {}
+    counts: dict[int, tuple[int, bool]] = {}
     for candidate in candidates:
         model = house.prices.model(candidate.model)
         if model.tokenizer in counts:
@@ -165,7 +171,7 @@ def _count(house: House, request: Request, candidates: tuple[Candidate, ...]) ->
 
 def _hold(house: House, planned: Plan) -> Story:
     """Open the hold, waiting while the money is only held; returns `Held`, the matrix and seconds waited."""
-    waited_s = 0.0
+    waited_s, moves = 0.0, 0
     while True:
         table = _matrix(house, planned)
         reply = yield c.Reserve(
@@ -180,6 +186,9 @@ def _hold(house: House, planned: Plan) -> Story:
         if isinstance(reply, c.Held):
             return reply, table, waited_s
         if isinstance(reply, c.WindowMoved):
+            moves += 1
+            if moves > MOST_WINDOW_MOVES:
+                raise LedgerUnavailable("the ledger's clock keeps leaving the windows computed for it")
             continue
         if reply.due and (yield from _expire(house, reply.due)):
             continue
@@ -217,6 +226,7 @@ def _send(planned: Plan, table: matrix.Matrix, held: c.Held) -> Story:
         pause_s = patience.retry_pause_s(ended, attempts)
         if pause_s is None:
             return ended, attempts
+        yield from _extend(planned, table, held)
         yield Sleep(pause_s)
         yield from _extend(planned, table, held)
 
@@ -281,6 +291,9 @@ def _insist(command: c.Settle | c.Release) -> Story:
         except LedgerUnavailable:
             if attempt + 1 < SETTLE_TRIES:
                 yield Sleep(0.1 * 4**attempt)
+    log.error(
+        "the ledger could not be told how request %s ended: its hold is charged when it expires", command.id
+    )
     return None
 
 

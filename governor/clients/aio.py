@@ -12,7 +12,7 @@ import anthropic
 from governor.clients import setup
 from governor.clients.governor import COUNT_TIMEOUT_S
 from governor.clients.request import Message, make_request, with_receipt
-from governor.clients.streaming import Meter, no_api_key
+from governor.clients.streaming import Meter, no_api_key, silence
 from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 from governor.flow import decide, govern
 from governor.ledger import open_async_ledger
@@ -41,6 +41,7 @@ class AsyncGovernor:
         self._house = house
         self.ledger = ledger
         self._client = client
+        self._sender: anthropic.AsyncAnthropic | None = None
         self._own_client = client is None
         self._on_event = on_event
 
@@ -128,7 +129,7 @@ class AsyncGovernor:
         await self.ledger.close()
         if self._own_client and self._client is not None:
             await self._client.close()
-            self._client = None
+            self._client = self._sender = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -177,7 +178,7 @@ class AsyncGovernor:
         report_at = time.monotonic() + effect.report_after_s
         try:
             client = self._sdk()
-            async with client.messages.stream(**effect.body, timeout=effect.silence_s) as stream:
+            async with client.messages.stream(**effect.body, timeout=silence(effect.silence_s)) as stream:
                 meter.opened(stream.request_id)
                 async for event in stream:
                     meter.saw(event)
@@ -193,18 +194,22 @@ class AsyncGovernor:
 
     async def _count(self, effect: CountTokens) -> int | None:
         with suppress(anthropic.APIError):
-            client = self._sdk().with_options(timeout=COUNT_TIMEOUT_S)
+            client = self._sdk()
             try:
-                return (await client.messages.count_tokens(**effect.body)).input_tokens
+                return (
+                    await client.messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
+                ).input_tokens
             except TypeError as error:
                 raise no_api_key(error) if "authentication method" in str(error) else error from None
+            return count.input_tokens
         return None
 
     def _sdk(self) -> anthropic.AsyncAnthropic:
         """The client to send with, whose own retries are off: one layer retries, and it is the flow."""
-        if self._client is None:
-            self._client = anthropic.AsyncAnthropic()
-        return self._client.with_options(max_retries=0)
+        if self._sender is None:
+            self._client = self._client or anthropic.AsyncAnthropic()
+            self._sender = self._client.with_options(max_retries=0)
+        return self._sender
 
 
 class _Run:

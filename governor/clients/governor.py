@@ -11,7 +11,7 @@ import anthropic
 
 from governor.clients import setup
 from governor.clients.request import Message, make_request, with_receipt
-from governor.clients.streaming import Meter, no_api_key
+from governor.clients.streaming import Meter, no_api_key, silence
 from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 from governor.flow import decide, govern
 from governor.ledger import open_ledger
@@ -46,6 +46,7 @@ class Governor:
         self._house = house
         self.ledger = ledger
         self._client = client
+        self._sender: anthropic.Anthropic | None = None
         self._own_client = client is None
         self._on_event = on_event
         self._lock = threading.Lock()
@@ -176,7 +177,7 @@ class Governor:
         self.ledger.close()
         if self._own_client and self._client is not None:
             self._client.close()
-            self._client = None
+            self._client = self._sender = None
 
     def __enter__(self) -> Self:
         return self
@@ -221,7 +222,7 @@ class Governor:
         report_at = time.monotonic() + effect.report_after_s
         try:
             client = self._sdk()
-            with client.messages.stream(**effect.body, timeout=effect.silence_s) as stream:
+            with client.messages.stream(**effect.body, timeout=silence(effect.silence_s)) as stream:
                 meter.opened(stream.request_id)
                 for event in stream:
                     meter.saw(event)
@@ -237,9 +238,9 @@ class Governor:
 
     def _count(self, effect: CountTokens) -> int | None:
         with suppress(anthropic.APIError):
-            client = self._sdk().with_options(timeout=COUNT_TIMEOUT_S)
+            client = self._sdk()
             try:
-                return client.messages.count_tokens(**effect.body).input_tokens
+                return client.messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S).input_tokens
             except TypeError as error:
                 raise no_api_key(error) if "authentication method" in str(error) else error from None
         return None
@@ -247,6 +248,7 @@ class Governor:
     def _sdk(self) -> anthropic.Anthropic:
         """The client to send with, whose own retries are off: one layer retries, and it is the flow."""
         with self._lock:
-            if self._client is None:
-                self._client = anthropic.Anthropic()
-            return self._client.with_options(max_retries=0)
+            if self._sender is None:
+                self._client = self._client or anthropic.Anthropic()
+                self._sender = self._client.with_options(max_retries=0)
+            return self._sender

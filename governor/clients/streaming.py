@@ -30,6 +30,15 @@ _MAYBE_SERVED_STATUS = frozenset({408, 502, 504})
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
+LONGEST_CONNECT_S = 10.0
+"""Making a connection takes no longer, however patient the policy is with an answer."""
+
+
+def silence(seconds: float) -> httpx2.Timeout:
+    """The HTTP time-outs that make *seconds* the longest silence: to the first event and between events."""
+    return httpx2.Timeout(seconds, connect=min(seconds, LONGEST_CONNECT_S))
+
+
 class Meter:
     """Watches one sending: times, usage and bytes as they come, and how it ends."""
 
@@ -68,9 +77,8 @@ class Meter:
         self.message = message
         if self._final:
             return self._end("answered", status=200)
-        request = httpx2.Request("POST", "https://api.anthropic.com/v1/messages")
         error = anthropic.APIConnectionError(
-            message="the stream ended before its last event", request=request
+            message="the answer ended before its last event", request=_request()
         )
         return self._end("cut", error=error, status=200)
 
