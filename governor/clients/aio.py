@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import anthropic
@@ -12,7 +11,7 @@ import anthropic
 from governor.clients import setup
 from governor.clients.governor import COUNT_TIMEOUT_S
 from governor.clients.request import Message, make_request, with_receipt
-from governor.clients.streaming import Meter, no_api_key, silence
+from governor.clients.streaming import Meter, explained, silence
 from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 from governor.flow import decide, govern
 from governor.ledger import open_async_ledger
@@ -193,16 +192,13 @@ class AsyncGovernor:
         yield ended
 
     async def _count(self, effect: CountTokens) -> int | None:
-        with suppress(anthropic.APIError):
-            client = self._sdk()
-            try:
-                return (
-                    await client.messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
-                ).input_tokens
-            except TypeError as error:
-                raise no_api_key(error) if "authentication method" in str(error) else error from None
-            return count.input_tokens
-        return None
+        try:
+            count = await self._sdk().messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
+        except anthropic.APIError:
+            return None
+        except TypeError as error:
+            raise explained(error) from None
+        return count.input_tokens
 
     def _sdk(self) -> anthropic.AsyncAnthropic:
         """The client to send with, whose own retries are off: one layer retries, and it is the flow."""

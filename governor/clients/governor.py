@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import anthropic
 
 from governor.clients import setup
 from governor.clients.request import Message, make_request, with_receipt
-from governor.clients.streaming import Meter, no_api_key, silence
+from governor.clients.streaming import Meter, explained, silence
 from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 from governor.flow import decide, govern
 from governor.ledger import open_ledger
@@ -237,13 +236,13 @@ class Governor:
         yield ended
 
     def _count(self, effect: CountTokens) -> int | None:
-        with suppress(anthropic.APIError):
-            client = self._sdk()
-            try:
-                return client.messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S).input_tokens
-            except TypeError as error:
-                raise no_api_key(error) if "authentication method" in str(error) else error from None
-        return None
+        try:
+            count = self._sdk().messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
+        except anthropic.APIError:
+            return None
+        except TypeError as error:
+            raise explained(error) from None
+        return count.input_tokens
 
     def _sdk(self) -> anthropic.Anthropic:
         """The client to send with, whose own retries are off: one layer retries, and it is the flow."""

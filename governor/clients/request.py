@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from typing import TYPE_CHECKING, Any
 
 from anthropic import types
@@ -16,8 +14,6 @@ from governor.request import Request
 
 if TYPE_CHECKING:
     from governor.decision import Receipt
-
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class Message(types.Message):
@@ -71,9 +67,3 @@ def make_request(
         body=params,
         pin=pin,
     )
-
-
-def new_id() -> str:
-    """A new request id: a ULID, so that ids sort by time. For example `01KAH7Q0M8…` (26 characters)."""
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))

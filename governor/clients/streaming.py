@@ -85,12 +85,9 @@ class Meter:
     def failed(self, error: BaseException, *, sent: bool = True) -> Ended:
         """The sending ended in *error*; *sent* is false if it was given up before anything was sent."""
         error = _as_the_sdk_says(error)
-        if isinstance(error, TypeError) and "authentication method" in str(error):
-            return self._end("refused", error=no_api_key(error))
-        if not sent or (isinstance(error, Exception) and _never_sent(error)):
-            return self._end(
-                "refused", error=error, retriable=isinstance(error, anthropic.APIConnectionError)
-            )
+        if not sent or (not self._opened and _never_sent(error)):
+            told = explained(error) if isinstance(error, TypeError) else error
+            return self._end("refused", error=told, retriable=isinstance(told, anthropic.APIConnectionError))
         if self._final:
             return self._end("answered", error=error, status=200)
         if self._opened:
@@ -126,8 +123,10 @@ class Meter:
         )
 
 
-def no_api_key(error: BaseException) -> GovernorError:
-    """The error for a client without credentials, with what to do."""
+def explained(error: TypeError) -> Exception:
+    """What to raise for a `TypeError` of the SDK: with what to do, if the client has no credentials."""
+    if "authentication method" not in str(error):
+        return error
     told = GovernorError(
         "the Anthropic client has no API key: set ANTHROPIC_API_KEY, or give "
         "Governor.load(..., client=anthropic.Anthropic(api_key=...))"
@@ -181,7 +180,7 @@ def _request() -> httpx2.Request:
     return httpx2.Request("POST", "https://api.anthropic.com/v1/messages")
 
 
-def _never_sent(error: Exception) -> bool:
+def _never_sent(error: BaseException) -> bool:
     """Whether the request cannot have reached the API: no connection, or the SDK would not build it."""
     if isinstance(error, anthropic.APIConnectionError):
         return isinstance(error.__cause__, _NEVER_SENT)
