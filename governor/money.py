@@ -11,6 +11,8 @@ NANOS_PER_DOLLAR = 1_000_000_000
 MAX_NANOS = 9_000_000 * NANOS_PER_DOLLAR
 """The largest limit: below 2**53 nano-dollars, beyond which a Lua number loses digits."""
 
+_MOST_DIGITS = 18
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Money:
@@ -38,6 +40,8 @@ class Money:
             raise ValueError(f"{dollars!r} is not a number of dollars") from None
         if not amount.is_finite():
             raise ValueError(f"{dollars} is not a finite number of dollars")
+        if amount.adjusted() > _MOST_DIGITS:
+            raise ValueError(f"{dollars} dollars is more money than there is")
         nanos = Fraction(amount) * NANOS_PER_DOLLAR
         if nanos.denominator != 1:
             raise ValueError(f"{dollars} dollars is finer than one nano-dollar")

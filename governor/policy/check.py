@@ -1,0 +1,266 @@
+"""What a policy must mean: the rules that need two places of a file, two files, or the price table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from governor.budgets import Unit
+from governor.errors import Problem, nearest
+from governor.policy.schema import DepartmentPolicy, Downgrade, OrganizationPolicy
+from governor.policy.shape import dotted
+from governor.policy.terms import LINES, Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from governor.policy.resolve import Policies
+    from governor.policy.schema import AnyPolicy, Budget
+    from governor.policy.shape import PolicyFile
+
+EVERYONE = "*"
+
+
+def check(policies: Policies, known_models: Callable[[str], bool]) -> list[Problem]:
+    """Check loaded policies against the price table.
+
+    Args:
+        policies: What was loaded; its files are right in themselves, or loading had refused them.
+        known_models: Whether a model id has a price.
+
+    Returns:
+        One problem per model named without a price, in the order of the files.
+    """
+    problems = []
+    for file in policies.files:
+        for path, model in _models(file.policy):
+            if not known_models(model):
+                message = f"model {model!r} has no price"
+                hint = "correct its name, or add it to the price table"
+                problems.append(file.document.problem(path, message, hint))
+    return problems
+
+
+def remarks(policies: Policies) -> list[Notice]:
+    """Limits of a department that the organisation's own limit makes unreachable; nothing is refused."""
+    ceilings: dict[tuple[object, ...], int] = {}
+    found = []
+    for file in policies.files:
+        for index, budget in enumerate(file.policy.budgets):
+            unit = budget.units[0]
+            limit = getattr(budget, unit)
+            kind = (budget.per, budget.name, budget.user_tier, unit, budget.span)
+            if isinstance(file.policy, OrganizationPolicy):
+                ceilings[kind] = limit
+                continue
+            as_whole = (("organization" if budget.per == "department" else budget.per), *kind[1:])
+            ceiling = min((ceilings[key] for key in (kind, as_whole) if key in ceilings), default=None)
+            if ceiling is not None and limit > ceiling:
+                path = ("budgets", index, unit.value)
+                line, column = file.document.place(path)
+                text = "this limit is above the organisation's for the same window, which comes first"
+                found.append(Notice(file.name, line, column, dotted(path), text))
+    return found
+
+
+def file_problems(file: PolicyFile) -> Iterator[Problem]:
+    """What one file of the right shape says that cannot be meant."""
+    for index, budget in enumerate(file.policy.budgets):
+        for key, message, hint in _budget_faults(budget, file.policy):
+            path = ("budgets", index, key) if key else ("budgets", index)
+            yield file.document.problem(path, f"{dotted(path)}: {message}", hint, on_key=key in _WHOLE_KEYS)
+    yield from _shared_balances(file)
+    yield from _falling_thresholds(file)
+    if isinstance(file.policy, DepartmentPolicy):
+        yield from _unknown_lines(file, file.policy)
+        yield from _routing_faults(file, file.policy)
+        yield from _unknown_features(file, file.policy)
+
+
+def cross_problems(files: Sequence[PolicyFile]) -> Iterator[Problem]:
+    """What files say against each other: twice the same department, tiers that lead nowhere."""
+    yield from _written_twice(files)
+    shared = [file for file in files if isinstance(file.policy, OrganizationPolicy)]
+    for file in files:
+        if isinstance(file.policy, DepartmentPolicy):
+            yield from _tier_faults(file, file.policy, shared)
+            yield from _idle_floors(file, file.policy, shared)
+
+
+def _written_twice(files: Sequence[PolicyFile]) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for file in files:
+        if isinstance(file.policy, DepartmentPolicy):
+            key, what = "department", f"the department {file.policy.department!r}"
+        else:
+            key, what = "organization", "the organisation"
+        if what in first:
+            message = f"a second file for {what}"
+            yield file.document.problem((key,), message, f"the first is {first[what]}; keep one")
+        first.setdefault(what, file.name)
+
+
+_WHOLE_KEYS = ("name", "user_tier", "tokens", "requests", "concurrent", "usd")
+
+
+def _budget_faults(budget: Budget, policy: AnyPolicy) -> Iterator[tuple[str, str, str]]:
+    """Key (empty: the budget itself), message and hint of each fault of one budget."""
+    units = budget.units
+    if not units:
+        yield "", "the budget has no limit", "add one of: usd, tokens, requests, concurrent"
+    for unit in units[1:]:
+        yield unit, f"a budget has one unit, and this one has {units[0]} already", "write two budgets"
+    if budget.per == "organization" and isinstance(policy, DepartmentPolicy):
+        yield "per", "a department's file cannot limit the organisation", "move it to organization.yaml"
+    if budget.name is not None and budget.per not in ("feature", "model"):
+        yield "name", f"only a budget per feature or model has a name, not one per {budget.per}", "remove it"
+    if budget.per == "model" and budget.name in LINES:
+        yield "name", f"{budget.name!r} is a line, not a model", "write the model's id"
+    if budget.user_tier is not None and budget.per != "user":
+        yield "user_tier", f"only a budget per user has a user_tier, not one per {budget.per}", "remove it"
+    if not budget.span:
+        yield "", "the budget has no window", "add one, such as window: month"
+    if budget.concurrent is not None and budget.span != "life":
+        yield "window", "calls in flight are counted at every moment, not in a window", "remove the window"
+
+
+def _shared_balances(file: PolicyFile) -> Iterator[Problem]:
+    seen: dict[tuple[object, ...], list[tuple[Budget, int]]] = {}
+    for index, budget in enumerate(file.policy.budgets):
+        line, _ = file.document.place(("budgets", index))
+        twins = seen.setdefault((budget.per, *budget.units, budget.span), [])
+        for twin, twin_line in twins:
+            if not (_apart(budget.name, twin.name) or _apart(budget.user_tier, twin.user_tier)):
+                message = f"budgets[{index}] counts the same as the budget on line {twin_line}"
+                hint = "keep one, or give each a user_tier of its own" if budget.per == "user" else "keep one"
+                yield file.document.problem(("budgets", index), message, hint)
+                break
+        twins.append((budget, line))
+
+
+def _apart(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one != other
+
+
+def _falling_thresholds(file: PolicyFile) -> Iterator[Problem]:
+    lowest, blocked = len(LINES), ""
+    for percent in sorted(file.policy.thresholds, key=lambda percent: int(percent[:-1])):
+        actions = file.policy.thresholds[percent]
+        path = ("thresholds", percent)
+        steps = [action.downgrade for action in actions if isinstance(action, Downgrade)]
+        heavy = len(steps) + actions.count("block")
+        if heavy > 1 or actions.count("warn") > 1:
+            message = f"{percent} does the same thing twice"
+            yield file.document.problem(path, message, "one downgrade or block each")
+        elif steps and blocked:
+            message = f"{percent} comes after {blocked}, which blocks already"
+            yield file.document.problem(path, message, "thresholds must rise in severity", on_key=True)
+        for step in steps:
+            if LINES.index(step) > lowest:
+                message = f"{percent} allows {step} again, which a lower threshold took away"
+                hint = f"downgrade to {LINES[lowest]} or a cheaper line"
+                yield file.document.problem(path, message, hint, on_key=True)
+            lowest = min(lowest, LINES.index(step))
+        blocked = blocked or (percent if "block" in actions else "")
+
+
+def _lines_named(policy: DepartmentPolicy) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Every place that names a line, and the line."""
+    for percent, actions in policy.thresholds.items():
+        for index, action in enumerate(actions):
+            if isinstance(action, Downgrade):
+                yield ("thresholds", percent, index, "downgrade"), action.downgrade
+    for key in ("complexity", "floors"):
+        for line in getattr(policy.routing, key):
+            yield ("routing", key, line), line
+    for name in ("premium", "standard", "economy"):
+        tier = getattr(policy.routing.tiers, name)
+        if tier is not None:
+            yield ("routing", "tiers", name, "prefer"), tier.prefer
+    for name, feature in policy.features.items():
+        for index, line in enumerate(feature.lines or ()):
+            yield ("features", name, "lines", index), line
+
+
+def _unknown_lines(file: PolicyFile, policy: DepartmentPolicy) -> Iterator[Problem]:
+    for path, line in _lines_named(policy):
+        if line not in policy.routing.lines:
+            message = f"the line {line!r} is not in routing.lines"
+            hint = f"add it there, or use one of: {', '.join(policy.routing.lines)}"
+            yield file.document.problem(path, message, hint, on_key=path[1] in ("complexity", "floors"))
+    routing, document = policy.routing, file.document
+    allowed = {"auto", *routing.lines, *routing.lines.values()}
+    if routing.default not in allowed:
+        message = f"routing.default: {routing.default!r} is not auto, nor a line or a model of routing.lines"
+        yield document.problem(("routing", "default"), message, nearest(routing.default, allowed))
+    first: dict[str, str] = {}
+    for line, model in routing.lines.items():
+        if first.setdefault(model, line) != line:
+            message = f"the lines {line!r} and {first[model]!r} name the same model"
+            yield document.problem(("routing", "lines", line), message, "give each line a model of its own")
+
+
+def _routing_faults(file: PolicyFile, policy: DepartmentPolicy) -> Iterator[Problem]:
+    routing = policy.routing
+    cheapest = min(routing.lines, key=LINES.index)
+    if cheapest in routing.floors:
+        message = f"a floor under {cheapest!r}, the cheapest line, would leave nothing to fall back to"
+        yield file.document.problem(("routing", "floors", cheapest), message, "remove it", on_key=True)
+    for index, choice in enumerate(routing.choose):
+        path = ("routing", "choose", index)
+        if choice.when is None and index < len(routing.choose) - 1:
+            message = f"{dotted(path)} always holds, so the choices after it are never looked at"
+            yield file.document.problem(path, message, "give it a `when`, or put it last")
+        if choice.when is not None and index == len(routing.choose) - 1:
+            message = "the last choice must always hold"
+            yield file.document.problem(path, message, "end with one that has no `when`: {tier: standard}")
+        if getattr(routing.tiers, choice.tier) is None:
+            message = f"the tier {choice.tier!r} is not in routing.tiers"
+            yield file.document.problem((*path, "tier"), message, "add it there")
+
+
+def _unknown_features(file: PolicyFile, policy: DepartmentPolicy) -> Iterator[Problem]:
+    if not policy.features or EVERYONE in policy.features:
+        return
+    for index, budget in enumerate(policy.budgets):
+        if budget.per == "feature" and budget.name is not None and budget.name not in policy.features:
+            path = ("budgets", index, "name")
+            message = f"the feature {budget.name!r} is not in features"
+            yield file.document.problem(path, message, nearest(budget.name, policy.features))
+
+
+def _budget_tiers(policy: AnyPolicy) -> set[str]:
+    return {budget.user_tier for budget in policy.budgets if budget.user_tier is not None}
+
+
+def _tier_faults(
+    file: PolicyFile, policy: DepartmentPolicy, shared: Iterable[PolicyFile]
+) -> Iterator[Problem]:
+    """A misspelt tier would silently lift its users' limit: every tier must be one a budget names."""
+    known = _budget_tiers(policy).union(*(_budget_tiers(other.policy) for other in shared))
+    if not known:
+        return
+    for name, user in (policy.users or {}).items():
+        if user.user_tier is not None and user.user_tier not in known:
+            message = f"no budget is for the user_tier {user.user_tier!r}"
+            hint = nearest(user.user_tier, known) + "; or add a budget for it, or leave it out"
+            yield file.document.problem(("users", name, "user_tier"), message, hint)
+
+
+def _idle_floors(
+    file: PolicyFile, policy: DepartmentPolicy, shared: Iterable[PolicyFile]
+) -> Iterator[Problem]:
+    budgets = [*policy.budgets, *(budget for other in shared for budget in other.policy.budgets)]
+    if policy.routing.floors and not any(b.per == "user" and b.units == [Unit.USD] for b in budgets):
+        message = "floors are judged on the user's longest usd budget, and there is none"
+        hint = "add a budget per user in usd"
+        yield file.document.problem(("routing", "floors"), message, hint, on_key=True)
+
+
+def _models(policy: AnyPolicy) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Every place that names a model, and the model."""
+    for index, budget in enumerate(policy.budgets):
+        if budget.per == "model" and budget.name is not None:
+            yield ("budgets", index, "name"), budget.name
+    if isinstance(policy, DepartmentPolicy):
+        for line, model in policy.routing.lines.items():
+            yield ("routing", "lines", line), model

@@ -1,0 +1,63 @@
+"""What a file may already say and this release does not enforce yet: said aloud, never silently ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from governor.policy.schema import DepartmentPolicy
+from governor.policy.shape import dotted
+from governor.policy.terms import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from governor.policy.shape import PolicyFile
+
+_ONE_TIER = "every request is of the standard tier"
+_PATHS: dict[tuple[str, ...], str] = {
+    ("routing", "complexity"): "`auto` is the line the standard tier prefers, however hard the request is",
+    ("routing", "choose"): _ONE_TIER,
+    ("routing", "tiers", "premium"): _ONE_TIER,
+    ("routing", "tiers", "economy"): _ONE_TIER,
+    ("routing", "tiers", "standard", "context"): "no candidate is skipped; limits.input_tokens still refuses",
+    ("routing", "shrink"): "a request is refused without a smaller max_tokens being offered",
+    ("deadline",): "a call is bounded by its tier's timeout and retries only",
+}
+_VALUES: dict[tuple[str, object], str] = {
+    ("mode", "shadow"): "the policy is enforced",
+    ("if_ledger_is_down", "allow"): "requests are refused while the ledger is down",
+    ("if_ledger_is_down", "lease"): "requests are refused while the ledger is down",
+    ("uncertain", "hold"): "a call of uncertain cost is charged",
+    ("retry_uncertain", True): "a request that was sent and never answered is not sent again",
+}
+
+
+def not_in_force(file: PolicyFile) -> Iterator[Notice]:
+    """What this file says that is not in force yet, and what happens instead; in the file's order."""
+    found = [*_by_path(file), *_by_value(file), *_rolling(file)]
+    yield from sorted(found, key=lambda notice: (notice.line, notice.column))
+
+
+def _notice(file: PolicyFile, path: tuple[Any, ...], instead: str) -> Notice:
+    line, column = file.document.place(path, on_key=True)
+    return Notice(file.name, line, column, dotted(path), f"not in force yet: {instead}")
+
+
+def _by_path(file: PolicyFile) -> Iterator[Notice]:
+    for path, instead in _PATHS.items():
+        if file.document.find(path) is not None:
+            yield _notice(file, path, instead)
+
+
+def _by_value(file: PolicyFile) -> Iterator[Notice]:
+    if not isinstance(file.policy, DepartmentPolicy):
+        return
+    for (key, value), instead in _VALUES.items():
+        if getattr(file.policy, key) == value:
+            yield _notice(file, (key,), instead)
+
+
+def _rolling(file: PolicyFile) -> Iterator[Notice]:
+    for index, budget in enumerate(file.policy.budgets):
+        if budget.span.startswith("rolling"):
+            yield _notice(file, ("budgets", index, "window"), "this budget is not counted")

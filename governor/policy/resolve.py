@@ -1,0 +1,269 @@
+"""Whose policy? Which budgets a request touches and which rules it is under. Pure: no file is read here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from governor.budgets import Period, Unit
+from governor.errors import PolicyViolation, nearest
+from governor.policy.terms import LINES, MAX_ID, Attribution, BudgetRow, BudgetTerm, Notice, Rules, clean_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from governor.policy.schema import DepartmentPolicy, Feature, OrganizationPolicy
+    from governor.policy.shape import PolicyFile
+
+DEFAULT_ORGANIZATION = "default"
+EVERYONE = "*"
+_DEFAULT_TIMEOUT_S, _DEFAULT_RETRIES = 60.0, 2
+_CACHED_REQUESTS = 1024
+_LENGTHS = (Period.MINUTE, Period.HOUR, Period.DAY, Period.WEEK, Period.MONTH, Period.LIFE)
+_Bound = tuple[BudgetRow, "Mapping[str, int]"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Department:
+    """One department, compiled: nothing of it is computed again per request."""
+
+    file: str
+    policy: DepartmentPolicy
+    lines: Mapping[str, str]
+    preferred_line: str
+    cost_per_request_nanos: int | None
+    input_tokens: int | None
+    owner: str
+    rows: Mapping[str | None, tuple[_Bound, ...]]
+
+    def tier_of(self, user: str) -> str | None:
+        users = self.policy.users
+        if users is None:
+            return None
+        entry = users.get(user) or users.get(EVERYONE)
+        if entry is None:
+            raise PolicyViolation(
+                f"unknown user {user!r} in the department {self.policy.department!r}: "
+                f'add the user, or "{EVERYONE}" for everybody else, under `users` in {self.file}'
+            )
+        return entry.user_tier
+
+
+class Policies:
+    """Every policy file of an organisation, compiled. Made by `governor.policy.load`.
+
+    Attributes:
+        organization: The organisation's name, the ledger's namespace; `default` without `organization.yaml`.
+        hash: 12 hexadecimal digits of a SHA-256 over what the files mean: comments do not change it.
+        departments: The names of the departments, in the order of their files.
+        files: The files as they were read, the organisation's first.
+        sources: Their names.
+        not_in_force: What they say that this release does not enforce yet.
+    """
+
+    def __init__(
+        self,
+        organization: PolicyFile | None,
+        departments: Sequence[PolicyFile],
+        rows: Mapping[str, Sequence[BudgetRow]],
+        not_in_force: Iterable[Notice],
+    ) -> None:
+        """Compile files that were found right.
+
+        Args:
+            organization: The organisation's file, if there is one.
+            departments: The departments' files.
+            rows: File name to its budgets, as `budget_rows` compiled them.
+            not_in_force: What to report as such.
+        """
+        shared: OrganizationPolicy | None = organization.policy if organization else None  # type: ignore[assignment]
+        self.files = (*([organization] if organization else []), *departments)
+        self.organization = shared.organization if shared else DEFAULT_ORGANIZATION
+        self.hash = _hash(self.files)
+        self.sources = tuple(file.name for file in self.files)
+        self.not_in_force = tuple(not_in_force)
+        self._shared_rows = tuple(rows[organization.name]) if organization else ()
+        self._departments = {}
+        for file in departments:
+            compiled = _compile(file, shared, self._shared_rows, rows[file.name])
+            self._departments[compiled.policy.department] = compiled
+        self.departments = tuple(self._departments)
+        self._terms = lru_cache(maxsize=_CACHED_REQUESTS)(self._find_terms)
+        self._rows = (*self._shared_rows, *(row for file in departments for row in rows[file.name]))
+
+    def rules(self, who: Attribution) -> Rules:
+        """What the files say of a request besides its budgets.
+
+        Raises:
+            PolicyViolation: The department, the user or the feature is not one the files allow, or one of
+                the four values cannot be an id.
+        """
+        _refuse_odd_ids(who)
+        department = self._department(who.department)
+        policy, routing = department.policy, department.policy.routing
+        user_tier = department.tier_of(who.user)
+        feature = self._feature(department, who.feature)
+        standard = routing.tiers.standard
+        return Rules(
+            attribution=who,
+            user_tier=user_tier,
+            lines=department.lines,
+            default=routing.default,
+            preferred_line=department.preferred_line,
+            feature_lines=tuple(feature.lines) if feature and feature.lines else None,
+            feature_max_tokens=feature.max_tokens if feature else None,
+            cost_per_request_nanos=department.cost_per_request_nanos,
+            input_tokens=department.input_tokens,
+            timeout_s=standard.timeout if standard else _DEFAULT_TIMEOUT_S,
+            retries=standard.retries if standard else _DEFAULT_RETRIES,
+            max_wait_s=routing.when_contended.max_wait,
+            on_expiry_charge=policy.on_expiry == "charge",
+            policy_hash=self.hash,
+            owner=department.owner,
+        )
+
+    def budgets(self, who: Attribution, models: Sequence[str]) -> tuple[BudgetTerm, ...]:
+        """The budgets a request touches: the organisation's, then the department's, in file order.
+
+        Args:
+            who: Who asks and what for.
+            models: The ids of the models that may serve it; budgets per model are of these only.
+
+        Raises:
+            PolicyViolation: As from `rules`.
+        """
+        return self._terms(who, tuple(models))
+
+    def _find_terms(self, who: Attribution, models: tuple[str, ...]) -> tuple[BudgetTerm, ...]:
+        _refuse_odd_ids(who)
+        department = self._department(who.department)
+        bound = department.rows[department.tier_of(who.user)]
+        return tuple(term for row, floors in bound for term in row.terms(who, models, floors))
+
+    def all_terms(self) -> tuple[BudgetRow, ...]:
+        """Every budget as the files write it, the organisation's first, before it is known who asks."""
+        return self._rows
+
+    def limit_of(self, identity: str) -> BudgetTerm | None:
+        """The budget that a balance's identity belongs to, or `None` where no file has it (any more).
+
+        Where the user's departments disagree on the tier, the smallest limit is given.
+        """
+        if identity.count("/") < 2:
+            return None
+        *scope, unit, period = identity.split("/")
+        names, values = zip(*(part.partition("=")[::2] for part in scope), strict=True)
+        value = unquote(values[-1])
+        terms = []
+        for row, floors in self._bound_to(names, values, value):
+            if (row.dimensions, row.unit, row.period) != (names, unit, period):
+                continue
+            if row.name in (None, value):
+                terms.append(row.term(value, floors))
+        return min(terms, key=lambda term: term.limit, default=None)
+
+    def _bound_to(self, names: tuple[str, ...], values: tuple[str, ...], value: str) -> Iterator[_Bound]:
+        """The budgets, with floors, that could be meant by an identity's dimensions."""
+        own = names[:1] == ("department",)
+        departments = [self._departments.get(unquote(values[0]))] if own else [*self._departments.values()]
+        if not own and (names[-1:] != ("user",) or not departments):
+            yield from ((row, {}) for row in self._shared_rows)
+            return
+        for department in departments:
+            if department is None:
+                continue
+            try:
+                tier = department.tier_of(value) if names[-1:] == ("user",) else None
+            except PolicyViolation:
+                continue
+            mine = department.policy.department if own else None
+            yield from ((row, floors) for row, floors in department.rows[tier] if row.department == mine)
+
+    def _department(self, name: str) -> _Department:
+        department = self._departments.get(name)
+        if department is None:
+            hint = nearest(name, self._departments) or "no policy file names a department"
+            raise PolicyViolation(f"unknown department {name!r}: it has no policy file ({hint})")
+        return department
+
+    @staticmethod
+    def _feature(department: _Department, name: str | None) -> Feature | None:
+        features = department.policy.features
+        if name is None or not features:
+            return None
+        feature = features.get(name) or features.get(EVERYONE)
+        if feature is None:
+            hint = nearest(name, features)
+            where = f'add it, or "{EVERYONE}" for any other, under `features` in {department.file}'
+            raise PolicyViolation(f"unknown feature {name!r} ({hint}): {where}")
+        return feature
+
+
+def _refuse_odd_ids(who: Attribution) -> None:
+    for name in ("department", "user", "feature", "run"):
+        value = getattr(who, name)
+        optional = name in ("feature", "run")
+        if (value is None and optional) or (isinstance(value, str) and clean_id(value)):
+            continue
+        shown = repr(value)[:60]
+        raise PolicyViolation(
+            f"{shown} cannot be a {name}: give 1 to {MAX_ID} characters, none of them a control character"
+        )
+
+
+def _compile(
+    file: PolicyFile,
+    shared: OrganizationPolicy | None,
+    shared_rows: Sequence[BudgetRow],
+    own: Sequence[BudgetRow],
+) -> _Department:
+    policy: DepartmentPolicy = file.policy  # type: ignore[assignment]
+    limits = [policy.limits, *([shared.limits] if shared else [])]
+    written = {str(line): model for line, model in policy.routing.lines.items()}
+    lines = {line: written[line] for line in LINES if line in written}
+    tiers = {None, *(user.user_tier for user in (policy.users or {}).values())}
+    standard = policy.routing.tiers.standard
+    return _Department(
+        file=file.name,
+        policy=policy,
+        lines=lines,
+        preferred_line=standard.prefer if standard else _middle(lines),
+        cost_per_request_nanos=_least(limit.cost_per_request for limit in limits),
+        input_tokens=_least(limit.input_tokens for limit in limits),
+        owner=policy.owner or (shared.owner if shared else None) or "",
+        rows={tier: _bind([*shared_rows, *own], tier, _floors(policy, lines)) for tier in tiers},
+    )
+
+
+def _least(values: Iterable[int | None]) -> int | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def _middle(lines: Mapping[str, str]) -> str:
+    """What `auto` means without a standard tier: sonnet, or the line nearest below it, or the cheapest."""
+    below = [line for line in lines if LINES.index(line) <= LINES.index("sonnet")]
+    return below[-1] if below else next(iter(lines))
+
+
+def _floors(policy: DepartmentPolicy, lines: Mapping[str, str]) -> dict[str, int]:
+    cheapest = next(iter(lines))
+    return {line: nanos for line, nanos in policy.routing.floors.items() if line != cheapest}
+
+
+def _bind(rows: Iterable[BudgetRow], tier: str | None, floors: Mapping[str, int]) -> tuple[_Bound, ...]:
+    """The rows for users of one tier; floors go to their longest usd budget."""
+    mine = [row for row in rows if row.user_tier in (None, tier)]
+    of_user = [row for row in mine if row.scope == "user" and row.unit is Unit.USD]
+    longest = max(
+        of_user, key=lambda row: (_LENGTHS.index(row.period), row.department is not None), default=None
+    )
+    return tuple((row, floors if row is longest else {}) for row in mine)
+
+
+def _hash(files: Iterable[PolicyFile]) -> str:
+    content = sorted(json.dumps(file.policy.model_dump(mode="json"), sort_keys=True) for file in files)
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()[:12]

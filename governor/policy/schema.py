@@ -1,0 +1,288 @@
+"""The policy language: what a file may say, as pydantic models.
+
+The models hold the shape of a file: types, ranges, known words. What needs two places at once is in
+`check.py`, and what of it all is not in force yet is in `in_force.py`. Unknown keys are refused everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+
+from governor.budgets import Unit
+from governor.policy.terms import LINES, Line, Scope
+from governor.policy.words import (
+    REFUSAL,
+    Band,
+    Count,
+    Id,
+    Name,
+    Percent,
+    Seconds,
+    TierName,
+    Timezone,
+    Tokens,
+    Usd,
+    Version,
+    Wait,
+    When,
+    Window,
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Budget(_Strict):
+    """One budget: what it counts per, one unit with its limit, and a window."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [str(unit)]} for unit in Unit]},
+    )
+
+    per: Scope
+    """What has its own balance: each department, user, feature, model or run."""
+    usd: Usd | None = None
+    """The limit in dollars (nano-dollars once read)."""
+    tokens: Count | None = None
+    """The limit in tokens: input, cache writes and reads, and output."""
+    requests: Count | None = None
+    """The limit in requests."""
+    concurrent: Count | None = None
+    """The limit in calls in flight at the same time."""
+    window: Window | None = None
+    """How long it lasts: minute, hour, day, week, month or life. A run's may be left out: its whole life."""
+    name: Id | None = None
+    """For one feature, or one model id, only."""
+    user_tier: Id | None = None
+    """For users of this tier only."""
+
+    @property
+    def units(self) -> list[Unit]:
+        """The units it gives a limit for; a right budget has one."""
+        return [unit for unit in Unit if getattr(self, unit) is not None]
+
+    @property
+    def span(self) -> str:
+        """Its window, with what is meant where none is written; empty where one must be."""
+        implied = "life" if self.per == "run" or self.concurrent is not None else ""
+        return self.window or implied
+
+
+class Downgrade(_Strict):
+    """From this threshold on, no line above this one."""
+
+    downgrade: Line
+    """The highest line that may still be used: haiku, sonnet, opus, fable or mythos."""
+
+
+def _actions(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _action_kind(value: object) -> str | None:
+    if isinstance(value, str):
+        return "<word>"
+    return "<step>" if isinstance(value, dict | Downgrade) else None
+
+
+_ACTION_SCHEMA = {
+    "anyOf": [
+        {"enum": ["warn", "block"]},
+        {
+            "type": "object",
+            "properties": {"downgrade": {"enum": list(LINES)}},
+            "required": ["downgrade"],
+            "additionalProperties": False,
+        },
+    ]
+}
+Action = Annotated[
+    Annotated[Literal["warn", "block"], Tag("<word>")] | Annotated[Downgrade, Tag("<step>")],
+    Discriminator(
+        _action_kind,
+        custom_error_type=REFUSAL,
+        custom_error_message="should be an action",
+        custom_error_context={
+            "why": "should be an action",
+            "hint": "warn, block or {downgrade: LINE}",
+        },
+    ),
+]
+Actions = Annotated[
+    list[Action],
+    BeforeValidator(_actions),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [_ACTION_SCHEMA, {"type": "array", "items": _ACTION_SCHEMA, "minItems": 1}]}),
+]
+
+
+class Tier(_Strict):
+    """How a tier of requests is served."""
+
+    prefer: Line
+    """The line it starts from."""
+    context: Tokens | None = None
+    """Input tokens above which a candidate is skipped."""
+    timeout: Seconds = 60.0
+    """Seconds of silence after which a call is given up."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """How often a failed call is sent again."""
+
+
+class Tiers(_Strict):
+    """The tiers a request can be of."""
+
+    premium: Tier | None = None
+    standard: Tier | None = None
+    economy: Tier | None = None
+
+
+class Choice(_Strict):
+    """A tier, and when it is chosen; the first that holds wins."""
+
+    when: When | None = None
+    """For example `budget > 90% or load > 85%`; the last choice has none."""
+    tier: TierName
+
+
+class Contention(_Strict):
+    """What to do while the money is held by calls in flight."""
+
+    max_wait: Wait = 2.0
+    """Seconds to wait for it."""
+
+
+class Shrink(_Strict):
+    """Whether a smaller `max_tokens` is offered before a request is refused."""
+
+    min_tokens: Tokens
+    """The smallest `max_tokens` worth offering."""
+
+
+class Routing(_Strict):
+    """Which models there are and which is taken."""
+
+    lines: Annotated[dict[Line, Id], Field(min_length=1)]
+    """The model id of each line."""
+    default: Id = "auto"
+    """Where a request names no model: `auto`, a line, or a model id."""
+    complexity: dict[Line, Band] = {}
+    """The band of complexity, 0 to 10, that each line is for."""
+    floors: dict[Line, Usd] = {}
+    """Dollars the user must have left for a line to be used."""
+    tiers: Tiers = Tiers()
+    choose: list[Choice] = []
+    when_contended: Contention = Contention()
+    shrink: Shrink | None = None
+
+
+class Limits(_Strict):
+    """What one request may never exceed."""
+
+    cost_per_request: Usd | None = None
+    """Dollars."""
+    input_tokens: Tokens | None = None
+    """Input tokens."""
+
+
+class Feature(_Strict):
+    """What one feature of a product may use."""
+
+    max_tokens: Tokens | None = None
+    """The most output tokens it may ask for."""
+    lines: Annotated[list[Line] | None, Field(min_length=1)] = None
+    """The only lines it may use, the preferred one first."""
+
+
+class User(_Strict):
+    """One user, or with the key `"*"` everybody else."""
+
+    user_tier: Id | None = None
+    """Which of the tiered budgets are theirs."""
+
+
+class PolicyBase(_Strict):
+    """What every policy file has."""
+
+    version: Version
+    """The version of the language."""
+    timezone: Timezone = "UTC"
+    """IANA time zone in which days, weeks and months start."""
+    owner: Id | None = None
+    """Whom to ask about this file."""
+    thresholds: dict[Percent, Actions] = {}
+    """What happens at which share of every usd budget of this file."""
+    limits: Limits = Limits()
+
+
+class OrganizationPolicy(PolicyBase):
+    """`organization.yaml`: everybody's floor."""
+
+    organization: Name
+    """The organisation's name: the ledger's namespace."""
+    budgets: list[Budget] = []
+    """Limits for the organisation as a whole, and for users or departments across it."""
+
+
+class DepartmentPolicy(PolicyBase):
+    """The file of one department."""
+
+    department: Name
+    """The department's name, as requests give it."""
+    budgets: Annotated[list[Budget], Field(min_length=1)]
+    """The department's limits; a user's count in this department only."""
+    routing: Routing
+    features: dict[Id, Feature] = {}
+    """The features requests may name; `"*"` allows any other."""
+    users: dict[Id, User] | None = None
+    """Who may ask; `"*"` allows everybody else. Left out: everybody."""
+    mode: Literal["enforce", "shadow"] = "enforce"
+    if_ledger_is_down: Literal["refuse", "allow", "lease"] = "refuse"
+    on_expiry: Literal["charge", "release"] = "charge"
+    """Whether a hold whose process died is charged or given back."""
+    uncertain: Literal["charge", "hold"] = "charge"
+    """What becomes of a call whose cost is not known for certain."""
+    retry_uncertain: bool = False
+    """Whether a request that was sent and never answered is sent again."""
+    deadline: Seconds | None = None
+    """Seconds the whole call may take, retries included."""
+
+
+AnyPolicy = DepartmentPolicy | OrganizationPolicy
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a policy file, for editors; `policies/schema.json` is this."""
+    from pydantic.json_schema import models_json_schema  # noqa: PLC0415 - loading a policy does not need it
+
+    kinds = [(OrganizationPolicy, "validation"), (DepartmentPolicy, "validation")]
+    _, schema = models_json_schema(kinds)  # type: ignore[arg-type]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A policy file of the Claude cost governor",
+        "if": {"required": ["organization"]},
+        "then": {"$ref": "#/$defs/OrganizationPolicy"},
+        "else": {"$ref": "#/$defs/DepartmentPolicy"},
+        "$defs": _tidy(schema["$defs"]),
+    }
+
+
+def _tidy(schema: Any) -> Any:
+    """The same schema as the loader means it: an empty value is refused, and so are keys of no pattern."""
+    if isinstance(schema, list):
+        return [_tidy(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _tidy(item) for key, item in schema.items() if (key, item) != ("default", None)}
+    if "patternProperties" in kept:
+        kept["additionalProperties"] = False
+    options = [item for item in kept.get("anyOf", ()) if item != {"type": "null"}]
+    if len(options) == 1:
+        del kept["anyOf"]
+        return {**options[0], **kept}
+    if options:
+        kept["anyOf"] = options
+    return kept

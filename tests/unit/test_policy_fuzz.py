@@ -1,0 +1,88 @@
+"""Whatever becomes of a good file, it loads or is refused with a place: never anything else."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor.errors import PolicyError, PolicyViolation
+from governor.policy import Attribution, Policies, load
+
+POLICIES = Path(__file__).parents[2] / "policies"
+GOOD = {file.name: file.read_text(encoding="utf-8") for file in POLICIES.glob("*.yaml")}
+WORDS = sorted({word for text in GOOD.values() for word in re.findall(r"[\w.%*-]+", text)})
+ODD = ["", "~", "[]", "{}", "[", "}", "-1", "0", "1e999", ".nan", "true", '"', "&a x", "*a", "!!int x"]
+ODD += ["\t", "\r", "\x85", "\u2028", "\ufeff", "\x00", "? ", "- ", ": ", "#", "|", ">", "%YAML 9\n", "---\n"]
+ODD += ["99999999999999999999999", "\U0001f4b8", "{a: 1}", "'", "\n", "  ", "<<: *a", "0x10", "2026-11-21"]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> tuple[str, str]:
+    """A good file with some words or lines deleted, doubled, swapped or replaced."""
+    name = draw(st.sampled_from(sorted(GOOD)))
+    text = GOOD[name]
+    for _ in range(draw(st.integers(1, 4))):
+        if draw(st.booleans()):
+            lines = text.split("\n")
+            at = draw(st.integers(0, len(lines) - 1))
+            lines[at : at + 1] = draw(st.sampled_from([[], [lines[at]] * 2, ["  " + lines[at]]]))
+            text = "\n".join(lines)
+            continue
+        words = [match.span() for match in re.finditer(r"[\w.%*@-]+|[{}\[\],:]", text)]
+        if words:
+            start, end = draw(st.sampled_from(words))
+            new = draw(st.sampled_from(ODD) | st.sampled_from(WORDS) | st.text(max_size=8))
+            text = text[:start] + new + text[end:]
+    return name, text
+
+
+def try_to_load(folder: str, files: dict[str, bytes]) -> None:
+    """Load the files; a refusal must say where, and what loads must answer questions."""
+    for name, content in files.items():
+        (Path(folder) / name).write_bytes(content)
+    policies = refusal = None
+    try:
+        policies = load(folder)
+    except PolicyError as error:
+        refusal = error
+    if policies is not None:
+        answers(policies)
+    if refusal is not None:
+        for problem in refusal.problems:
+            text = files[Path(problem.file).name].decode()
+            breaks = len(re.findall("\r\n|[\n\r\x85\u2028\u2029]", text))
+            assert 1 <= problem.line <= breaks + 1, problem
+            assert problem.column >= 1, problem
+            assert problem.message
+
+
+def answers(policies: Policies) -> None:
+    """What was loaded has sane limits and marks, and its identities lead back to its budgets."""
+    for row in policies.all_terms():
+        assert row.limit > 0
+        assert all(0 < mark < 10_000 for mark in row.caps.values())
+    for department in policies.departments:
+        with contextlib.suppress(PolicyViolation):
+            terms = policies.budgets(Attribution(department, "ada@example.com", None, "r"), ["m"])
+            assert all(policies.limit_of(term.identity) is not None for term in terms)
+
+
+@given(mutated())
+def test_a_mutated_file_loads_or_is_refused_with_a_place(file: tuple[str, str]) -> None:
+    """Deleting, doubling, renaming and replacing parts of a good file never breaks the loader."""
+    name, text = file
+    with tempfile.TemporaryDirectory() as folder:
+        content = {**GOOD, name: text}
+        try_to_load(folder, {key: value.encode("utf-8", "replace") for key, value in content.items()})
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_refused_with_a_place(text: str) -> None:
+    """No text whatever gets another exception out of the loader than `PolicyError`."""
+    with tempfile.TemporaryDirectory() as folder:
+        try_to_load(folder, {"a.yaml": text.encode("utf-8", "replace")})
