@@ -12,10 +12,13 @@ from governor.clients.aio import AsyncGovernor
 from governor.clients.governor import Governor
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from governor.clients.request import Message
 
 _lock = threading.Lock()
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGovernor] = WeakKeyDictionary()
+_keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncIterator[None]] = WeakKeyDictionary()
 
 
 def call(**request: Any) -> Message:
@@ -36,8 +39,20 @@ async def acall(**request: Any) -> Message:
     """`AsyncGovernor.call` of the running event loop's governor; configured and raising as `call`."""
     loop = asyncio.get_running_loop()
     if loop not in _by_loop:
-        _by_loop[loop] = AsyncGovernor.load()
+        keeper = _keep(loop)
+        await anext(keeper)
+        _keepers[loop] = keeper
     return await _by_loop[loop].call(**request)
+
+
+async def _keep(loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:
+    """Hold a loop's governor open; `asyncio.run` ends its async generators, and this one closes it then."""
+    async with AsyncGovernor.load() as governor:
+        _by_loop[loop] = governor
+        try:
+            yield
+        finally:
+            del _by_loop[loop]
 
 
 @cache
