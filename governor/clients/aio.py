@@ -17,7 +17,7 @@ from governor.flow import decide, govern
 from governor.ledger import open_async_ledger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
     from pathlib import Path
 
     from governor.decision import Decision, ThresholdCrossed
@@ -160,10 +160,14 @@ class AsyncGovernor:
                 run.sending = self._send(effect)
                 return await anext(run.sending)
             case Resume():
+                if run.cancelled is not None:
+                    return await run.sending.athrow(run.cancelled)
                 return await anext(run.sending)
             case CountTokens():
                 return await self._count(effect)
             case Sleep():
+                if run.cancelled is not None:
+                    raise run.cancelled
                 await asyncio.sleep(effect.seconds)
             case Notify():
                 setup.tell(effect.event, self._on_event)
@@ -171,7 +175,7 @@ class AsyncGovernor:
                 return await run.finish(self.ledger.execute(effect))
         return None
 
-    async def _send(self, effect: Send) -> AsyncIterator[Running | Ended]:
+    async def _send(self, effect: Send) -> AsyncGenerator[Running | Ended, None]:
         """Read one answer; yields `Running` now and then, and at last how it ended."""
         meter = Meter()
         report_at = time.monotonic() + effect.report_after_s
@@ -215,7 +219,7 @@ class _Run:
     stay open until it expires. The cancellation then takes the place of the next sending, or of the result.
     """
 
-    sending: AsyncIterator[Running | Ended]
+    sending: AsyncGenerator[Running | Ended, None]
 
     def __init__(self) -> None:
         self.cancelled: asyncio.CancelledError | None = None

@@ -8,6 +8,7 @@ from anthropic import types
 from pydantic import PrivateAttr
 
 from governor.errors import PolicyViolation
+from governor.ids import new_id
 from governor.ledger.commands import check_id
 from governor.policy import Attribution
 from governor.request import Request

@@ -1,0 +1,90 @@
+"""The `governor` command line: its groups, and what becomes of an error."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+from governor.cli import budget, budget_changes, demo, doctor, ledger, policy, why
+from governor.cli.context import AS_JSON, flag
+from governor.cli.output import exit_code, report
+from governor.errors import GovernorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Root(TyperGroup):
+    """Turns every error of the governor into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        # What the library logs (policies not in force yet, thresholds) the commands say themselves.
+        logging.getLogger("governor").addHandler(logging.NullHandler())
+        try:
+            return super().invoke(ctx)
+        except GovernorError as error:
+            report(error, as_json=bool(ctx.meta.get(AS_JSON)))
+            raise typer.Exit(exit_code(error)) from None
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version  # noqa: PLC0415 - only --version needs it
+
+        typer.echo(f"governor {version('claude-governor')}")
+        raise typer.Exit
+
+
+_VERSION: Any = flag("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+
+app = typer.Typer(
+    name="governor",
+    cls=_Root,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _governor(*, version: bool = _VERSION) -> None:
+    """Budgets for the Claude API: what is left, who spent it, and why a request went where it went.
+
+    Exit codes: 0 ok, 1 failure, 2 usage, 3 invalid policy, 4 refused.
+    """
+
+
+def _group(name: str, about: str, commands: dict[str, Callable[..., None]]) -> None:
+    group = typer.Typer(no_args_is_help=True, help=about)
+    for command, function in commands.items():
+        group.command(command)(function)
+    app.add_typer(group, name=name)
+
+
+app.command("demo")(demo.demo)
+_group("policy", "Read and check policy files.", {"check": policy.check})
+_group(
+    "budget",
+    "See budgets; grant, set and freeze them. Changes hold at once, in every process.",
+    {
+        "list": budget.list_budgets,
+        "show": budget.show,
+        "grant": budget_changes.grant,
+        "set": budget_changes.set_limit,
+        "freeze": budget_changes.freeze,
+        "unfreeze": budget_changes.unfreeze,
+    },
+)
+app.command("why")(why.why)
+_group("holds", "See what is promised to calls in flight.", {"list": ledger.holds, "reap": ledger.reap})
+_group("ledger", "Make a ledger.", {"create": ledger.create})
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """The entry point of the `governor` command."""
+    app(prog_name="governor")

@@ -1,0 +1,163 @@
+"""What the ledger keeps and what the files say of it, brought together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from governor.budgets import Period, Unit, balance_identity, unit_of, window_at
+from governor.cli.output import usage
+from governor.decision import BudgetView, instant
+from governor.errors import nearest
+from governor.ledger import commands as c
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from governor.budgets import Window
+    from governor.cli.context import Desk
+    from governor.policy import BudgetTerm
+
+READ_AT_ONCE = 200
+"""How many balances one command reads, so that no script runs long."""
+
+NAMED_AT_MOST = 20
+"""How many known budgets a hint lists."""
+
+
+def views(desk: Desk, *, contains: str = "", past: bool = False) -> list[BudgetView]:
+    """Every balance the ledger keeps, and the budgets of the files that nobody has touched yet.
+
+    Of the latter only those whose identity the files alone decide: of the organisation, of departments, of
+    features and models by name. Limits are the files' of this moment, with overrides and grants.
+
+    Args:
+        desk: Policies and ledger.
+        contains: Only identities with this in them.
+        past: Windows that are over too.
+    """
+    known = desk.ledger.execute(c.ListBalances(contains, past))
+    rows = [_row(desk, k.identity, k.window, k.end_ms, k.balance.limit) for k in known]
+    kept = {(row.identity, row.window) for row, _ in rows}
+    for new in _untouched(desk):
+        window = window_of(desk, new)
+        if contains in new.identity and (new.identity, window.id) not in kept:
+            rows.append(_row(desk, new.identity, window.id, window.end_ms, new.limit))
+    readings = _read(desk, [row for row, _ in rows])
+    found: list[BudgetView] = []
+    for index, ((row, term), reading) in enumerate(zip(rows, readings, strict=True)):
+        # Where no file has the budget (any more), and of windows that are over, the ledger's own word holds.
+        over = 0 < row.end_ms <= desk.now_ms
+        balance = known[index].balance if term is None or over else reading
+        found.append(_view(row, term, balance))
+    return sorted(found, key=lambda view: (_depth(view.identity), view.window))
+
+
+def view_of(desk: Desk, term: BudgetTerm) -> BudgetView:
+    """One budget in its window of this moment."""
+    window = window_of(desk, term)
+    row, _ = _row(desk, term.identity, window.id, window.end_ms, term.limit)
+    return _view(row, term, _read(desk, [row])[0])
+
+
+def limits_of(desk: Desk, term: BudgetTerm) -> tuple[int | None, int]:
+    """What administrators changed of a budget: its override (`None`: none), and what its window was granted.
+
+    Read in one step from the answers to three questions: of a window that no grant can name the limit is the
+    override or the file's, whichever file's limit is asked with.
+    """
+    window = window_of(desk, term)
+    now, _ = _row(desk, term.identity, window.id, window.end_ms, term.limit)
+    bare = c.BudgetRow(term.identity, "-", 0, 0, term.unit, term.limit)
+    other = c.BudgetRow(term.identity, "--", 0, 0, term.unit, term.limit + 1)
+    whole, base, probe = (balance.limit for balance in _read(desk, [now, bare, other]))
+    return (base if probe == base else None), whole - base
+
+
+def window_of(desk: Desk, term: BudgetTerm) -> Window:
+    """The window of *term* that holds this moment of the ledger's clock."""
+    return window_at(term.period, term.timezone, desk.now_ms)
+
+
+def find_term(desk: Desk, identity: str) -> BudgetTerm | None:
+    """The budget that the files have for *identity*, or `None`; whatever was typed."""
+    if identity.count("/") < 2:
+        return None
+    return desk.policies.limit_of(identity)
+
+
+def require_term(desk: Desk, identity: str) -> BudgetTerm:
+    """The budget that the files have for *identity*.
+
+    Raises:
+        Failure: There is none; the message names the nearest one.
+    """
+    term = find_term(desk, identity)
+    if term is None:
+        raise unknown(desk, identity)
+    return term
+
+
+def unknown(desk: Desk, identity: str) -> Exception:
+    """The error for an identity that neither the files nor the ledger know."""
+    known = dict.fromkeys([view.identity for view in views(desk)])
+    hint = nearest(identity, known)
+    if not hint.startswith("did you mean"):
+        names = list(known)[:NAMED_AT_MOST]
+        more = f"\n  … and {len(known) - len(names)} more" if len(known) > len(names) else ""
+        hint = "known budgets:" + "".join(f"\n  {name}" for name in names) + more
+    return usage(f"there is no budget {identity!r}; {hint}\n`governor budget list` shows them all")
+
+
+def part(name: str, value: str) -> str:
+    """How an identity writes one dimension: `user=ada@example.com`, percent-encoded."""
+    return balance_identity({name: value}, Unit.USD, Period.LIFE).split("/", 1)[0]
+
+
+def _row(
+    desk: Desk, identity: str, window: str, end_ms: int, limit: int
+) -> tuple[c.BudgetRow, BudgetTerm | None]:
+    term = find_term(desk, identity)
+    file_limit = limit if term is None else term.limit
+    return c.BudgetRow(identity, window, 0, end_ms, unit_of(identity), file_limit), term
+
+
+def _view(row: c.BudgetRow, term: BudgetTerm | None, balance: c.Balance) -> BudgetView:
+    return BudgetView(
+        identity=row.identity,
+        window=row.window,
+        unit=row.unit,
+        limit=balance.limit,
+        posted=balance.posted,
+        held=balance.held,
+        resets_at=instant(row.end_ms),
+        frozen=balance.frozen,
+        source="" if term is None else term.source,
+    )
+
+
+def _read(desk: Desk, rows: list[c.BudgetRow]) -> list[c.Balance]:
+    found: list[c.Balance] = []
+    for start in range(0, len(rows), READ_AT_ONCE):
+        found += desk.ledger.execute(c.Read(tuple(rows[start : start + READ_AT_ONCE]))).balances
+    return found
+
+
+def _untouched(desk: Desk) -> Iterator[BudgetTerm]:
+    """Every budget whose identity the files alone decide."""
+    for row in desk.policies.all_terms():
+        if row.scope == "organization" or (row.scope == "department" and row.department is not None):
+            values: list[str | None] = [None]
+        elif row.scope == "department":
+            values = [*desk.policies.departments]
+        else:
+            values = [row.name] if row.name is not None else []
+        for value in values:
+            term = find_term(desk, row.identity(value))
+            if term is not None:
+                yield term
+
+
+def _depth(identity: str) -> tuple[str, ...]:
+    """Sorts a budget before those of its parts: a department's own before its users'."""
+    *scope, unit, period = identity.split("/")
+    return ("/".join(scope[:1]), "/".join(scope[1:]), unit, period)

@@ -1,0 +1,201 @@
+"""`governor budget list` and `show`: what is left, of the ledger a running application uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from governor.cli import balances
+from governor.cli.changes import changes_of
+from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, open_desk
+from governor.cli.output import (
+    budget_json,
+    console,
+    note,
+    percent,
+    print_json,
+    print_rows,
+    stamp,
+    usage,
+    when,
+)
+from governor.decision import BudgetView
+from governor.decision import show as show_amount
+from governor.errors import nearest
+from governor.ledger.admission import mark
+from governor.ledger.commands import FULL_MARK_BP
+from governor.money import Money
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from governor.cli.changes import Change
+    from governor.policy import BudgetTerm
+
+IDENTITY: Any = typer.Argument(
+    ..., help="As `governor budget list` prints it, for example department=legal/usd/month."
+)
+DEPARTMENT: Any = typer.Option(None, "--department", "-d", help="Only this department's budgets.")
+USER: Any = typer.Option(None, "--user", "-u", help="Only this user's budgets.")
+CONTAINS: Any = typer.Option("", "--contains", help="Only budgets with this text in their identity.")
+PAST: Any = flag("--past", help="Windows that are over, too.")
+
+
+def list_budgets(
+    department: str | None = DEPARTMENT,
+    user: str | None = USER,
+    contains: str = CONTAINS,
+    past: bool = PAST,
+    policies: str = POLICIES,
+    ledger: str = LEDGER,
+    as_json: bool = JSON,
+) -> None:
+    """List every budget: limit in force, spent, held, available, and when it resets."""
+    with open_desk(policies, ledger) as desk:
+        found = [
+            view
+            for view in balances.views(desk, contains=contains, past=past)
+            if _of_department(view.identity, department) and _of(view.identity, "user", user)
+        ]
+        if not found and department is not None and department not in desk.policies.departments:
+            raise usage(f"no department {department!r}: {nearest(department, desk.policies.departments)}")
+    if as_json:
+        print_json({"ledger": desk.where, "budgets": [budget_json(view) for view in found]})
+    elif found:
+        titles = ("budget", "limit", "spent", "held", "available", "%", "resets (UTC)")
+        print_rows(titles, [_cells(view, past=past) for view in found])
+    else:
+        note("no budget matches")
+
+
+def show(
+    identity: str = IDENTITY, policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON
+) -> None:
+    """Show one budget: its limit and where it comes from, its marks, and who changed it last."""
+    with open_desk(policies, ledger) as desk:
+        term = balances.find_term(desk, identity)
+        view = _forgotten(desk, identity) if term is None else balances.view_of(desk, term)
+        override, granted = (None, 0) if term is None else balances.limits_of(desk, term)
+        changes = changes_of(desk, view.identity)
+        if as_json:
+            print_json(_detail_json(desk, view, term, override, granted, changes))
+        else:
+            _print_detail(desk, view, term, override, granted, changes)
+
+
+def _forgotten(desk: Desk, identity: str) -> BudgetView:
+    """A budget that the ledger keeps although no file has it any more; its latest window."""
+    kept = [view for view in balances.views(desk, contains=identity, past=True) if view.identity == identity]
+    if not kept:
+        raise balances.unknown(desk, identity)
+    return kept[-1]
+
+
+def _of_department(identity: str, department: str | None) -> bool:
+    return _of(identity, "department", department)
+
+
+def _of(identity: str, name: str, value: str | None) -> bool:
+    return value is None or balances.part(name, value) in identity.split("/")
+
+
+def _cells(view: BudgetView, *, past: bool) -> tuple[str, ...]:
+    amounts = (view.limit, view.posted, view.held, view.available)
+    # The unit is in the identity, so counts stand bare.
+    shown = (str(Money(a)) if view.unit == "usd" else f"{a:,}" for a in amounts)
+    named = f"{view.identity} {view.window}" if past else view.identity
+    frozen = " FROZEN" if view.frozen is not None else ""
+    return (named + frozen, *shown, str(percent(view)), when(view.resets_at))
+
+
+def _print_detail(
+    desk: Desk,
+    view: BudgetView,
+    term: BudgetTerm | None,
+    override: int | None,
+    granted: int,
+    changes: list[Change],
+) -> None:
+    out = console()
+    out.print(view.identity, style="bold", soft_wrap=True)
+    for name, text in _facts(view, term, override, granted):
+        out.print(f"  {name:<11}{text}", soft_wrap=True)
+    for name, text in _marks(desk, view, term):
+        out.print(f"  {name:<11}{text}", soft_wrap=True)
+    if not changes:
+        out.print("  changes    none in the journal")
+    for change in changes:
+        out.print(f"  {stamp(change.at_ms)[:16]} UTC  {change}", soft_wrap=True)
+
+
+def _facts(
+    view: BudgetView, term: BudgetTerm | None, override: int | None, granted: int
+) -> Iterator[tuple[str, str]]:
+    unit = view.unit
+    yield "limit", f"{show_amount(unit, view.limit)} in force"
+    if term is None:
+        yield "file", "no policy file has this budget any more"
+    else:
+        over = "; overridden" if override is not None else ""
+        yield "file", f"{show_amount(unit, term.limit)} in {term.source}{over}"
+    if override is not None:
+        yield "override", show_amount(unit, override)
+    if granted:
+        yield "granted", f"{show_amount(unit, granted)} in this window"
+    if view.frozen is not None:
+        yield "frozen", view.frozen
+    yield "window", f"{view.window}; resets {when(view.resets_at)}" + (" UTC" if view.resets_at else "")
+    yield "spent", f"{show_amount(unit, view.posted)} ({percent(view)} %)"
+    yield "held", f"{show_amount(unit, view.held)} by calls in flight"
+    yield "available", show_amount(unit, view.available)
+
+
+def _marks(desk: Desk, view: BudgetView, term: BudgetTerm | None) -> Iterator[tuple[str, str]]:
+    if term is None or view.unit != "usd":
+        return
+    for line, top in _tops(desk, view, term):
+        yield "mark", f"{line} may fill it to {show_amount(view.unit, top)}"
+    crossed = [step for step in term.steps if view.posted >= mark(view.limit, step)]
+    steps = ", ".join(f"{step // 100} %{' (crossed)' if step in crossed else ''}" for step in term.steps)
+    if steps:
+        yield "thresholds", steps
+
+
+def _tops(desk: Desk, view: BudgetView, term: BudgetTerm) -> Iterator[tuple[str, int]]:
+    """How far each line of the budget's department may fill it; every capped line where there is none."""
+    lines: list[str] = []
+    for file in desk.policies.files:
+        policy: Any = file.policy
+        department = getattr(policy, "department", None)
+        if department is not None and _of_department(view.identity, department):
+            lines = [
+                line
+                for line in ("haiku", "sonnet", "opus", "fable", "mythos")
+                if line in policy.routing.lines
+            ]
+    for line in lines or term.caps:
+        top = mark(view.limit, term.caps.get(line, FULL_MARK_BP))
+        yield line, min(top, view.limit - term.floors.get(line, 0))
+
+
+def _detail_json(
+    desk: Desk,
+    view: BudgetView,
+    term: BudgetTerm | None,
+    override: int | None,
+    granted: int,
+    changes: list[Change],
+) -> dict[str, Any]:
+    steps = () if term is None else term.steps
+    return {
+        **budget_json(view),
+        "file_limit": None if term is None else term.limit,
+        "override": override,
+        "granted": granted,
+        "marks": {} if term is None else dict(_tops(desk, view, term)),
+        "thresholds": [
+            {"percent": step // 100, "crossed": view.posted >= mark(view.limit, step)} for step in steps
+        ],
+        "changes": [change.as_json() for change in changes],
+    }

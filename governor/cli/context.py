@@ -1,0 +1,118 @@
+"""From the shared options to what a command works on: policies, prices and the ledger."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from governor.errors import LedgerUnavailable
+from governor.ledger.opening import DEFAULT_URL, open_ledger, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from governor.ledger import Ledger
+    from governor.policy import Policies
+    from governor.pricing import PriceTable
+
+AS_JSON = "governor.json"
+"""Where the context of a command line keeps whether JSON was asked for."""
+
+
+def _remember(context: typer.Context, value: bool) -> bool:
+    context.meta[AS_JSON] = value
+    return value
+
+
+def flag(*names: str, **rest: Any) -> Any:
+    """An option that is off unless it is given; *rest* goes to `typer.Option`."""
+    return typer.Option(False, *names, **rest)  # noqa: FBT003 - typer takes the default first
+
+
+POLICIES: Any = typer.Option(
+    "policies",
+    "--policies",
+    envvar="GOVERNOR_POLICIES",
+    metavar="PATH",
+    help="The folder of policy files, or one file.",
+)
+LEDGER: Any = typer.Option(
+    DEFAULT_URL,
+    "--ledger",
+    envvar="GOVERNOR_LEDGER",
+    metavar="URL",
+    help="The ledger: sqlite:///governor.db or redis://host:6379/0.",
+)
+JSON: Any = flag(
+    "--json",
+    callback=_remember,
+    is_eager=True,
+    help="Print one JSON document. Amounts are integers: nano-dollars (1e-9 USD) for usd, else a count.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command works on.
+
+    Attributes:
+        policies: The policies in force.
+        ledger: The organisation's ledger.
+        where: Its URL, without a password.
+        now_ms: The ledger's clock when the desk was set up, Unix milliseconds.
+    """
+
+    policies: Policies
+    ledger: Ledger
+    where: str
+    now_ms: int
+
+
+def load_policies(path: str) -> Policies:
+    """The policies at *path*.
+
+    Raises:
+        PolicyError: They are missing or malformed.
+    """
+    from governor.policy import load  # noqa: PLC0415 - `--help` need not pay for it
+
+    return load(path)
+
+
+def load_prices() -> PriceTable:
+    """The price table that ships with the governor."""
+    from governor.pricing import PriceTable  # noqa: PLC0415 - as above
+
+    return PriceTable.load()
+
+
+@contextmanager
+def open_desk(policies: str, ledger: str) -> Iterator[Desk]:
+    """Load the policies and open the ledger that a running application uses, which must exist.
+
+    Raises:
+        PolicyError: The policies are missing or malformed.
+        LedgerUnavailable: The ledger cannot be reached, or was never created.
+    """
+    loaded = load_policies(policies)
+    store = open_ledger(ledger, loaded.organization)
+    try:
+        yield Desk(loaded, store, redact(ledger), _checked_now_ms(store, redact(ledger), loaded.organization))
+    finally:
+        store.close()
+
+
+def _checked_now_ms(store: Ledger, where: str, organization: str) -> int:
+    """The ledger's clock; a missing SQLite file is an error here, lest a typo make an empty ledger."""
+    from governor.ledger.commands import Inspect  # noqa: PLC0415 - as above
+
+    status = store.execute(Inspect())
+    if not status.created:
+        raise LedgerUnavailable(
+            f"{where} holds no ledger of the organization {organization!r}: correct --ledger (or "
+            f"GOVERNOR_LEDGER), or make one with `governor ledger create {where}`"
+        )
+    return status.now_ms

@@ -1,0 +1,196 @@
+"""`governor doctor`: is everything in place, and if not, what to do?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from governor.cli.context import JSON, LEDGER, POLICIES, load_policies, load_prices
+from governor.cli.output import FAILURE, console, print_json
+from governor.cli.policy import known_models
+from governor.errors import GovernorError
+from governor.ledger import commands as c
+from governor.ledger.opening import open_ledger, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from governor.ledger import Ledger
+    from governor.policy import Policies
+    from governor.pricing import PriceTable
+
+OK, NOTE, WRONG = "ok", "note", "wrong"
+_SIGNS = {OK: ("✓", "green"), NOTE: ("!", "yellow"), WRONG: ("✗", "red")}
+
+RETIRES_SOON = timedelta(days=60)
+CLOCK_OFFSET_MS = 1000
+"""A larger difference to the ledger's clock is worth a note; the ledger's is the one that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        state: `ok`, `note` (worth knowing) or `wrong`.
+        about: What was looked at.
+        text: What was found.
+        advice: What to do; may be empty.
+    """
+
+    state: str
+    about: str
+    text: str
+    advice: str = ""
+
+
+def doctor(policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON) -> None:
+    """Check versions, key, policies, prices and the ledger. Exit code 1 if anything is wrong."""
+    found = list(_examine(policies, ledger))
+    wrong = any(finding.state == WRONG for finding in found)
+    if as_json:
+        names = ("state", "about", "text", "advice")
+        findings = [{name: getattr(finding, name) for name in names} for finding in found]
+        print_json({"ok": not wrong, "findings": findings})
+    else:
+        out = console()
+        for finding in found:
+            sign, colour = _SIGNS[finding.state]
+            out.print(f"{sign} {finding.about:<9} {finding.text}", style=colour, soft_wrap=True)
+            if finding.advice:
+                out.print(f"            → {finding.advice}", soft_wrap=True)
+    if wrong:
+        raise typer.Exit(FAILURE)
+
+
+def _examine(policies: str, ledger: str) -> Iterator[Finding]:
+    yield from _versions()
+    yield _key()
+    prices: PriceTable | None = None
+    loaded: Policies | None = None
+    try:
+        prices = load_prices()
+        yield Finding(OK, "prices", f"{len(prices.models())} models, table {prices.version}")
+    except GovernorError as error:
+        yield Finding(WRONG, "prices", str(error), "reinstall the package, or correct the price file")
+    try:
+        loaded = load_policies(policies)
+    except GovernorError as error:
+        yield Finding(WRONG, "policies", str(error), "correct the files, or --policies (GOVERNOR_POLICIES)")
+    if loaded is not None:
+        yield from _policies(loaded)
+    if loaded is not None and prices is not None:
+        yield from _models(loaded, prices, datetime.now(UTC).date())
+    if loaded is None:
+        yield Finding(NOTE, "ledger", "not looked at: its organization is in the policies")
+        return
+    try:
+        yield from _ledger(ledger, loaded.organization)
+    except GovernorError as error:
+        yield Finding(WRONG, "ledger", str(error), "correct --ledger (GOVERNOR_LEDGER), or start the server")
+
+
+def _versions() -> Iterator[Finding]:
+    from importlib.metadata import version  # noqa: PLC0415 - only needed here
+
+    yield Finding(OK, "python", platform.python_version())
+    packages = [f"{name} {version(name)}" for name in ("claude-governor", "anthropic", "redis")]
+    yield Finding(OK, "packages", ", ".join(packages))
+
+
+def _key() -> Finding:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
+        if os.environ.get(name):
+            return Finding(OK, "key", f"{name} is set")
+    import anthropic  # noqa: PLC0415 - half a second, and only needed without a key
+
+    try:
+        with anthropic.Anthropic() as client:
+            if client.credentials is not None:
+                return Finding(OK, "key", "the SDK finds credentials of its own")
+    except (anthropic.AnthropicError, OSError, ValueError) as error:
+        text = f"the SDK cannot read its credentials: {error}"
+        return Finding(WRONG, "key", text, "correct them, or set ANTHROPIC_API_KEY")
+    advice = "set ANTHROPIC_API_KEY; or your application gives Governor.load a client that has a key"
+    return Finding(WRONG, "key", "there is no API key in this environment", advice)
+
+
+def _policies(loaded: Policies) -> Iterator[Finding]:
+    names = ", ".join(loaded.departments)
+    yield Finding(OK, "policies", f"{loaded.organization}: {names}; policy {loaded.hash}")
+    count = len(loaded.not_in_force)
+    if count:
+        text = f"{count} {'setting is' if count == 1 else 'settings are'} not in force yet"
+        yield Finding(NOTE, "policies", text, "`governor policy check` names them")
+
+
+def _models(loaded: Policies, prices: PriceTable, today: date) -> Iterator[Finding]:
+    known = known_models(prices)
+    named: dict[str, str] = {}
+    for file in loaded.files:
+        policy: Any = file.policy
+        if hasattr(policy, "routing"):
+            named.update(dict.fromkeys(policy.routing.lines.values(), file.name))
+    fine = True
+    for model, file_name in sorted(named.items()):
+        finding = _model(model, file_name, prices, today) if known(model) else _unpriced(model, file_name)
+        if finding is not None:
+            fine = False
+            yield finding
+    if fine:
+        yield Finding(OK, "models", f"{', '.join(sorted(named))}: priced")
+
+
+def _unpriced(model: str, file_name: str) -> Finding:
+    advice = f"correct it in {file_name}, or add it to the price table"
+    return Finding(WRONG, "models", f"{model} has no price: every request for it is refused", advice)
+
+
+def _model(model: str, file_name: str, prices: PriceTable, today: date) -> Finding | None:
+    retires = prices.model(model).retires
+    if retires is None or retires > today + RETIRES_SOON:
+        return None
+    advice = f"name its successor in {file_name}"
+    if retires <= today:
+        return Finding(WRONG, "models", f"{model} retired on {retires}", advice)
+    return Finding(NOTE, "models", f"{model} retires on {retires}", advice)
+
+
+def _ledger(url: str, organization: str) -> Iterator[Finding]:
+    store = open_ledger(url, organization)
+    try:
+        asked_ms = time.time_ns() // 1_000_000
+        status = store.execute(c.Inspect())
+        here_ms = (asked_ms + time.time_ns() // 1_000_000) // 2
+        if not status.created:
+            advice = f"`governor ledger create {redact(url)}`, or correct --ledger (GOVERNOR_LEDGER)"
+            text = f"{redact(url)} ({status.server}) holds no ledger of {organization!r}"
+            yield Finding(WRONG, "ledger", text, advice)
+            return
+        # The first command that is no look at the store refuses a server that evicts, or is too old.
+        overdue = sum(hold.expires_ms <= status.now_ms for hold in store.execute(c.ListHolds()))
+        yield Finding(OK, "ledger", f"{redact(url)}: {status.server}, schema {status.schema}")
+        yield _clock(status.now_ms - here_ms)
+        yield _holds(overdue, store)
+    finally:
+        store.close()
+
+
+def _clock(offset_ms: int) -> Finding:
+    text = f"the ledger's is {offset_ms:+,} ms from this host's"
+    if abs(offset_ms) <= CLOCK_OFFSET_MS:
+        return Finding(OK, "clock", text)
+    return Finding(NOTE, "clock", text, "windows follow the ledger's; run NTP on both hosts")
+
+
+def _holds(overdue: int, store: Ledger) -> Finding:
+    count = len(store.execute(c.ListHolds()))
+    if not overdue:
+        return Finding(OK, "holds", f"{count} open, none overdue")
+    return Finding(NOTE, "holds", f"{overdue} of {count} open holds are overdue", "`governor holds reap`")

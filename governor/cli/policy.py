@@ -1,0 +1,154 @@
+"""`governor policy check`: are the files right, and what of them is in force?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from governor.cli.context import JSON, POLICIES, load_policies, load_prices
+from governor.cli.output import console, print_json, problem_json
+from governor.decision import show
+from governor.errors import PolicyError, UnknownModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from governor.policy import BudgetRow, Notice, Policies
+    from governor.pricing import PriceTable
+
+PATH: Any = typer.Argument(
+    None, metavar="[PATH]", help="The folder, or one file; else --policies.", show_default=False
+)
+
+
+def check(path: str | None = PATH, policies: str = POLICIES, as_json: bool = JSON) -> None:
+    """Check policy files, and print what is in force.
+
+    Problems are printed as file:line:column: message (hint), and the exit code is 3.
+    """
+    from governor.policy.check import remarks  # noqa: PLC0415 - `--help` need not pay for it
+
+    loaded = load_policies(path or policies)
+    refuse_unpriced(loaded, load_prices())
+    notices = [*loaded.not_in_force, *remarks(loaded)]
+    if as_json:
+        print_json(_as_json(loaded, notices))
+        return
+    _print(loaded, notices)
+
+
+def refuse_unpriced(loaded: Policies, prices: PriceTable) -> None:
+    """Check what needs the price table.
+
+    Raises:
+        PolicyError: A file names a model without a price.
+    """
+    from governor.policy.check import check as check_models  # noqa: PLC0415 - as above
+
+    problems = check_models(loaded, known_models(prices))
+    if problems:
+        raise PolicyError(problems)
+
+
+def known_models(prices: PriceTable) -> Callable[[str], bool]:
+    """Whether *prices* has a model."""
+
+    def known(model: str) -> bool:
+        try:
+            prices.model(model)
+        except UnknownModel:
+            return False
+        return True
+
+    return known
+
+
+def amount_and_window(row: BudgetRow) -> str:
+    """A budget's limit as people say it: `$15,000.00 a month`, `8 concurrent`."""
+    amount = show(row.unit, row.limit)
+    return amount if row.period == "life" else f"{amount} a {row.period.value}"
+
+
+def whose(row: BudgetRow) -> str:
+    """What a budget counts per: `department`, `user (premium)`, `feature code_review`."""
+    named = f"{row.scope} {row.name}" if row.name else str(row.scope)
+    return f"{named} ({row.user_tier})" if row.user_tier else named
+
+
+def _print(loaded: Policies, notices: Iterable[Notice]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - JSON does not need it
+
+    out = console()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("in force", "budget", "limit", "at which share"):
+        table.add_column(title)
+    for file in loaded.files:
+        department = getattr(file.policy, "department", None)
+        rows = [row for row in loaded.all_terms() if row.department == department]
+        steps = [*_steps(file.policy.thresholds)]
+        names = [department or f"org {loaded.organization}", *_auto(loaded, department)]
+        for index in range(max(len(rows), len(steps), len(names))):
+            row = rows[index] if index < len(rows) else None
+            table.add_row(
+                names[index] if index < len(names) else "",
+                whose(row) if row else "",
+                amount_and_window(row) if row else "",
+                steps[index] if index < len(steps) else "",
+            )
+        table.add_row()
+    out.print(table)
+    count = len(loaded.files)
+    out.print(
+        f"{count} {'file is' if count == 1 else 'files are'} right; policy {loaded.hash}", style="green"
+    )
+    for notice in notices:
+        out.print(str(notice), style="yellow", soft_wrap=True)
+
+
+def _auto(loaded: Policies, department: str | None) -> list[str]:
+    """What `model="auto"` stands for in a department."""
+    for file in loaded.files:
+        policy: Any = file.policy
+        if department is not None and getattr(policy, "department", None) == department:
+            standard = policy.routing.tiers.standard
+            default = policy.routing.default
+            preferred = standard.prefer if default == "auto" and standard else default
+            return [f"auto: {preferred}"] if preferred != "auto" else []
+    return []
+
+
+def _steps(thresholds: Any) -> Iterator[str]:
+    for step, actions in sorted(thresholds.items(), key=lambda item: int(item[0].rstrip("%"))):
+        said = (
+            f"to {action.downgrade}" if hasattr(action, "downgrade") else str(action) for action in actions
+        )
+        yield f"{step}: {', '.join(said)}"
+
+
+def _as_json(loaded: Policies, notices: Iterable[Notice]) -> dict[str, Any]:
+    return {
+        "organization": loaded.organization,
+        "policy": loaded.hash,
+        "files": list(loaded.sources),
+        "departments": list(loaded.departments),
+        "budgets": [_row_json(row) for row in loaded.all_terms()],
+        "notices": [problem_json(notice) for notice in notices],
+    }
+
+
+def _row_json(row: BudgetRow) -> dict[str, Any]:
+    return {
+        "department": row.department,
+        "per": row.scope,
+        "name": row.name,
+        "user_tier": row.user_tier,
+        "unit": row.unit.value,
+        "window": row.period.value,
+        "timezone": row.timezone,
+        "limit": row.limit,
+        "steps_bp": list(row.steps),
+        "warn_steps_bp": list(row.warn_steps),
+        "caps_bp": dict(row.caps),
+        "source": row.source,
+    }

@@ -1,0 +1,224 @@
+"""What the journal says of one request, put together again: the decision, its numbers, and the end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from governor import views
+from governor.budgets import Period, unit_of
+from governor.cli.changes import KINDS, Change, change_of
+from governor.ledger import admission, detail
+from governor.ledger import commands as c
+from governor.matrix import Matrix, Offer
+from governor.money import Money
+from governor.policy import BudgetTerm
+from governor.pricing import Ceiling
+from governor.routing import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from governor.decision import BudgetView
+
+CLOSING = ("settle", "release", "expire")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One candidate of a decision.
+
+    Attributes:
+        model: Its id; likewise *line*.
+        ceiling_nanos: The most it could cost, nano-dollars.
+        verdict: `fits`, `contended`, `exhausted`, `frozen`, `skipped` by the policy, or `not tried`.
+        why: Why it stood in the list, or was skipped.
+        binding: The identity of the budget that refused it, or `None`.
+        sentence: Why that budget did, with its numbers; may be empty.
+    """
+
+    model: str
+    line: str
+    ceiling_nanos: int
+    verdict: str
+    why: str
+    binding: str | None = None
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """One answer of the ledger to a request.
+
+    Attributes:
+        at_ms: When, Unix milliseconds by the ledger's clock.
+        outcome: `held`, or the reason of the refusal.
+        record: What the request wrote into the journal.
+        budgets: Every budget's numbers just before.
+        tried: Every candidate, best first.
+    """
+
+    at_ms: int
+    outcome: str
+    record: dict[str, Any]
+    budgets: tuple[BudgetView, ...]
+    tried: tuple[Tried, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What ended the hold, or changed its end.
+
+    Attributes:
+        kind: `settle`, `release` or `expire`.
+        at_ms: When, Unix milliseconds by the ledger's clock.
+        state: Of the hold, afterwards.
+        record: What the caller wrote; empty for an expiry.
+        posted: What was posted to each budget of the hold, by identity, in its unit.
+        crossings: Thresholds crossed by it.
+        overrun: More was posted than had been held.
+        unknown: The ledger did not know the hold.
+    """
+
+    kind: str
+    at_ms: int
+    state: str
+    record: dict[str, Any]
+    posted: dict[str, int]
+    crossings: tuple[c.Crossing, ...]
+    overrun: bool
+    unknown: bool
+
+
+@dataclass(slots=True)
+class Story:
+    """All the journal has under one id."""
+
+    id: str
+    rulings: list[Ruling] = field(default_factory=list)
+    endings: list[Ending] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def held(self) -> Ruling | None:
+        """The decision that opened the hold; `None` if the request was refused."""
+        return next((ruling for ruling in self.rulings if ruling.outcome == "held"), None)
+
+
+def tell(identifier: str, entries: Sequence[c.JournalEntry]) -> Story:
+    """The story of *identifier* from its journal entries, oldest first."""
+    story = Story(identifier)
+    touched: list[tuple[str, str]] = []
+    for entry in entries:
+        if entry.kind == "reserve":
+            ruling, chosen = _ruling(entry)
+            story.rulings.append(ruling)
+            if chosen is not None:
+                touched = _touched(ruling.record, chosen)
+        elif entry.kind in CLOSING:
+            story.endings.append(_ending(entry, touched))
+        elif entry.kind in KINDS:
+            story.changes.append(change_of(entry))
+    return story
+
+
+def _ruling(entry: c.JournalEntry) -> tuple[Ruling, int | None]:
+    record = json.loads(entry.record)
+    chosen, balances = detail.read_balances(entry.detail)
+    table = _matrix(record)
+    said = admission.decide(table.asks, balances)
+    tried = [_skipped(offer) for offer in record["skipped"]]
+    for index, offer in enumerate(table.offers):
+        judged = said.verdicts[index] if index < len(said.verdicts) else None
+        tried.append(_tried(table, balances, index, offer, judged))
+    budgets = views.budgets(table, balances)
+    return Ruling(entry.at_ms, entry.outcome, record, budgets, tuple(tried)), chosen
+
+
+def _tried(
+    table: Matrix,
+    balances: Sequence[c.Balance],
+    index: int,
+    offer: Offer,
+    judged: admission.CandidateVerdict | None,
+) -> Tried:
+    candidate, nanos = offer.candidate, offer.ceiling.nanos
+    if judged is None:
+        return Tried(candidate.model, candidate.line, nanos, "not tried", candidate.why)
+    verdict = judged.verdict.name.lower()
+    if judged.binding is None:
+        return Tried(candidate.model, candidate.line, nanos, verdict, candidate.why)
+    binding = table.rows[judged.binding].identity
+    sentence = views.refusal_sentence(table, balances, index, judged.binding)
+    return Tried(candidate.model, candidate.line, nanos, verdict, candidate.why, binding, sentence)
+
+
+def _skipped(offer: dict[str, Any]) -> Tried:
+    return Tried(offer["model"], offer["line"], offer["ceiling_nanos"], "skipped", offer["why"])
+
+
+def _matrix(record: dict[str, Any]) -> Matrix:
+    """The matrix the ledger was asked with, as far as the record keeps it."""
+    terms, rows = [], []
+    for budget in record["budgets"]:
+        unit = unit_of(budget["identity"])
+        period = Period(budget["identity"].rsplit("/", 1)[-1])
+        terms.append(
+            BudgetTerm(
+                identity=budget["identity"],
+                scope="",
+                unit=unit,
+                period=period,
+                timezone="UTC",
+                limit=budget["limit"],
+                steps=(),
+                warn_steps=(),
+                caps={},
+                floors={},
+                model=None,
+                source=budget["source"],
+            )
+        )
+        rows.append(
+            c.BudgetRow(budget["identity"], budget["window"], 0, budget["end_ms"], unit, budget["limit"])
+        )
+    offers = [
+        Offer(
+            Candidate(offer["line"], offer["model"], offer["why"]),
+            Ceiling(offer["ceiling_nanos"], offer["ceiling_tokens"], 0, 0),
+        )
+        for offer in record["candidates"]
+    ]
+    asks = tuple(tuple(None if ask is None else c.Ask(*ask) for ask in row) for row in record["asks"])
+    return Matrix(tuple(terms), tuple(rows), tuple(offers), asks)
+
+
+def _touched(record: dict[str, Any], chosen: int) -> list[tuple[str, str]]:
+    pairs = zip(record["budgets"], record["asks"][chosen], strict=True)
+    return [(budget["identity"], budget["window"]) for budget, ask in pairs if ask is not None]
+
+
+def _ending(entry: c.JournalEntry, touched: Sequence[tuple[str, str]]) -> Ending:
+    fields = detail.read_closing(entry.detail)
+    amounts = [int(amount) for amount in fields.get("posted", "").split(",") if amount]
+    # A hold the ledger did not know has no decision here that would name its budgets.
+    known = len(amounts) == len(touched)
+    return Ending(
+        kind=entry.kind,
+        at_ms=entry.at_ms,
+        state=entry.outcome,
+        record=json.loads(entry.record),
+        posted=dict(zip((identity for identity, _ in touched), amounts, strict=True)) if known else {},
+        crossings=detail.read_crossings(fields.get("crossed", ""), touched) if known else (),
+        overrun=fields.get("overrun") == "1",
+        unknown=fields.get("unknown") == "1",
+    )
+
+
+def cost(ending: Ending) -> Money:
+    """What an ending cost: as its record has it, else (an expiry) what its usd budgets were charged."""
+    if "cost_nanos" in ending.record:
+        return Money(ending.record["cost_nanos"])
+    charged = [amount for identity, amount in ending.posted.items() if unit_of(identity) == "usd"]
+    return Money(max(charged, default=0))

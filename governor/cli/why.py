@@ -1,0 +1,200 @@
+"""`governor why REQUEST_ID`: what the journal says of one request, told as a story."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from governor.cli.context import JSON, LEDGER, POLICIES, open_desk
+from governor.cli.output import Failure, budget_json, console, print_json, stamp
+from governor.decision import instant, show
+from governor.errors import nearest
+from governor.ledger import commands as c
+from governor.money import Money
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from governor.cli.context import Desk
+    from governor.cli.story import Ending, Ruling, Story
+
+REQUEST_ID: Any = typer.Argument(
+    ..., metavar="REQUEST_ID", help="As `message.receipt.request_id` or `error.decision.request_id` has it."
+)
+SEARCHED = 1000
+
+
+def why(
+    request_id: str = REQUEST_ID, policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON
+) -> None:
+    """Tell why a request went where it went: every budget's numbers, every model tried, the cost."""
+    from governor.cli.story import tell  # noqa: PLC0415 - `--help` need not pay for it
+
+    with open_desk(policies, ledger) as desk:
+        entries = desk.ledger.execute(c.ReadJournal(request_id))
+        if not entries:
+            raise _unknown(desk, request_id)
+    story = tell(request_id, entries)
+    if as_json:
+        print_json(_as_json(story))
+        return
+    out = console()
+    for line in _lines(story):
+        out.print(line, style="bold" if line and not line.startswith(" ") else None, soft_wrap=True)
+
+
+def _unknown(desk: Desk, request_id: str) -> Failure:
+    recent = {entry.id for entry in desk.ledger.execute(c.ReadJournal(limit=SEARCHED))}
+    hint = nearest(request_id, recent)
+    near = f"{hint} " if hint.startswith("did you mean") else ""
+    return Failure(
+        f"the journal of {desk.where} has nothing under the id {request_id!r}. {near}"
+        "The id is in message.receipt.request_id, and in a refusal's error.decision.request_id"
+    )
+
+
+def _lines(story: Story) -> Iterator[str]:
+    yield f"Request {story.id}" if story.rulings or story.endings else f"Operation {story.id}"
+    for change in story.changes:
+        yield f"  {stamp(change.at_ms)} UTC  {change.identity} {change}"
+    if story.rulings:
+        yield from _asked(story.rulings[0])
+        yield from _waited(story)
+        yield from _decided(story.rulings[-1])
+    for ending in story.endings:
+        yield from _ended(ending)
+    if story.held is not None and not story.endings:
+        yield "In flight"
+        yield "  its hold is open: not yet settled, released or expired"
+
+
+def _asked(ruling: Ruling) -> Iterator[str]:
+    record = ruling.record
+    for_what = "".join(
+        f", {name} {record[name]}" for name in ("feature", "run") if record.get(name) is not None
+    )
+    yield f"  who        {record['user']}, department {record['department']}{for_what}"
+    pinned = ", pinned" if record["pin"] else ""
+    yield f"  asked for  {record['asked']}{pinned}, max_tokens {record['max_tokens']:,}"
+    yield f"  prompt     about {record['input_tokens']:,} tokens ({record['estimate']})"
+    yield f"  when       {stamp(ruling.at_ms)} UTC"
+    yield f"  rules      policy {record['policy']}, prices {record['prices']}"
+
+
+def _waited(story: Story) -> Iterator[str]:
+    refused = [ruling for ruling in story.rulings if ruling.outcome != "held"]
+    if refused and len(story.rulings) > 1:
+        seconds = (story.rulings[-1].at_ms - story.rulings[0].at_ms) / 1000
+        yield f"  waited     {seconds:.1f} s for calls in flight, asking {len(story.rulings)} times"
+
+
+def _decided(ruling: Ruling) -> Iterator[str]:
+    yield "Budgets, just before"
+    for view in ruling.budgets:
+        frozen = ", FROZEN" if view.frozen is not None else ""
+        yield f"  {view}{frozen}" + (f"  [{view.source}]" if view.source else "")
+    yield "Models, best first"
+    for number, tried in enumerate(ruling.tried, start=1):
+        yield f"  {number}. {tried.model} ({tried.why}), up to {Money(tried.ceiling_nanos)}: {tried.verdict}"
+        if tried.sentence:
+            yield f"     {tried.sentence}"
+    served = next((tried for tried in ruling.tried if tried.verdict == "fits"), None)
+    if ruling.outcome == "held" and served is not None:
+        yield f"Held {Money(served.ceiling_nanos)} for {served.model}"
+        return
+    yield f"Refused: {ruling.outcome}"
+    binding = [tried.binding for tried in ruling.tried if tried.binding is not None]
+    if binding:
+        yield f"  bound by {binding[-1]}"
+
+
+def _ended(ending: Ending) -> Iterator[str]:
+    from governor.cli.story import cost  # noqa: PLC0415 - as above
+
+    record = ending.record
+    yield f"{ending.state.replace('_', ' ').capitalize()}: {cost(ending)}"
+    yield f"  when       {stamp(ending.at_ms)} UTC"
+    if "model" in record:
+        tokens = ", ".join(f"{name} {count}" for name, count in _counts(record["usage"]))
+        yield f"  served by  {record['model']}: {tokens or 'no usage reported'}"
+        yield f"  took       {record['latency_ms']:,} ms, sent {_times(record['attempts'])}"
+    if record.get("error"):
+        yield f"  error      {record['error']}" + (f" (HTTP {record['status']})" if record["status"] else "")
+    for said, text in _flags(ending):
+        if said:
+            yield f"  note       {text}"
+    for crossing in ending.crossings:
+        unit = _unit(crossing.identity)
+        yield (
+            f"  crossed    {crossing.step_bp // 100} % of {crossing.identity}: "
+            f"{show(unit, crossing.posted)} of {show(unit, crossing.limit)}"
+        )
+
+
+def _flags(ending: Ending) -> tuple[tuple[bool, str], ...]:
+    return (
+        (
+            bool(ending.record.get("uncertain")),
+            "uncertain: no final usage was seen, so it is charged by rule",
+        ),
+        (ending.overrun, "overrun: it cost more than was held"),
+        (ending.state == "settled_late", "late: its hold had expired; this replaces the charge made then"),
+        (ending.unknown, "unknown hold: posted all the same, for review"),
+        (ending.kind == "expire", "its process died, or the ledger was not told: charged as the policy says"),
+    )
+
+
+def _counts(usage: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, count in usage.items():
+        if isinstance(count, int) and count and name.endswith("_tokens"):
+            yield name.removesuffix("_tokens").replace("_", " "), f"{count:,}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _unit(identity: str) -> Any:
+    from governor.budgets import unit_of  # noqa: PLC0415 - as above
+
+    return unit_of(identity)
+
+
+def _as_json(story: Story) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415 - only JSON needs it
+
+    return {
+        "id": story.id,
+        "decisions": [
+            {
+                "at": instant(ruling.at_ms),
+                "outcome": ruling.outcome,
+                "request": ruling.record,
+                "budgets": [budget_json(view) for view in ruling.budgets],
+                "candidates": [asdict(tried) for tried in ruling.tried],
+            }
+            for ruling in story.rulings
+        ],
+        "endings": [_ending_json(ending) for ending in story.endings],
+        "changes": [change.as_json() for change in story.changes],
+    }
+
+
+def _ending_json(ending: Ending) -> dict[str, Any]:
+    from governor.cli.story import cost  # noqa: PLC0415 - as above
+
+    return {
+        "kind": ending.kind,
+        "at": instant(ending.at_ms),
+        "state": ending.state,
+        "cost_nanos": cost(ending).nanos,
+        "posted": ending.posted,
+        "overrun": ending.overrun,
+        "unknown_hold": ending.unknown,
+        "thresholds": [
+            {"identity": crossing.identity, "percent": crossing.step_bp // 100, "posted": crossing.posted}
+            for crossing in ending.crossings
+        ],
+        "record": ending.record,
+    }

@@ -1,0 +1,157 @@
+"""`governor ledger create`, `governor holds` and `governor doctor`."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from support.redis_server import RedisServer
+
+from governor.budgets import Unit
+from governor.ledger import commands as c
+from governor.ledger import open_ledger
+
+LEGAL = c.BudgetRow("department=legal/usd/life", "life", 0, 0, Unit.USD, 6 * 10**9)
+
+
+def hold(url, org, identifier, *, ago_ms):
+    """Hold $1.00 of legal's for a minute, that long ago."""
+    now = open_ledger(url, org, create=True)
+    now_ms = now.execute(c.Read(())).now_ms
+    now.close()
+    past = open_ledger(url, org, clock=lambda: now_ms - ago_ms)
+    past.execute(c.Reserve(identifier, (LEGAL,), ((c.Ask(10**9),),), 60_000))
+    past.close()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request, tmp_path):
+    """A ledger's URL; nothing is there yet."""
+    if request.param == "redis":
+        return request.getfixturevalue("redis_server").url
+    return f"sqlite:///{tmp_path}/governor.db"
+
+
+def test_create_makes_a_ledger_once(run, policies, url):
+    """The first time it is made; again it is left as it is, with its epoch."""
+    first = run("ledger", "create", url, "--policies", str(policies), "--json").json
+    second = run("ledger", "create", url, "--policies", str(policies), "--json").json
+    assert (first["created"], second["created"]) == (True, False)
+    assert first["epoch"] == second["epoch"]
+
+
+def test_a_ledger_that_was_never_created_is_not_made_by_reading(run, policies, url, tmp_path):
+    """Listing budgets of no ledger is a failure that says how to make one, and makes none."""
+    said = run("budget", "list", "--policies", str(policies), "--ledger", url)
+    assert said.code == 1
+    assert "governor ledger create" in said.err
+    assert list(tmp_path.glob("*.db")) == []
+
+
+def test_holds_are_listed_and_the_overdue_ones_reaped(run, policies, url, org):
+    """A hold in flight is left alone; one whose time is over is expired and charged."""
+    hold(url, org, "overdue", ago_ms=3_600_000)
+    hold(url, org, "in-flight", ago_ms=0)
+    options = ["--policies", str(policies), "--ledger", url]
+    listed = run("holds", "list", *options, "--json").json["holds"]
+    assert [(one["id"], one["overdue"]) for one in listed] == [("overdue", True), ("in-flight", False)]
+    assert "overdue" in run("holds", "list", *options).out
+    assert run("holds", "reap", *options, "--json").json["expired"] == ["overdue"]
+    assert run("holds", "reap", *options, "--json").json["expired"] == []
+    legal = run("budget", "list", *options, "--department", "legal", "--json").json["budgets"][0]
+    assert (legal["posted"], legal["held"]) == (10**9, 10**9)
+
+
+def test_more_overdue_holds_than_one_command_takes(run, policies, url, org):
+    """Every overdue hold is reaped, however many there are."""
+    for number in range(c.DUE_PER_REPLY // 2 + 1):
+        hold(url, org, f"one-{number}", ago_ms=3_600_000)
+        reserve_small(url, org, f"two-{number}")
+    options = ["--policies", str(policies), "--ledger", url]
+    assert len(run("holds", "reap", *options, "--json").json["expired"]) > c.DUE_PER_REPLY
+    assert run("holds", "list", *options, "--json").json["holds"] == []
+
+
+def reserve_small(url, org, identifier):
+    past = open_ledger(url, org, clock=lambda: 1_000_000)
+    past.execute(c.Reserve(identifier, (LEGAL,), ((c.Ask(1),),), 60_000))
+    past.close()
+
+
+@pytest.fixture
+def key(monkeypatch):
+    """An API key in the environment."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
+    return "sk-ant-secret"
+
+
+def test_doctor_is_content(run, firm, key):
+    """With a key, right files and a ledger nothing is wrong; the key is never printed."""
+    said = run("doctor", *firm.options)
+    assert said.code == 0, said.out
+    assert "✗" not in said.out
+    assert key not in said.out
+    report = run("doctor", *firm.options, "--json").json
+    assert report["ok"] is True
+    about = {finding["about"] for finding in report["findings"]}
+    assert about == {"python", "packages", "key", "prices", "policies", "models", "ledger", "clock", "holds"}
+
+
+def wrong(said):
+    """What the doctor found wrong."""
+    assert said.code == 1
+    return {finding["about"]: finding for finding in said.json["findings"] if finding["state"] == "wrong"}
+
+
+def test_doctor_misses_the_key(run, policies, url, monkeypatch, tmp_path):
+    """Without any credentials it says what to set."""
+    for name in [name for name in os.environ if name.startswith("ANTHROPIC_")]:
+        monkeypatch.delenv(name)
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    run("ledger", "create", url, "--policies", str(policies))
+    found = wrong(run("doctor", "--policies", str(policies), "--ledger", url, "--json"))
+    assert set(found) == {"key"}
+    assert "ANTHROPIC_API_KEY" in found["key"]["advice"]
+
+
+def test_doctor_finds_missing_things(run, tmp_path, policies, key):
+    """Missing policies and a ledger that was never made are each found, with what to do."""
+    assert set(wrong(run("doctor", "--policies", str(tmp_path / "none"), "--json"))) == {"policies"}
+    ledger = f"sqlite:///{tmp_path}/none.db"
+    found = wrong(run("doctor", "--policies", str(policies), "--ledger", ledger, "--json"))
+    assert set(found) == {"ledger"}
+    assert "governor ledger create" in found["ledger"]["advice"]
+
+
+def test_doctor_refuses_a_redis_that_evicts(run, policies, key, redis_available):
+    """A server that may forget spend is wrong, and the advice names the setting."""
+    with RedisServer(maxmemory="64mb", maxmemory_policy="allkeys-lru") as server:
+        client = server.client()
+        client.config_set("maxmemory-policy", "noeviction")
+        run("ledger", "create", server.url, "--policies", str(policies))
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.close()
+        found = wrong(run("doctor", "--policies", str(policies), "--ledger", server.url, "--json"))
+    assert "maxmemory-policy" in found["ledger"]["text"]
+
+
+def test_doctor_looks_at_the_models(run, policies, key, url):
+    """A line whose model has no price, or has retired, is wrong; overdue holds are worth a note."""
+    file = policies / "engineering.yaml"
+    text = file.read_text().replace("claude-opus-5-5", "claude-mythos-preview")
+    file.write_text(text.replace("claude-sonnet-5-5", "claude-sonnet-99"))
+    run("ledger", "create", url, "--policies", str(policies))
+    said = run("doctor", "--policies", str(policies), "--ledger", url)
+    assert said.code == 1
+    assert "claude-mythos-preview retired on 2026-06-30" in said.out
+    assert "claude-sonnet-99 has no price" in said.out
+
+
+def test_doctor_notes_overdue_holds(run, policies, key, url, org):
+    """Holds that nobody expired are a note with the command that does it, not a fault."""
+    hold(url, org, "overdue", ago_ms=3_600_000)
+    said = run("doctor", "--policies", str(policies), "--ledger", url)
+    assert said.code == 0
+    assert "1 of 1 open holds are overdue" in said.out
+    assert "governor holds reap" in said.out

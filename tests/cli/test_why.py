@@ -1,0 +1,134 @@
+"""`governor why`: a request's story from the journal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from governor.budgets import Unit
+from governor.ledger import commands as c
+from governor.ledger import open_ledger
+
+TEAM = "department=engineering/usd/month"
+ADA = "department=engineering/user=ada@example.com/usd/life"
+
+
+def test_a_served_request(run, firm):
+    """Who asked, each budget's numbers before it, the model that served and what it cost."""
+    said = run("why", "second", *firm.options)
+    assert said.code == 0
+    assert "ada@example.com, department engineering, run pr-7" in said.out
+    assert "asked for  haiku, max_tokens 1,000" in said.out
+    assert "1. claude-haiku-5-5 (asked for), up to $0.000" in said.out
+    assert "Settled: $0.0005" in said.out
+    assert "output 1,000" in said.out
+
+
+def test_a_served_request_as_json(run, firm):
+    """The decision's candidates and budgets, and the posting, as numbers that add up."""
+    story = run("why", "first", *firm.options, "--json").json
+    (decision,), (ending,) = story["decisions"], story["endings"]
+    assert decision["outcome"] == "held"
+    assert [tried["verdict"] for tried in decision["candidates"]] == ["fits", "not tried", "not tried"]
+    assert [budget["posted"] for budget in decision["budgets"]] == [0, 0, 0, 0]
+    assert (ending["kind"], ending["state"]) == ("settle", "settled")
+    assert ending["cost_nanos"] == ending["posted"][TEAM] == ending["posted"][ADA] > 20_000_000
+    assert ending["cost_nanos"] <= decision["candidates"][0]["ceiling_nanos"]
+
+
+def test_a_refused_request_names_what_bound_it(run, firm):
+    """A refusal shows the verdict on the model, the budget that bound it, and its numbers then."""
+    story = run("why", "refused", *firm.options, "--json").json
+    (decision,) = story["decisions"]
+    (tried,) = decision["candidates"]
+    assert (decision["outcome"], tried["verdict"], tried["binding"]) == ("exhausted", "exhausted", ADA)
+    assert tried["model"] == "claude-opus-5-5"
+    assert story["endings"] == []
+    said = run("why", "refused", *firm.options)
+    assert f"bound by {ADA}" in said.out
+    assert "Refused: exhausted" in said.out
+
+
+def test_an_expired_hold(run, firm):
+    """A call whose process died shows what its expiry charged, and the threshold that crossed."""
+    organization = run("policy", "check", str(firm.policies), "--json").json["organization"]
+    expire_in_life_budget(firm.ledger, organization)
+    story = run("why", "dead", *firm.options, "--json").json
+    (ending,) = story["endings"]
+    assert (ending["kind"], ending["state"], ending["cost_nanos"]) == ("expire", "expired", 5 * 10**9)
+    assert [crossed["percent"] for crossed in ending["thresholds"]] == [80]
+    assert "Expired: $5.00" in run("why", "dead", *firm.options).out
+
+
+def expire_in_life_budget(url, organization):
+    """Hold $5.00 of legal's $6.00 an hour ago for a minute, and expire it."""
+    reserve = c.Reserve(
+        "dead",
+        (c.BudgetRow("department=legal/usd/life", "life", 0, 0, Unit.USD, 6 * 10**9, (8000,)),),
+        ((c.Ask(5 * 10**9),),),
+        60_000,
+        record=json.dumps(RECORD),
+    )
+    ledger = open_ledger(url, organization)
+    now = ledger.execute(c.Read(())).now_ms
+    ledger.close()
+    past = open_ledger(url, organization, clock=lambda: now - 3_600_000)
+    past.execute(reserve)
+    past.close()
+    ledger = open_ledger(url, organization)
+    due = ledger.execute(c.ListHolds())
+    ledger.execute(c.Expire(tuple(c.DueHold(hold.id, hold.balances) for hold in due)))
+    ledger.close()
+
+
+RECORD = {
+    "v": 1,
+    "user": "ruth@example.com",
+    "department": "legal",
+    "feature": None,
+    "run": None,
+    "asked": "haiku",
+    "pin": False,
+    "max_tokens": 1000,
+    "input_tokens": 10,
+    "estimate": "count_tokens",
+    "candidates": [
+        {
+            "model": "claude-haiku-5-5",
+            "line": "haiku",
+            "why": "asked for",
+            "ceiling_nanos": 5 * 10**9,
+            "ceiling_tokens": 1000,
+        }
+    ],
+    "skipped": [],
+    "budgets": [
+        {
+            "identity": "department=legal/usd/life",
+            "window": "life",
+            "end_ms": 0,
+            "limit": 6 * 10**9,
+            "source": "",
+        }
+    ],
+    "asks": [[[5 * 10**9, 10_000, 0]]],
+    "policy": "0",
+    "prices": "0",
+}
+
+
+def test_an_administrators_operation(run, firm):
+    """The id that a grant answers with tells who granted what, and why."""
+    done = run("budget", "grant", TEAM, "5", "--reason", "launch", "--actor", "fin", *firm.options, "--json")
+    said = run("why", done.json["operation"], *firm.options)
+    assert f"{TEAM} granted $5.00 by fin: launch" in said.out
+
+
+@pytest.mark.parametrize(("typed", "hint"), [("secnd", "did you mean 'second'?"), ("?", "message.receipt")])
+def test_an_unknown_id(run, firm, typed, hint):
+    """An id the journal does not have is a failure that says where ids are found."""
+    said = run("why", typed, *firm.options, "--json")
+    assert said.code == 1
+    assert hint in said.err
+    assert hint in said.json["error"]["message"]
