@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from governor import matrix, patience, refusal, views
 from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
-from governor.errors import LedgerUnavailable, PolicyViolation
+from governor.errors import LedgerUnavailable, PolicyViolation, UnknownModel
 from governor.journal import records
 from governor.ledger import commands as c
 from governor.ledger import lifecycle
@@ -25,6 +27,8 @@ from governor.routing import plan
 from governor.settlement import Outcome, actual
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from governor.budgets import Unit
     from governor.decision import Decision
     from governor.policy import Rules
@@ -98,19 +102,8 @@ def prepare(house: House, request: Request) -> Story:
     max_tokens = _max_tokens(request, rules)
     counts = yield from _count(house, request, candidates)
     at_ms = house.clock.now_ms()
-    offers: list[matrix.Offer] = []
-    for candidate in candidates:
-        tokens, counted = counts[house.prices.model(candidate.model).tokenizer]
-        body = {**request.body, "max_tokens": max_tokens}
-        bound = ceiling(
-            house.prices,
-            candidate.model,
-            input_tokens=tokens,
-            counted=counted,
-            body=body,
-            at_ms=at_ms,
-        )
-        offers.append(matrix.Offer(candidate, bound, _ruled_out(rules, bound.nanos)))
+    body = {**request.body, "max_tokens": max_tokens}
+    offers = _offers(house, rules, candidates, counts, body, at_ms)
     tokens, counted = counts[house.prices.model(candidates[0].model).tokenizer]
     _check_input(rules, tokens)
     return Plan(
@@ -123,6 +116,30 @@ def prepare(house: House, request: Request) -> Story:
         estimate="count_tokens" if counted else "local bound",
         at_ms=at_ms,
     )
+
+
+def _offers(
+    house: House,
+    rules: Rules,
+    candidates: tuple[Candidate, ...],
+    counts: Mapping[int, tuple[int, bool]],
+    body: Mapping[str, Any],
+    at_ms: int,
+) -> list[matrix.Offer]:
+    """The candidates with their prices, without the steps down that cannot serve this way (fast, region)."""
+    offers: list[matrix.Offer] = []
+    for candidate in candidates:
+        tokens, counted = counts[house.prices.model(candidate.model).tokenizer]
+        try:
+            bound = ceiling(
+                house.prices, candidate.model, input_tokens=tokens, counted=counted, body=body, at_ms=at_ms
+            )
+        except UnknownModel:
+            if not offers:
+                raise
+            continue
+        offers.append(matrix.Offer(candidate, bound, _ruled_out(rules, bound.nanos)))
+    return offers
 
 
 def _max_tokens(request: Request, rules: Rules) -> int:
@@ -172,6 +189,7 @@ def _count(house: House, request: Request, candidates: tuple[Candidate, ...]) ->
 def _hold(house: House, planned: Plan) -> Story:
     """Open the hold, waiting while the money is only held; returns `Held`, the matrix and seconds waited."""
     waited_s, moves = 0.0, 0
+    call = secrets.token_hex(8)  # so that a second call with this id is told, and not served on this hold
     while True:
         table = _matrix(house, planned)
         reply = yield c.Reserve(
@@ -181,6 +199,7 @@ def _hold(house: House, planned: Plan) -> Story:
             ttl_ms=_ttl_ms(planned),
             charge_on_expiry=planned.rules.on_expiry_charge,
             record=records.reserve(house, planned, table),
+            call=call,
         )
         house.clock.learn(reply.now_ms)
         if isinstance(reply, c.Held):
@@ -227,7 +246,9 @@ def _send(planned: Plan, table: matrix.Matrix, held: c.Held) -> Story:
         if pause_s is None:
             return ended, attempts
         yield from _extend(planned, table, held)
-        yield Sleep(pause_s)
+        given_up = yield from _pause(pause_s)
+        if given_up is not None:
+            return replace(ended, error=given_up), attempts
         yield from _extend(planned, table, held)
 
 
@@ -285,15 +306,33 @@ def _insist(command: c.Settle | c.Release) -> Story:
     The money is spent whether or not the ledger hears of it, so the caller still gets the answer; the hold
     will be charged whole when it expires.
     """
+    given_up: BaseException | None = None
     for attempt in range(SETTLE_TRIES):
         try:
-            return (yield command)
+            closed = yield command
         except LedgerUnavailable:
             if attempt + 1 < SETTLE_TRIES:
-                yield Sleep(0.1 * 4**attempt)
+                given_up = (yield from _pause(0.1 * 4**attempt)) or given_up
+            continue
+        if given_up is not None:
+            raise given_up
+        return closed
     log.error(
         "the ledger could not be told how request %s ended: its hold is charged when it expires", command.id
     )
+    if given_up is not None:
+        raise given_up
+    return None
+
+
+def _pause(seconds: float) -> Story:
+    """Wait; returns what ended the wait early (Ctrl-C, a cancellation), for the hold must be closed first."""
+    try:
+        yield Sleep(seconds)
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it is raised once the hold is closed
+        return error
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from governor import matrix, patience, views
-from governor.errors import BudgetContended, BudgetExceeded, GovernorError, PolicyViolation
+from governor.errors import BudgetContended, BudgetExceeded, GovernorError, PolicyViolation, UnknownModel
 from governor.ledger import admission
 from governor.money import Money
 from governor.pricing import ceiling
@@ -116,14 +116,17 @@ def _passes(
         != house.prices.model(planned.offers[0].candidate.model).tokenizer
     ):
         return False
-    bound = ceiling(
-        house.prices,
-        candidate.model,
-        input_tokens=planned.input_tokens,
-        counted=planned.estimate == "count_tokens",
-        body={**planned.request.body, "max_tokens": max_tokens},
-        at_ms=planned.at_ms,
-    )
+    try:
+        bound = ceiling(
+            house.prices,
+            candidate.model,
+            input_tokens=planned.input_tokens,
+            counted=planned.estimate == "count_tokens",
+            body={**planned.request.body, "max_tokens": max_tokens},
+            at_ms=planned.at_ms,
+        )
+    except UnknownModel:  # it cannot serve this way: fast, or in this region
+        return False
     offer = matrix.Offer(candidate, bound)
     asks: list[Ask | None] = [matrix.ask_for(offer, term) for term in table.terms]
     return admission.judge_candidate(asks, balances).verdict is admission.Verdict.FITS

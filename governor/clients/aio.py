@@ -160,9 +160,7 @@ class AsyncGovernor:
                 run.sending = self._send(effect)
                 return await anext(run.sending)
             case Resume():
-                if run.cancelled is not None:
-                    return await run.sending.athrow(run.cancelled)
-                return await anext(run.sending)
+                return await run.read_on()
             case CountTokens():
                 return await self._count(effect)
             case Sleep():
@@ -223,6 +221,12 @@ class _Run:
 
     def __init__(self) -> None:
         self.cancelled: asyncio.CancelledError | None = None
+
+    async def read_on(self) -> Running | Ended:
+        """The next news of the answer; a call cancelled meanwhile breaks it off."""
+        if self.cancelled is not None:
+            return await self.sending.athrow(self.cancelled)
+        return await anext(self.sending)
 
     async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
         task = asyncio.ensure_future(work)

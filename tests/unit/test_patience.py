@@ -1,0 +1,80 @@
+"""How long is worth waiting: for held money, for a window that reopens, and before sending again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor.budgets import Unit
+from governor.effects import Ended
+from governor.ledger.commands import Ask, Balance, BudgetRow, Refused
+from governor.matrix import Matrix
+from governor.patience import LONGEST_RETRY_AFTER_S, reopens_s, retry_pause_s, wait_s
+
+NOW_MS = 1_000_000
+TWENTY = Ask(20)
+HELD, SPENT, FREE = Balance(0, 90, 100), Balance(90, 0, 100), Balance(0, 0, 100)
+
+
+def asked(*columns, balances, asks=(TWENTY,)):
+    """A refused matrix: per budget the seconds until it reopens (`None`: never), per candidate its asks."""
+    rows = tuple(
+        BudgetRow(f"b{i}", "w", 0, 0 if s is None else NOW_MS + s * 1000, Unit.USD, 100)
+        for i, s in enumerate(columns)
+    )
+    table = Matrix((), rows, (), tuple(asks if isinstance(asks[0], tuple) else [tuple(asks)]))
+    return table, Refused("exhausted", tuple(balances), None, NOW_MS)
+
+
+def test_held_money_may_come_back_at_any_moment():
+    """Where others only hold what is needed, it is worth looking again at once."""
+    assert wait_s(*asked(None, balances=[HELD]), left_s=5) == 0
+
+
+def test_spent_money_comes_back_with_its_window():
+    """A budget that is spent is waited for until it reopens, if that is in time."""
+    assert wait_s(*asked(3, balances=[SPENT]), left_s=5) == 3
+    assert wait_s(*asked(8, balances=[SPENT]), left_s=5) is None
+    assert wait_s(*asked(None, balances=[SPENT]), left_s=5) is None
+
+
+def test_the_last_of_several_windows_decides():
+    """A candidate waits for the slowest of the budgets that refuse it; the quickest candidate decides."""
+    both = asked(3, 4, balances=[SPENT, SPENT], asks=(Ask(20), Ask(20)))
+    assert wait_s(*both, left_s=5) == 4
+    either = asked(3, 4, balances=[SPENT, SPENT], asks=((None, Ask(20)), (Ask(20), None)))
+    assert wait_s(*either, left_s=5) == 3
+    mixed = asked(3, None, balances=[SPENT, HELD], asks=(Ask(20), Ask(20)))
+    assert wait_s(*mixed, left_s=5) == 3
+
+
+def test_no_wait_helps_what_can_never_fit():
+    """More than the whole limit, above its own mark, or frozen: not worth a second."""
+    assert wait_s(*asked(3, balances=[FREE], asks=(Ask(101),)), left_s=5) is None
+    assert wait_s(*asked(3, balances=[SPENT], asks=(Ask(20, mark_bp=1000),)), left_s=5) is None
+    assert wait_s(*asked(3, balances=[Balance(0, 0, 100, "audit")]), left_s=5) is None
+
+
+def test_when_a_window_reopens():
+    """Seconds to the window's end by the ledger's clock; never for one without an end."""
+    table, refused = asked(3, None, balances=[SPENT, SPENT])
+    assert (reopens_s(table, refused, 0), reopens_s(table, refused, 1)) == (3.0, None)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.25, LONGEST_RETRY_AFTER_S])
+def test_the_apis_word_is_kept(seconds):
+    """A `retry-after` is waited for exactly."""
+    assert retry_pause_s(Ended("refused", retry_after_s=seconds), 1) == seconds
+
+
+def test_too_long_a_wait_is_not_begun():
+    """A `retry-after` beyond a minute is told to the caller instead."""
+    assert retry_pause_s(Ended("refused", retry_after_s=LONGEST_RETRY_AFTER_S + 1), 1) is None
+
+
+@given(st.integers(1, 12))
+def test_without_a_word_the_pause_grows_at_random(attempts):
+    """Without a `retry-after` the pause is between one second and a bound that doubles, up to thirty."""
+    pause = retry_pause_s(Ended("refused"), attempts)
+    assert 1 <= pause <= max(1, min(30, 2 ** (attempts - 1)))

@@ -1,0 +1,93 @@
+"""What an ended call costs: exact where the usage is final, else what may have been billed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.governed import NOON_MS, SONNET
+
+from governor.effects import Ended
+from governor.matrix import Offer
+from governor.pricing import PriceTable, ceiling
+from governor.routing import Candidate
+from governor.settlement import actual
+
+PRICES = PriceTable.load()
+BODY = {"max_tokens": 1000}
+OFFER = Offer(
+    Candidate("sonnet", SONNET, "asked for"),
+    ceiling(PRICES, SONNET, input_tokens=100, counted=True, body=BODY, at_ms=NOON_MS),
+)
+INPUT, OUTPUT = 2000, 10_000
+"""Nano-dollars a token of Sonnet 5.5."""
+
+
+def outcome(kind, **seen):
+    """What is posted for a call that ended so."""
+    return actual(PRICES, OFFER, Ended(kind, **seen), NOON_MS)
+
+
+def usage(tokens_in=100, tokens_out=5, **more):
+    """A usage as the API reports it."""
+    return {"input_tokens": tokens_in, "output_tokens": tokens_out, **more}
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_final_usage_is_the_cost(tokens_in, tokens_out):
+    """An answered call costs its usage, above the hold too, and is certain."""
+    said = outcome("answered", usage=usage(tokens_in, tokens_out))
+    assert said.nanos == tokens_in * INPUT + tokens_out * OUTPUT
+    assert (said.tokens, said.uncertain, said.unpriced) == (tokens_in + tokens_out, False, ())
+
+
+def test_a_refused_call_costs_nothing():
+    """What was never processed costs nothing, and that is certain."""
+    said = outcome("refused")
+    assert (said.nanos, said.tokens, said.uncertain) == (0, 0, False)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"kind": "silent"},
+        {"kind": "cut"},
+        {"kind": "cut", "usage": usage(), "hidden_output": True},
+        {"kind": "cut", "usage": usage(tokens_in=-1)},
+    ],
+    ids=["silent", "cut before any usage", "cut while thinking", "cut with an unreadable usage"],
+)
+def test_where_nothing_is_known_the_hold_is_charged(seen):
+    """Sent and silent, cut without usage, or cut while thinking: the whole hold, marked uncertain."""
+    said = outcome(**seen)
+    assert (said.nanos, said.tokens, said.uncertain) == (OFFER.ceiling.nanos, OFFER.ceiling.tokens, True)
+
+
+@given(st.integers(1, 3000))
+def test_a_cut_is_charged_what_came_and_a_margin(delivered):
+    """Input, a token for each four bytes, a quarter more, and 64: at least what came, at most the hold."""
+    said = outcome("cut", usage=usage(), delivered_bytes=delivered)
+    tokens = -(-delivered * 5 // 16) + 64
+    assert said.nanos == min(100 * INPUT + tokens * OUTPUT, OFFER.ceiling.nanos)
+    assert said.nanos >= 100 * INPUT + -(-delivered // 4) * OUTPUT or said.nanos == OFFER.ceiling.nanos
+    assert said.uncertain
+
+
+def test_a_cut_is_never_below_what_was_reported():
+    """A reported count of output that is above the estimate wins over it."""
+    assert outcome("cut", usage=usage(tokens_out=500), delivered_bytes=4).nanos == 100 * INPUT + 500 * OUTPUT
+
+
+def test_unknown_units_are_charged_the_hold_and_named():
+    """A billable number without a price is named, and at least the whole hold is charged."""
+    said = outcome("answered", usage=usage(hologram_tokens=3))
+    assert (said.nanos, said.unpriced) == (OFFER.ceiling.nanos, ("hologram_tokens",))
+    dear = outcome("answered", usage=usage(tokens_out=10**6, hologram_tokens=3))
+    assert dear.nanos == 100 * INPUT + 10**6 * OUTPUT
+
+
+def test_a_way_of_serving_without_a_price_is_charged_the_hold():
+    """Usage in a mode that has no price is charged the whole hold, and the reason is kept."""
+    said = outcome("answered", usage=usage(speed="fast"))
+    assert (said.nanos, said.uncertain) == (OFFER.ceiling.nanos, True)
+    assert "no price for fast mode" in said.unpriced[0]
