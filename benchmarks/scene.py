@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from governor.clients.request import make_request
 from governor.clients.setup import load_house
-from governor.effects import Ended
 from governor.flow import prepare
 from governor.journal import records
 from governor.ledger import commands as c
-from governor.matrix import build
-from governor.settlement import Outcome
+from governor.story.effects import Ended
+from governor.story.matrix import build
+from governor.story.settlement import Outcome
 
 if TYPE_CHECKING:
-    from governor.request import House, Plan
+    from governor.story.request import House, Plan
 
 POLICIES = Path(__file__).parent / "policies"
 PROMPT = "Review this diff and say what could go wrong with it. " * 20

@@ -11,7 +11,6 @@ _HOMES = {
     "clients.default": ("acall", "call"),
     "clients.governor": ("Governor",),
     "clients.request": ("Message",),
-    "decision": ("BudgetView", "CandidateView", "Decision", "Receipt", "ThresholdCrossed"),
     "errors": (
         "BudgetContended",
         "BudgetExceeded",
@@ -23,6 +22,7 @@ _HOMES = {
         "UnknownModel",
     ),
     "money": ("Money",),
+    "story.decision": ("BudgetView", "CandidateView", "Decision", "Receipt", "ThresholdCrossed"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - derived, so that it cannot drift

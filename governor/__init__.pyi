@@ -3,11 +3,6 @@ from governor.clients.default import acall as acall
 from governor.clients.default import call as call
 from governor.clients.governor import Governor as Governor
 from governor.clients.request import Message as Message
-from governor.decision import BudgetView as BudgetView
-from governor.decision import CandidateView as CandidateView
-from governor.decision import Decision as Decision
-from governor.decision import Receipt as Receipt
-from governor.decision import ThresholdCrossed as ThresholdCrossed
 from governor.errors import BudgetContended as BudgetContended
 from governor.errors import BudgetExceeded as BudgetExceeded
 from governor.errors import GovernorError as GovernorError
@@ -17,3 +12,8 @@ from governor.errors import PolicyViolation as PolicyViolation
 from governor.errors import ReservationConflict as ReservationConflict
 from governor.errors import UnknownModel as UnknownModel
 from governor.money import Money as Money
+from governor.story.decision import BudgetView as BudgetView
+from governor.story.decision import CandidateView as CandidateView
+from governor.story.decision import Decision as Decision
+from governor.story.decision import Receipt as Receipt
+from governor.story.decision import ThresholdCrossed as ThresholdCrossed

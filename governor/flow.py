@@ -1,7 +1,7 @@
 """One request's story, written once: price it, whose policy, plan, hold, call, settle.
 
-`govern` is a generator. It yields effects (`governor.effects` and ledger commands) and is sent what came of
-them; a driver in `governor.clients` carries them out, blocking or async. This is the only file that knows
+`govern` is a generator. It yields effects (`governor.story.effects` and ledger commands) and is sent what came
+of them; a driver in `governor.clients` carries them out, blocking or async. This is the only file that knows
 the order of things.
 """
 
@@ -14,26 +14,26 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from governor import matrix, patience, refusal, views
-from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 from governor.errors import LedgerUnavailable, PolicyViolation, UnknownModel
 from governor.journal import records
 from governor.ledger import commands as c
 from governor.ledger import lifecycle
 from governor.money import Money
 from governor.pricing import ceiling, countable, local_bound
-from governor.request import Plan
 from governor.routing import plan
-from governor.settlement import Outcome, actual
+from governor.story import matrix, patience, refusal, views
+from governor.story.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
+from governor.story.request import Plan
+from governor.story.settlement import Outcome, actual
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from governor.budgets import Unit
-    from governor.decision import Decision
     from governor.policy import Rules
-    from governor.request import House, Request
     from governor.routing import Candidate
+    from governor.story.decision import Decision
+    from governor.story.request import House, Request
 
 log = logging.getLogger("governor")
 
@@ -47,6 +47,9 @@ EXTEND_EVERY_S = 20.0
 
 POLL_S = (0.05, 0.5)
 """Shortest and longest wait between two looks at a contended budget; each is drawn at random below."""
+
+RESERVE_AGAIN_S = 0.1
+"""After a reserve without a reply, it is asked once more: the same id and payload give the same answer."""
 
 SETTLE_TRIES = 3
 
@@ -192,14 +195,16 @@ def _hold(house: House, planned: Plan) -> Story:
     call = secrets.token_hex(8)  # so that a second call with this id is told, and not served on this hold
     while True:
         table = _matrix(house, planned)
-        reply = yield c.Reserve(
-            id=planned.request.id,
-            budgets=table.rows,
-            candidates=table.asks,
-            ttl_ms=_ttl_ms(planned),
-            charge_on_expiry=planned.rules.on_expiry_charge,
-            record=records.reserve(house, planned, table),
-            call=call,
+        reply = yield from _reserve(
+            c.Reserve(
+                id=planned.request.id,
+                budgets=table.rows,
+                candidates=table.asks,
+                ttl_ms=_ttl_ms(planned),
+                charge_on_expiry=planned.rules.on_expiry_charge,
+                record=records.reserve(house, planned, table),
+                call=call,
+            )
         )
         house.clock.learn(reply.now_ms)
         if isinstance(reply, c.Held):
@@ -218,6 +223,15 @@ def _hold(house: House, planned: Plan) -> Story:
         pause_s = min(max(wait_s, random.uniform(*POLL_S)), left_s)  # noqa: S311 - spreads pollers, guards nothing
         yield Sleep(pause_s)
         waited_s += pause_s
+
+
+def _reserve(command: c.Reserve) -> Story:
+    """Ask the ledger; once more if no reply came, since a hold whose reply was lost would expire charged."""
+    try:
+        return (yield command)
+    except LedgerUnavailable:
+        yield Sleep(RESERVE_AGAIN_S)
+        return (yield command)
 
 
 def _matrix(house: House, planned: Plan) -> matrix.Matrix:

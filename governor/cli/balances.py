@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from governor.budgets import Period, Unit, balance_identity, unit_of, window_at
 from governor.cli.output import usage
-from governor.decision import BudgetView, instant
 from governor.errors import nearest
 from governor.ledger import commands as c
+from governor.story.decision import BudgetView, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,12 +20,12 @@ from governor.cli.output import (
     usage,
     when,
 )
-from governor.decision import BudgetView
-from governor.decision import show as show_amount
 from governor.errors import nearest
 from governor.ledger.admission import mark
 from governor.ledger.commands import FULL_MARK_BP
 from governor.money import Money
+from governor.story.decision import BudgetView
+from governor.story.decision import show as show_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

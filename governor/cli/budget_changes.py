@@ -17,11 +17,11 @@ from governor.cli.budget import IDENTITY
 from governor.cli.changes import change_record
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, open_desk
 from governor.cli.output import budget_json, console, print_json, usage, when
-from governor.decision import BudgetView, instant
-from governor.decision import show as show_amount
 from governor.ids import new_id
 from governor.ledger import commands as c
 from governor.money import MAX_NANOS, Money
+from governor.story.decision import BudgetView, instant
+from governor.story.decision import show as show_amount
 
 if TYPE_CHECKING:
     from governor.policy import BudgetTerm

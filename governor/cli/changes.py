@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from governor.budgets import unit_of
 from governor.cli.output import when
-from governor.decision import instant, show
 from governor.journal import records
 from governor.ledger import commands as c
+from governor.story.decision import instant, show
 
 if TYPE_CHECKING:
     from governor.cli.context import Desk

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from governor import Governor
     from governor.cli.demo_story import Month
-    from governor.decision import BudgetView
+    from governor.story.decision import BudgetView
     from governor.testing import FakeClaude
 
 LEDGER: Any = typer.Option(

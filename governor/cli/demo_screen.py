@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from governor.cli.demo_story import Event, Tally
-    from governor.decision import BudgetView
+    from governor.story.decision import BudgetView
 
 MARKS = (80, 90, 100)
 LOG_LINES = 10

@@ -8,10 +8,10 @@ import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, load_policies, open_desk
 from governor.cli.output import console, note, print_json, print_rows, when
-from governor.decision import instant
 from governor.ids import new_id
 from governor.ledger import commands as c
 from governor.ledger.opening import open_ledger, redact
+from governor.story.decision import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from governor.decision import BudgetView
+    from governor.story.decision import BudgetView
 
 FAILURE, USAGE, INVALID_POLICY, REFUSED = 1, 2, 3, 4
 """The exit codes beside 0."""

@@ -8,8 +8,8 @@ import typer
 
 from governor.cli.context import JSON, POLICIES, load_policies, load_prices
 from governor.cli.output import console, print_json, problem_json
-from governor.decision import show
 from governor.errors import PolicyError, UnknownModel
+from governor.story.decision import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

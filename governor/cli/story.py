@@ -6,21 +6,21 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from governor import views
 from governor.budgets import Period, unit_of
 from governor.cli.changes import KINDS, Change, change_of
 from governor.ledger import admission, detail
 from governor.ledger import commands as c
-from governor.matrix import Matrix, Offer
 from governor.money import Money
 from governor.policy import BudgetTerm
 from governor.pricing import Ceiling
 from governor.routing import Candidate
+from governor.story import views
+from governor.story.matrix import Matrix, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from governor.decision import BudgetView
+    from governor.story.decision import BudgetView
 
 CLOSING = ("settle", "release", "expire")
 

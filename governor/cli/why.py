@@ -8,10 +8,10 @@ import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, open_desk
 from governor.cli.output import Failure, budget_json, console, print_json, stamp
-from governor.decision import instant, show
 from governor.errors import nearest
 from governor.ledger import commands as c
 from governor.money import Money
+from governor.story.decision import instant, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,19 +12,19 @@ from governor.clients import setup
 from governor.clients.governor import COUNT_TIMEOUT_S
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.streaming import Meter, explained, silence
-from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 from governor.flow import decide, govern
 from governor.ledger import open_async_ledger
+from governor.story.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
     from pathlib import Path
 
-    from governor.decision import Decision, ThresholdCrossed
     from governor.flow import Story
     from governor.ledger import AsyncLedger
     from governor.policy import Policies
-    from governor.request import House
+    from governor.story.decision import Decision, ThresholdCrossed
+    from governor.story.request import House
 
 
 class AsyncGovernor:

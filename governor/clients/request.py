@@ -11,10 +11,10 @@ from governor.errors import PolicyViolation
 from governor.ids import new_id
 from governor.ledger.commands import check_id
 from governor.policy import Attribution
-from governor.request import Request
+from governor.story.request import Request
 
 if TYPE_CHECKING:
-    from governor.decision import Receipt
+    from governor.story.decision import Receipt
 
 
 class Message(types.Message):

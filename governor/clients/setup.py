@@ -11,12 +11,12 @@ from governor.clock import LedgerClock
 from governor.ledger.opening import DEFAULT_URL
 from governor.policy import load
 from governor.pricing import PriceTable
-from governor.request import House
+from governor.story.request import House
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from governor.decision import ThresholdCrossed
+    from governor.story.decision import ThresholdCrossed
 
 log = logging.getLogger("governor")
 

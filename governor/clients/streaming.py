@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 import httpx2
 
-from governor.effects import Ended
 from governor.errors import GovernorError
 from governor.pricing import merge_usage
+from governor.story.effects import Ended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

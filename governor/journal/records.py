@@ -9,11 +9,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from governor.effects import Ended
     from governor.ledger.commands import Ask
-    from governor.matrix import Matrix, Offer
-    from governor.request import House, Plan
-    from governor.settlement import Outcome
+    from governor.story.effects import Ended
+    from governor.story.matrix import Matrix, Offer
+    from governor.story.request import House, Plan
+    from governor.story.settlement import Outcome
 
 VERSION = 1
 

@@ -203,7 +203,7 @@ def test_concurrency_is_contended(stage):
     """Without time to wait, a call beyond `concurrent` is contended and says when to come again."""
     caller = stage.governor(department(TEAM, {"per": "user", "concurrent": 2}))
     stage.hold("department=team/user=u/concurrent/life", 2, 2)
-    with pytest.raises(BudgetContended, match="2 concurrent held of 2 concurrent"):
+    with pytest.raises(BudgetContended, match="2 of 2 calls in flight"):
         caller.call()
     assert caller.call(user="someone-else").receipt.settled
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
-    from governor.decision import ThresholdCrossed
     from governor.ledger import Ledger
     from governor.ledger.commands import Balance, JournalEntry, OpenHold
+    from governor.story.decision import ThresholdCrossed
 
 HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
 LINES = {"haiku": HAIKU, "sonnet": SONNET, "opus": OPUS}

@@ -10,13 +10,13 @@ from support.governed import HELLO, NOON_MS, Clock, department
 
 from governor import flow
 from governor.clock import LedgerClock
-from governor.effects import CountTokens, Ended, Send
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger.sqlite import SqliteLedger
 from governor.policy import Attribution, load
 from governor.pricing import PriceTable
-from governor.request import House, Request
+from governor.story.effects import CountTokens, Ended, Send
+from governor.story.request import House, Request
 
 MINUTE_USD = "department=team/usd/minute"
 ANSWERED = Ended("answered", usage={"input_tokens": 19, "output_tokens": 10})

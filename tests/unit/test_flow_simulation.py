@@ -18,13 +18,13 @@ from support.governed import HELLO, NOON_MS, SONNET, Clock, department, usd
 from governor import flow
 from governor.budgets import Unit
 from governor.clock import LedgerClock
-from governor.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 from governor.errors import BudgetContended, BudgetExceeded, GovernorError, LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger.sqlite import SqliteLedger
 from governor.policy import Attribution, load
 from governor.pricing import PriceTable
-from governor.request import House, Request
+from governor.story.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
+from governor.story.request import House, Request
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor.budgets import Unit
-from governor.effects import Ended
 from governor.ledger.commands import Ask, Balance, BudgetRow, Refused
-from governor.matrix import Matrix
-from governor.patience import LONGEST_RETRY_AFTER_S, reopens_s, retry_pause_s, wait_s
+from governor.story.effects import Ended
+from governor.story.matrix import Matrix
+from governor.story.patience import LONGEST_RETRY_AFTER_S, reopens_s, retry_pause_s, wait_s
 
 NOW_MS = 1_000_000
 TWENTY = Ask(20)

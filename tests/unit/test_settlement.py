@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.governed import NOON_MS, SONNET
 
-from governor.effects import Ended
-from governor.matrix import Offer
 from governor.pricing import PriceTable, ceiling
 from governor.routing import Candidate
-from governor.settlement import actual
+from governor.story.effects import Ended
+from governor.story.matrix import Offer
+from governor.story.settlement import actual
 
 PRICES = PriceTable.load()
 BODY = {"max_tokens": 1000}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from governor.budgets import unit_of
-from governor.decision import (
+from governor.budgets import Unit, unit_of
+from governor.ledger import admission
+from governor.ledger import commands as c
+from governor.money import Money
+from governor.story.decision import (
     BudgetView,
     CandidateView,
     Decision,
@@ -14,18 +17,15 @@ from governor.decision import (
     instant,
     show,
 )
-from governor.ledger import admission
-from governor.ledger import commands as c
-from governor.money import Money
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from governor.effects import Ended
-    from governor.matrix import Matrix, Offer
     from governor.policy import BudgetTerm
-    from governor.request import House, Plan
-    from governor.settlement import Outcome
+    from governor.story.effects import Ended
+    from governor.story.matrix import Matrix, Offer
+    from governor.story.request import House, Plan
+    from governor.story.settlement import Outcome
 
 
 def decision(
@@ -154,14 +154,15 @@ def refusal_sentence(table: Matrix, balances: Sequence[c.Balance], index: int, b
         return f"{shown.identity} is frozen: {balance.frozen}"
     if ask is None:
         return f"{shown.identity} is not touched"
+    if shown.unit is Unit.CONCURRENT:
+        return str(shown)
     needs = f"{offer.candidate.model} needs up to {show(shown.unit, ask.amount)}"
     top = admission.cap(balance.limit, ask)
     rule = ""
     if balance.posted + ask.amount > top and top < balance.limit:
-        percent = (
-            f"{ask.mark_bp / 100:g} %" if ask.mark_bp < c.FULL_MARK_BP else f"all but {Money(ask.floor)}"
-        )
-        rule = f"; {offer.candidate.line} may fill it to {percent}, {show(shown.unit, top)}"
+        by_mark = top == admission.mark(balance.limit, ask.mark_bp)
+        share = f"{ask.mark_bp / 100:g} %" if by_mark else f"all but {show(shown.unit, ask.floor)}"
+        rule = f"; {offer.candidate.line} may fill it to {share}, {show(shown.unit, top)}"
     return f"{shown}; {needs}{rule}"
 
 

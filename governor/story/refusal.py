@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from governor import matrix, patience, views
 from governor.errors import BudgetContended, BudgetExceeded, GovernorError, PolicyViolation, UnknownModel
 from governor.ledger import admission
 from governor.money import Money
 from governor.pricing import ceiling
 from governor.routing import Candidate, rank
+from governor.story import matrix, patience, views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.ledger.commands import Ask, Balance, Refused
-    from governor.matrix import Matrix, Offer
     from governor.policy import Rules
-    from governor.request import House, Plan
+    from governor.story.matrix import Matrix, Offer
+    from governor.story.request import House, Plan
 
 SOONEST_RETRY_S = 0.5
 """What `retry_after` says where calls in flight may settle at any moment."""

@@ -21,9 +21,9 @@ from governor.pricing import cost_nanos, read_usage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from governor.effects import Ended
-    from governor.matrix import Offer
     from governor.pricing import PriceTable, Usage
+    from governor.story.effects import Ended
+    from governor.story.matrix import Offer
 
 CUT_BYTES_PER_TOKEN = 4
 """About what a token is in English text; the margin covers text that has more tokens."""

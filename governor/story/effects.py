@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from governor.decision import ThresholdCrossed
+    from governor.story.decision import ThresholdCrossed
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from governor.ledger.admission import Verdict, cap, judge, judge_candidate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from governor.effects import Ended
     from governor.ledger.commands import Ask, Refused
-    from governor.matrix import Matrix
+    from governor.story.effects import Ended
+    from governor.story.matrix import Matrix
 
 LONGEST_RETRY_AFTER_S = 60.0
 """A longer `retry-after` is not waited for: the caller is told instead."""

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from governor.clock import LedgerClock
-    from governor.matrix import Offer
     from governor.policy import Attribution, Policies, Rules
     from governor.pricing import PriceTable
     from governor.routing import Candidate
+    from governor.story.matrix import Offer
 
 
 @dataclass(frozen=True, slots=True)

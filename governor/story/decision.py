@@ -46,6 +46,8 @@ class BudgetView:
 
     def __str__(self) -> str:
         """For example `legal/usd/month: $12,400.00 spent, $80.00 held of $15,000.00 (82 %)`."""
+        if self.unit is Unit.CONCURRENT:
+            return f"{self.identity}: {self.held} of {show(self.unit, self.limit)} in flight"
         percent = self.posted * 100 // self.limit if self.limit else 100
         return (
             f"{self.identity}: {show(self.unit, self.posted)} spent, {show(self.unit, self.held)} held "
@@ -186,8 +188,10 @@ class Receipt:
 
 
 def show(unit: Unit, amount: int) -> str:
-    """*amount* as people read it: `$1,500.00` for nano-dollars, `60 requests` for a count."""
-    return str(Money(amount)) if unit is Unit.USD else f"{amount:,} {unit.value}"
+    """*amount* as people read it: `$1,500.00` for nano-dollars, `60 requests` or `8 calls` for a count."""
+    if unit is Unit.USD:
+        return str(Money(amount))
+    return f"{amount:,} {'calls' if unit is Unit.CONCURRENT else unit.value}"
 
 
 def instant(unix_ms: int) -> datetime | None:

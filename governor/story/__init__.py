@@ -1,0 +1,1 @@
+"""What one request's story is made of; the order of things is in `governor.flow`."""
