@@ -1,8 +1,8 @@
 """One request's story, written once: price it, whose policy, plan, hold, call, settle.
 
-`govern` is a generator. It yields effects (`governor.story.effects` and ledger commands) and is sent what came
-of them; a driver in `governor.clients` carries them out, blocking or async. This is the only file that knows
-the order of things.
+`govern` is a generator. It yields effects (`governor.story.effects` and ledger commands) and is told what
+came of them; a driver in `governor.clients` carries them out, blocking or async. This is the only file that
+knows the order of things.
 """
 
 from __future__ import annotations

@@ -8,35 +8,64 @@ again with the same payload changes nothing and gives the same answer.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from governor.budgets import Unit
+from governor.ledger.values import (
+    CLOSED_HOLD_KEPT_MS,
+    DUE_PER_REPLY,
+    FULL_MARK_BP,
+    Ask,
+    Balance,
+    BudgetRow,
+    Crossing,
+    DueHold,
+    Posting,
+    check_id,
+)
+
+__all__ = [
+    "CLOSED_HOLD_KEPT_MS",
+    "DUE_PER_REPLY",
+    "FULL_MARK_BP",
+    "Administered",
+    "Ask",
+    "Balance",
+    "BudgetRow",
+    "Closed",
+    "Command",
+    "Create",
+    "Crossing",
+    "DueHold",
+    "Expire",
+    "Expired",
+    "Extend",
+    "Extended",
+    "Freeze",
+    "Grant",
+    "Held",
+    "Inspect",
+    "JournalEntry",
+    "KnownBalance",
+    "ListBalances",
+    "ListHolds",
+    "OpenHold",
+    "Posting",
+    "Read",
+    "ReadJournal",
+    "Readings",
+    "Refused",
+    "Release",
+    "Reserve",
+    "SetLimit",
+    "Settle",
+    "Status",
+    "Unfreeze",
+    "WindowMoved",
+    "check_id",
+]
 
 R = TypeVar("R")
-
-FULL_MARK_BP = 10_000
-"""A mark in basis points that lets a candidate fill a budget to its limit."""
-
-DUE_PER_REPLY = 10
-"""How many expired holds one reply may name, so that reaping is bounded work."""
-
-CLOSED_HOLD_KEPT_MS = 7 * 24 * 3600 * 1000
-"""How long a closed hold is remembered, so that a repeated command is recognised."""
-
-_ID = re.compile(r"[A-Za-z0-9._:@+-]{1,128}")
-
-
-def check_id(identifier: str) -> str:
-    """Return *identifier* if a ledger can keep it.
-
-    Raises:
-        ValueError: It is empty, longer than 128 characters, or has one outside `A-Za-z0-9._:@+-`.
-    """
-    if not _ID.fullmatch(identifier):
-        raise ValueError(f"{identifier!r} is no request id: use 1 to 128 of A-Z a-z 0-9 . _ : @ + -")
-    return identifier
 
 
 class Command(Generic[R]):
@@ -46,99 +75,13 @@ class Command(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetRow:
-    """One budget a request touches, in the window it is asked for.
-
-    Attributes:
-        identity: `governor.budgets.balance_identity(…)`.
-        window: The window's id.
-        start_ms: First millisecond of the window.
-        end_ms: First millisecond after it; 0 where it never ends.
-        unit: What the budget counts.
-        limit: The limit from the policy file.
-        steps: Thresholds to report when posted crosses them, in basis points of the limit.
-    """
-
-    identity: str
-    window: str
-    start_ms: int
-    end_ms: int
-    unit: Unit
-    limit: int
-    steps: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What one candidate needs of one budget.
-
-    Attributes:
-        amount: To hold.
-        mark_bp: How full the budget may be, after this is posted, in basis points of the limit.
-        floor: How much of the limit must be left over.
-    """
-
-    amount: int
-    mark_bp: int = FULL_MARK_BP
-    floor: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """A reading of one balance.
-
-    Attributes:
-        posted: Spent.
-        held: Promised to open holds.
-        limit: In force now: the file's or the override's, plus grants.
-        frozen: Why it is frozen; `None` where it is not.
-    """
-
-    posted: int
-    held: int
-    limit: int
-    frozen: str | None = None
-
-    @property
-    def available(self) -> int:
-        """What is neither spent nor promised; below 0 after an overrun."""
-        return self.limit - self.posted - self.held
-
-
-@dataclass(frozen=True, slots=True)
-class DueHold:
-    """A hold whose time to live is over, with all that `Expire` needs to name its keys."""
-
-    id: str
-    balances: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """A threshold that posted crossed, reported once per balance and step.
-
-    Attributes:
-        identity: The balance's identity.
-        window: Its window's id.
-        step_bp: The threshold in basis points.
-        posted: Spent, after the posting that crossed.
-        limit: The limit then in force.
-    """
-
-    identity: str
-    window: str
-    step_bp: int
-    posted: int
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
 class Held:
     """The first candidate that fits was chosen and its amounts are held.
 
     Attributes:
         candidate: Its index in `Reserve.candidates`.
-        balances: Of every budget asked, in order, as they were just *before* this hold.
+        balances: Of every budget asked, in order, as they were just *before* this hold; as they are now,
+            when the command is a repetition.
         state: `open`, or how the hold has ended since, when the command is a repetition.
         expires_ms: When it will expire unless extended.
         now_ms: The ledger's clock.
@@ -190,6 +133,7 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
         ttl_ms: Time to live of the hold.
         charge_on_expiry: Whether expiry posts usd, tokens and requests (`concurrent` is always freed).
         record: The journal record, JSON.
+        call: What tells this call from another one that took the same id: made anew for each call.
     """
 
     id: str
@@ -198,20 +142,13 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
     ttl_ms: int
     charge_on_expiry: bool = True
     record: str = "{}"
+    call: str = ""
 
     def payload(self) -> str:
         """A digest of what makes this the same request again: not the windows, which move."""
         budgets = [(b.identity, b.unit.value, b.limit, b.steps) for b in self.budgets]
         asks = [[a and (a.amount, a.mark_bp, a.floor) for a in row] for row in self.candidates]
-        return _digest((budgets, asks, self.ttl_ms, self.charge_on_expiry))
-
-
-@dataclass(frozen=True, slots=True)
-class Posting:
-    """What the end of a hold posts to one budget."""
-
-    budget: BudgetRow
-    amount: int
+        return _digest((budgets, asks, self.ttl_ms, self.charge_on_expiry, self.call))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +157,7 @@ class Closed:
 
     Attributes:
         state: `settled`, `released` or `settled_late`.
-        balances: Of the postings' budgets, in order, afterwards.
+        balances: Of the postings' budgets, in order, afterwards; as they are now, in a repetition.
         crossings: Thresholds crossed by this very posting.
         overrun: More was posted than had been held.
         unknown: The ledger did not know the hold; posted all the same, and flagged for review.
@@ -334,6 +271,11 @@ class Freeze(Command[Administered]):
     reason: str
     until_ms: int = 0
     record: str = "{}"
+
+    @property
+    def why(self) -> str:
+        """The reason, never empty: a store may say "not frozen" by an empty one."""
+        return self.reason or "frozen"
 
 
 @dataclass(frozen=True, slots=True)

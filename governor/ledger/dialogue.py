@@ -247,7 +247,7 @@ _DIALOGUES: dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]] = {
     c.SetLimit: _administer(
         "set", lambda s: (s.identity, "" if s.limit is None else str(s.limit), str(s.until_ms))
     ),
-    c.Freeze: _administer("freeze", lambda f: (f.identity, f.reason, str(f.until_ms))),
+    c.Freeze: _administer("freeze", lambda f: (f.identity, f.why, str(f.until_ms))),
     c.Unfreeze: _administer("unfreeze", lambda u: (u.identity,)),
     c.Read: _read,
     c.ListBalances: _list_balances,
@@ -272,7 +272,10 @@ def _check(reply: Sequence[str], keys: Keys, *expected: str) -> None:
             "run `governor ledger create URL` (a ledger that was emptied has lost its balances)"
         )
     if reply[0] == "other_schema":
-        raise LedgerUnavailable(f"the ledger in Redis has schema {reply[1]}, this release knows {SCHEMA}")
+        raise LedgerUnavailable(
+            f"the ledger of organization {keys.organization!r} in Redis has schema {reply[1]}, "
+            f"this release knows {SCHEMA}: use the release that wrote it"
+        )
     if reply[0] not in expected:
         raise LedgerUnavailable(f"the ledger gave an answer this release does not know: {reply[0]!r}")
 

@@ -42,7 +42,7 @@ def kept_on_release(unit: Unit, held: int) -> int:
 
 
 def charged_on_expiry(unit: Unit, held: int, *, charge: bool) -> int:
-    """What an expiry posts: usd, tokens and requests unless the policy gives them back, never `concurrent`."""
+    """What an expiry posts: usd, tokens, requests unless the policy gives them back; never `concurrent`."""
     if unit is Unit.CONCURRENT:
         return 0
     return held if charge else kept_on_release(unit, held)

@@ -28,6 +28,7 @@ class Ledger(Protocol):
 
     def execute(self, command: Command[R]) -> R:
         """Carry out *command* and return its answer."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of files and connections; the next command opens them again."""
@@ -38,6 +39,7 @@ class AsyncLedger(Protocol):
 
     async def execute(self, command: Command[R]) -> R:
         """Carry out *command* and return its answer."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Let go of files and connections."""
@@ -85,11 +87,12 @@ def open_async_ledger(
 
 def redact(url: str) -> str:
     """*url* without its password, fit for messages and logs."""
-    return re.sub(r"(?<=://)([^/@]*:)[^/@]*@", r"\1***@", url)
+    shown = re.sub(r"(?<=://)([^:/@?]*):.*@", r"\1:***@", url)  # up to the last @: it may hold one, or a /
+    return re.sub(r"([?&]password=)[^&#]*", r"\1***", shown)
 
 
 def _scheme(url: str) -> str:
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0].lower()
     if scheme in _LATER:
         raise LedgerUnavailable(f"{scheme}:// ledgers are not there yet: use redis://, rediss:// or unix://")
     if scheme != "sqlite" and scheme not in _REDIS:
@@ -112,5 +115,9 @@ def _sqlite_path(url: str) -> Path:
 def _client(connect: Callable[[str], R], url: str) -> R:
     try:
         return connect(url)
-    except ValueError as error:
-        raise LedgerUnavailable(f"{redact(url)!r} is no Redis URL: {error}") from error
+    except (ValueError, TypeError):
+        # Not the cause's own words: they may quote a piece of a password that was not percent-encoded.
+        raise LedgerUnavailable(
+            f"{redact(url)!r} is no Redis URL: write redis://user:password@host:6379/0, "
+            "with the password percent-encoded"
+        ) from None

@@ -190,9 +190,13 @@ class _Shell:
                 f"{self.where} is full: raise its maxmemory; calls in flight can still settle"
             ) from error
         except (rex.AuthenticationError, rex.NoPermissionError) as error:
-            raise LedgerUnavailable(f"{self.where} refuses this user: {error}") from error
+            raise LedgerUnavailable(
+                f"{self.where} refuses this user: {error}; check the URL's name and password, and the ACL"
+            ) from error
         except (rex.ConnectionError, rex.TimeoutError, OSError) as error:
-            raise LedgerUnavailable(f"{self.where} cannot be reached: {error}") from error
+            raise LedgerUnavailable(
+                f"{self.where} cannot be reached: {error}; check the URL, and that the server is running"
+            ) from error
         except rex.RedisError as error:
             if "OOM" in str(error):
                 raise LedgerUnavailable(f"{self.where} is full: raise its maxmemory") from error

@@ -13,7 +13,6 @@ import time
 import uuid
 from contextlib import contextmanager
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
@@ -25,6 +24,7 @@ from governor.ledger import sqlite_admin, sqlite_holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from governor.ledger.sqlite_holds import Verb
 
@@ -33,6 +33,8 @@ R = TypeVar("R")
 SCHEMA = 1
 BUSY_TIMEOUT_S = 30.0
 """How long a transaction waits for another process's before the ledger counts as unavailable."""
+
+WAL_RETRY_S = 0.01
 
 _VERBS: dict[type[c.Command[Any]], Verb] = {**sqlite_holds.VERBS, **sqlite_admin.VERBS}
 
@@ -77,7 +79,7 @@ class SqliteLedger:
             if isinstance(command, c.Inspect):
                 return cast("R", self._inspect())
             if isinstance(command, c.Create):
-                self._open(create=True)
+                self._open(create=True, epoch=command.epoch)
                 return cast("R", self._inspect())
             return cast("R", self._transact(command))
 
@@ -89,16 +91,10 @@ class SqliteLedger:
     def _transact(self, command: c.Command[Any]) -> Any:
         connection = self._open(create=self._create)
         verb = _VERBS[type(command)]
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            answer = verb(connection, command, self._clock())
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-        return answer
+        with _transaction(connection):
+            return verb(connection, command, self._clock())
 
-    def _open(self, *, create: bool) -> sqlite3.Connection:
+    def _open(self, *, create: bool, epoch: str | None = None) -> sqlite3.Connection:
         if self._connection is not None and self._pid == os.getpid():
             return self._connection
         if not create and not self._path.exists():
@@ -111,27 +107,22 @@ class SqliteLedger:
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
-            self._greet(connection)
+            self._greet(connection, epoch or uuid.uuid4().hex)
         except BaseException:
             connection.close()
             raise
         self._connection, self._pid = connection, os.getpid()
         return connection
 
-    def _greet(self, connection: sqlite3.Connection) -> None:
+    def _greet(self, connection: sqlite3.Connection, epoch: str) -> None:
         """Make the tables in an empty file; refuse a file of another organisation or schema."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with _transaction(connection):
             meta = _read_meta(connection)
             if not meta:
-                self._found(connection)
+                self._found(connection, epoch)
                 meta = _read_meta(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
         if meta.get("schema") != str(SCHEMA):
             raise LedgerUnavailable(
                 f"{self._path} has ledger schema {meta.get('schema')}, this release knows {SCHEMA}: "
@@ -143,7 +134,7 @@ class SqliteLedger:
                 f"the policies are {self._organization!r}'s: use another file"
             )
 
-    def _found(self, connection: sqlite3.Connection) -> None:
+    def _found(self, connection: sqlite3.Connection, epoch: str) -> None:
         if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             raise LedgerUnavailable(f"{self._path} is some other program's database: use another file")
         for statement in files("governor.ledger").joinpath("sqlite_schema.sql").read_text("utf-8").split(";"):
@@ -152,15 +143,15 @@ class SqliteLedger:
         facts = {
             "schema": SCHEMA,
             "organization": self._organization,
-            "epoch": uuid.uuid4().hex,
+            "epoch": epoch,
             "created_ms": now,
         }
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [(k, str(v)) for k, v in facts.items()])
-        sqlite_holds.write_journal(connection, "create", str(facts["epoch"]), now, "created", "", "{}")
+        sqlite_holds.write_journal(connection, "create", epoch, now, "created", "", "{}")
 
     def _inspect(self) -> c.Status:
         server = f"SQLite {sqlite3.sqlite_version}"
-        if self._connection is None and not self._path.exists():
+        if self._connection is None and not (self._path.exists() and self._path.stat().st_size):
             return c.Status(created=False, schema=None, epoch=None, server=server, now_ms=self._clock())
         meta = _read_meta(self._open(create=False))
         return c.Status(
@@ -194,6 +185,34 @@ def _read_meta(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT name, value FROM meta"))
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to WAL. Here SQLite does not wait for a lock, so the first users of a file race."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(WAL_RETRY_S)
+        else:
+            return
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction: all of it or, whatever fails (its COMMIT too), nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # On a full disk, for one, SQLite has rolled back already; a second time would hide the cause.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 @contextmanager
 def _speaking_of(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into the governor's, naming the file and what to do."""
@@ -202,7 +221,7 @@ def _speaking_of(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise LedgerUnavailable(f"the ledger {path} cannot be used: {error}{_advice(path, error)}") from error
     except sqlite3.DatabaseError as error:
-        raise LedgerUnavailable(f"{path} is not a SQLite database: {error}") from error
+        raise LedgerUnavailable(f"{path} is not a SQLite database: {error}; use another file") from error
 
 
 def _advice(path: Path, error: sqlite3.OperationalError) -> str:

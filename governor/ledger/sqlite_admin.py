@@ -18,7 +18,8 @@ def grant(db: sqlite3.Connection, command: c.Grant, now_ms: int) -> c.Administer
     """Add to a limit; see `Grant`."""
     if _is_new(db, command.id, f"grant {command.identity} {command.window} {command.amount}"):
         db.execute(
-            "INSERT INTO granted VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+            "INSERT INTO granted VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
             (command.identity, command.window, command.amount),
         )
         write_journal(db, "grant", command.id, now_ms, command.identity, str(command.amount), command.record)
@@ -44,12 +45,12 @@ def set_limit(db: sqlite3.Connection, command: c.SetLimit, now_ms: int) -> c.Adm
 
 def freeze(db: sqlite3.Connection, command: c.Freeze, now_ms: int) -> c.Administered:
     """Freeze a budget; see `Freeze`."""
-    if _is_new(db, command.id, f"freeze {command.identity} {command.until_ms} {command.reason}"):
+    if _is_new(db, command.id, f"freeze {command.identity} {command.until_ms} {command.why}"):
         db.execute(
             "INSERT OR REPLACE INTO freeze VALUES (?, ?, ?)",
-            (command.identity, command.reason, command.until_ms),
+            (command.identity, command.why, command.until_ms),
         )
-        write_journal(db, "freeze", command.id, now_ms, command.identity, command.reason, command.record)
+        write_journal(db, "freeze", command.id, now_ms, command.identity, command.why, command.record)
     return c.Administered(now_ms)
 
 

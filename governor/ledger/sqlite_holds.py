@@ -233,9 +233,11 @@ def _remember_closed(
 ) -> None:
     rows = _dump_rows([(p.budget, 0, 0) for p in command.postings])
     db.execute(
-        "INSERT INTO hold (id, state, payload, close_payload, candidate, expires_ms, closed_ms, rows, closing)"
+        "INSERT INTO hold"
+        " (id, state, payload, close_payload, candidate, expires_ms, closed_ms, rows, closing)"
         " VALUES (:id, :state, '', :payload, 0, 0, :now, :rows, :closing)"
-        " ON CONFLICT (id) DO UPDATE SET state = :state, close_payload = :payload, closed_ms = :now, closing = :closing",
+        " ON CONFLICT (id) DO UPDATE"
+        " SET state = :state, close_payload = :payload, closed_ms = :now, closing = :closing",
         {
             "id": command.id,
             "state": state,

@@ -35,7 +35,7 @@ local function in_force(admin_key, identity, window, file_limit, now)
   local rows = redis.call('HMGET', admin_key, 'l:' .. identity, 'g:' .. identity .. ':' .. window, 'z:' .. identity)
   local limit = tonumber(file_limit)
   if rows[1] then
-    local amount, ends = string.match(rows[1], '^(%d+) (%d+)$')
+    local amount, ends = string.match(rows[1], '^(-?%d+) (%d+)$')
     if ends == '0' or now < tonumber(ends) then
       limit = tonumber(amount)
     end
@@ -85,7 +85,7 @@ local function post(report, index, key, admin_key, identity, window, end_ms, fil
   if not before[1] then
     redis.call('HSET', key, 'posted', '0', 'held', '0', 'limit', file_limit, 'end', end_ms)
     if end_ms ~= '0' then
-      redis.call('PEXPIREAT', key, text(tonumber(end_ms) + 35 * 86400000))
+      redis.call('PEXPIRE', key, text(math.max(tonumber(end_ms) - now, 0) + 35 * 86400000))
     end
   elseif before[2] ~= file_limit then
     redis.call('HSET', key, 'limit', file_limit)

@@ -1,0 +1,131 @@
+"""The small values that commands and answers are made of.
+
+Amounts are integers in the budget's own unit: nano-dollars for `usd`, else a count. Instants are Unix
+milliseconds by the ledger's clock.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from governor.budgets import Unit
+
+FULL_MARK_BP = 10_000
+"""A mark in basis points that lets a candidate fill a budget to its limit."""
+
+DUE_PER_REPLY = 10
+"""How many expired holds one reply may name, so that reaping is bounded work."""
+
+CLOSED_HOLD_KEPT_MS = 7 * 24 * 3600 * 1000
+"""How long a closed hold is remembered, so that a repeated command is recognised."""
+
+_ID = re.compile(r"[A-Za-z0-9._:@+-]{1,128}")
+
+
+def check_id(identifier: str) -> str:
+    """Return *identifier* if a ledger can keep it.
+
+    Raises:
+        ValueError: It is empty, longer than 128 characters, or has one outside `A-Za-z0-9._:@+-`.
+    """
+    if not _ID.fullmatch(identifier):
+        raise ValueError(f"{identifier!r} is no request id: use 1 to 128 of A-Z a-z 0-9 . _ : @ + -")
+    return identifier
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRow:
+    """One budget a request touches, in the window it is asked for.
+
+    Attributes:
+        identity: `governor.budgets.balance_identity(…)`.
+        window: The window's id.
+        start_ms: First millisecond of the window.
+        end_ms: First millisecond after it; 0 where it never ends.
+        unit: What the budget counts.
+        limit: The limit from the policy file.
+        steps: Thresholds to report when posted crosses them, in basis points of the limit.
+    """
+
+    identity: str
+    window: str
+    start_ms: int
+    end_ms: int
+    unit: Unit
+    limit: int
+    steps: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one candidate needs of one budget.
+
+    Attributes:
+        amount: To hold.
+        mark_bp: How full the budget may be, after this is posted, in basis points of the limit.
+        floor: How much of the limit must be left over.
+    """
+
+    amount: int
+    mark_bp: int = FULL_MARK_BP
+    floor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A reading of one balance.
+
+    Attributes:
+        posted: Spent.
+        held: Promised to open holds.
+        limit: In force now: the file's or the override's, plus grants.
+        frozen: Why it is frozen; `None` where it is not.
+    """
+
+    posted: int
+    held: int
+    limit: int
+    frozen: str | None = None
+
+    @property
+    def available(self) -> int:
+        """What is neither spent nor promised; below 0 after an overrun."""
+        return self.limit - self.posted - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class DueHold:
+    """A hold whose time to live is over, with all that `Expire` needs to name its keys."""
+
+    id: str
+    balances: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A threshold that posted crossed, reported once per balance and step.
+
+    Attributes:
+        identity: The balance's identity.
+        window: Its window's id.
+        step_bp: The threshold in basis points.
+        posted: Spent, after the posting that crossed.
+        limit: The limit then in force.
+    """
+
+    identity: str
+    window: str
+    step_bp: int
+    posted: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What the end of a hold posts to one budget."""
+
+    budget: BudgetRow
+    amount: int

@@ -1,0 +1,114 @@
+"""The ledger contract over {SQLite, fakeredis, Redis, a Redis cluster of one} x {sync, async}."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import fakeredis
+import pytest
+from support.fake_redis import FakeAsyncRedis, FakeRedis
+
+from governor.ledger.keys import Keys
+from governor.ledger.redis import AsyncRedisLedger, RedisLedger, connect, connect_async
+from governor.ledger.sqlite import AsyncSqliteLedger, SqliteLedger
+from governor.testing.ledger_contract import LedgerContract, OnALoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from governor.ledger import Ledger
+    from governor.testing.ledger_contract import SettableClock
+
+
+class Place(NamedTuple):
+    """What a store may need of a test."""
+
+    request: pytest.FixtureRequest
+    clock: SettableClock
+    folder: Path
+    org: str
+
+
+def _sqlite(place: Place, *, create: bool) -> Ledger:
+    return SqliteLedger(place.folder / "governor.db", place.org, create=create, clock=place.clock)
+
+
+def _sqlite_async(place: Place, *, create: bool) -> Ledger:
+    ledger = SqliteLedger(place.folder / "governor.db", place.org, create=create, clock=place.clock)
+    return OnALoop(AsyncSqliteLedger(ledger))
+
+
+def _redis(place: Place, client: Any, *, create: bool) -> Ledger:
+    return RedisLedger(client, Keys(place.org), "the test's Redis", clock=place.clock, create=create)
+
+
+def _redis_async(place: Place, client: Any, *, create: bool) -> Ledger:
+    keys = Keys(place.org)
+    return OnALoop(AsyncRedisLedger(client, keys, "the test's Redis", clock=place.clock, create=create))
+
+
+def _fake(place: Place, *, create: bool) -> Ledger:
+    client = FakeRedis(server=fakeredis.FakeServer(), decode_responses=True)
+    return _redis(place, client, create=create)
+
+
+def _fake_async(place: Place, *, create: bool) -> Ledger:
+    client = FakeAsyncRedis(server=fakeredis.FakeServer(), decode_responses=True)
+    return _redis_async(place, client, create=create)
+
+
+def _real(fixture: str) -> Callable[..., Ledger]:
+    def build(place: Place, *, create: bool) -> Ledger:
+        port = place.request.getfixturevalue(fixture).port
+        return _redis(place, connect(f"redis://127.0.0.1:{port}/0"), create=create)
+
+    return build
+
+
+def _real_async(fixture: str) -> Callable[..., Ledger]:
+    def build(place: Place, *, create: bool) -> Ledger:
+        port = place.request.getfixturevalue(fixture).port
+        return _redis_async(place, connect_async(f"redis://127.0.0.1:{port}/0"), create=create)
+
+    return build
+
+
+STORES: dict[str, Callable[..., Ledger]] = {
+    "sqlite": _sqlite,
+    "sqlite-async": _sqlite_async,
+    "fakeredis": _fake,
+    "fakeredis-async": _fake_async,
+    "redis": _real("redis_server"),
+    "redis-async": _real_async("redis_server"),
+    "cluster": _real("redis_cluster_server"),
+    "cluster-async": _real_async("redis_cluster_server"),
+}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> str:
+    """The name of a store; every test runs on each."""
+    return str(request.param)
+
+
+class TestLedgerContract(LedgerContract):
+    """Each behaviour, on each store."""
+
+    @pytest.fixture
+    def ledger(
+        self, request: pytest.FixtureRequest, store: str, clock: SettableClock, tmp_path: Path, org: str
+    ) -> Iterator[Ledger]:
+        """A ledger made just now."""
+        ledger = STORES[store](Place(request, clock, tmp_path, org), create=True)
+        yield ledger
+        ledger.close()
+
+    @pytest.fixture
+    def empty_ledger(
+        self, request: pytest.FixtureRequest, store: str, clock: SettableClock, tmp_path: Path, org: str
+    ) -> Iterator[Ledger]:
+        """A store never created, and not to be created by use."""
+        ledger = STORES[store](Place(request, clock, tmp_path, org), create=False)
+        yield ledger
+        ledger.close()

@@ -1,0 +1,287 @@
+"""Both ledgers, told the same random story, stay equal at every step, and right by an auditor's books."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from support.ledger_auditor import Auditor, ref
+
+from governor.budgets import Period, unit_of, window_at
+from governor.errors import ReservationConflict
+from governor.ledger import commands as c
+from governor.ledger.keys import Keys
+from governor.ledger.redis import RedisLedger, connect
+from governor.ledger.sqlite import SqliteLedger
+from governor.money import MAX_NANOS
+from governor.testing.ledger_contract import SettableClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    from support.redis_server import RedisServer
+
+    from governor.ledger import Ledger
+
+USD = "department=engineering/usd/month"
+DAY = "department=engineering/user=ada@example.com/usd/day"
+REQUESTS = "user=ada@example.com/requests/minute"
+FLYING = "user=ada@example.com/concurrent/life"
+IDENTITIES = (USD, DAY, REQUESTS, FLYING)
+STEPS = (5_000, 8_000, 9_000)
+PERMILLE = 1_000
+BIG = MAX_NANOS // 40
+"""Beyond 2**46 and 14 digits; all that one story can post and grant stays below 2**53."""
+
+picks = st.integers(0, 999)
+rarely = st.sampled_from([False] * 9 + [True])
+operations = st.sampled_from([f"op{index}" for index in range(8)])
+identities = st.sampled_from(IDENTITIES)
+shares = st.integers(0, 3 * PERMILLE // 2) | st.sampled_from([0, 1, 100, 200, 500, PERMILLE])
+nudges = st.integers(-2, 2)
+asks = st.none() | st.tuples(shares, nudges, st.sampled_from([10_000, 9_000, 8_001, 8_000]), st.booleans())
+candidates = st.lists(st.tuples(asks, asks, asks, asks), min_size=1, max_size=3)
+delays = st.sampled_from([0, 1, 1_000, 59_999, 60_000, 61_000, 3_600_000])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """One story told to two ledgers; `folder` and `url` are given by the test."""
+
+    folder: Path
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = SettableClock()
+        self.auditor = Auditor()
+        org = f"model-{secrets.token_hex(8)}"
+        client = connect(self.url)
+        self.sqlite = SqliteLedger(self.folder / f"{org}.db", org, clock=self.clock)
+        self.redis = RedisLedger(client, Keys(org), self.url, clock=self.clock, create=True)
+        self.story: list[c.Command[Any]] = []
+        self.rows: dict[tuple[str, str], c.BudgetRow] = {}
+        self.due: tuple[c.DueHold, ...] = ()
+        self.limits: dict[str, int] = {}
+
+    @initialize(big=st.booleans(), odd=st.integers(0, 9_999))
+    def choose_limits(self, big: bool, odd: int) -> None:
+        """Small amounts, where every refusal is near; or large ones, where digits might be lost."""
+        usd = BIG - odd if big else PERMILLE
+        self.limits = {USD: usd, DAY: usd * 2 // 5, REQUESTS: 6, FLYING: 3}
+
+    def teardown(self) -> None:
+        """At the end lists and journals are equal too."""
+        try:
+            if self.limits:
+                for command in (c.ListBalances(past=True), c.ListHolds()):
+                    assert self.sqlite.execute(command) == self.redis.execute(command)
+                assert _journal(self.sqlite) == _journal(self.redis)
+        finally:
+            self.sqlite.close()
+            self.redis.close()
+
+    def say(self, command: c.Command[Any], *, remember: bool = True) -> None:
+        """Give a command to both ledgers, compare their answers, and tell the auditor."""
+        answers = [_answer(ledger, command) for ledger in (self.sqlite, self.redis)]
+        assert answers[0] == answers[1], command
+        if remember:
+            self.story.append(command)
+        self.auditor.now_ms = self.clock.now_ms
+        answer = answers[0]
+        if answer is ReservationConflict:
+            return
+        self.due = getattr(answer, "due", self.due)
+        if isinstance(command, c.Reserve):
+            self.auditor.reserved(command, answer)
+        elif isinstance(command, c.Settle | c.Release):
+            self.auditor.closed(command, answer)
+        elif isinstance(command, c.Expire):
+            self.auditor.expired(answer)
+        elif isinstance(answer, c.Administered):
+            self.auditor.administered(command)
+
+    def row(self, identity: str, *, stale_ms: int = 0) -> c.BudgetRow:
+        """A budget in its window of now, or of a little earlier."""
+        period = Period(identity.rsplit("/", 1)[-1])
+        window = window_at(period, "Europe/Berlin", self.clock.now_ms - stale_ms)
+        steps = STEPS if identity in {USD, DAY} else ()
+        row = c.BudgetRow(
+            identity,
+            window.id,
+            window.start_ms,
+            window.end_ms,
+            unit_of(identity),
+            self.limits[identity],
+            steps,
+        )
+        self.rows[ref(row)] = row
+        return row
+
+    def unended(self) -> list[str]:
+        """Holds that are open or expired: what may still be settled."""
+        return [name for name, state in self.auditor.state.items() if state in {"open", "expired"}]
+
+    def hold(self, pick: int) -> str:
+        """Mostly an open hold; now and then one that ended, or that nobody has heard of."""
+        unended = self.unended()
+        pool = unended if unended and pick % 8 else [*self.auditor.state, "lost", "lost-too"]
+        return pool[pick % len(pool)]
+
+    def amount(self, identity: str, share: int, nudge: int) -> int:
+        """*share* permille of a budget's limit, give or take a little; never negative."""
+        return max(0, self.limits[identity] * share // PERMILLE + nudge)
+
+    @rule(
+        again=rarely,
+        pick=picks,
+        tried=candidates,
+        ttl_ms=st.sampled_from([1_000, 60_000, 90_000]),
+        charge=st.booleans(),
+        stale=st.sampled_from([0, 0, 0, 60_000]),
+    )
+    def reserve(
+        self, again: bool, pick: int, tried: list[Any], ttl_ms: int, charge: bool, stale: int
+    ) -> None:
+        """Ask for the first of a few candidates, sometimes with windows that are over or a used id."""
+        name = self.hold(pick) if again else f"r{len(self.story)}"
+        touched = [index for index in range(4) if any(row[index] is not None for row in tried)]
+        budgets = tuple(self.row(IDENTITIES[index], stale_ms=stale) for index in touched)
+        wanted = tuple(tuple(self._ask(IDENTITIES[i], row[i]) for i in touched) for row in tried)
+        self.say(c.Reserve(name, budgets, wanted, ttl_ms, charge_on_expiry=charge, record=f'"{name}"'))
+
+    def _ask(self, identity: str, drawn: tuple[int, int, int, bool] | None) -> c.Ask | None:
+        if drawn is None:
+            return None
+        share, nudge, mark_bp, floored = drawn
+        floor = self.limits[identity] // 5 if floored else 0
+        return c.Ask(self.amount(identity, share // 3, nudge), mark_bp, floor)
+
+    def _postings(self, name: str, share: int, nudge: int, *, other: bool) -> tuple[c.Posting, ...]:
+        """Postings to the budgets of a hold, or (*other*, or an unknown hold) to some others."""
+        known = self.auditor.holds.get(name)
+        if other or known is None:
+            return tuple(
+                c.Posting(self.row(i), self.amount(i, share, nudge)) for i in (USD, REQUESTS, FLYING)
+            )
+        return tuple(
+            c.Posting(line.row, max(0, line.held * share // PERMILLE + (nudge if line.held else 0)))
+            for line in known
+        )
+
+    @precondition(unended)
+    @rule(pick=picks, share=shares, nudge=nudges, other=rarely)
+    def settle(self, pick: int, share: int, nudge: int, other: bool) -> None:
+        """Settle some hold at less, all or more of what it held; or an unknown or ended one."""
+        name = self.hold(pick)
+        self.say(c.Settle(name, self._postings(name, share, nudge, other=other), f'"{name}"'))
+
+    @precondition(unended)
+    @rule(pick=picks, other=rarely)
+    def release(self, pick: int, other: bool) -> None:
+        """Release some hold."""
+        name = self.hold(pick)
+        self.say(c.Release(name, self._postings(name, 0, 0, other=other)))
+
+    @precondition(unended)
+    @rule(pick=picks, ttl_ms=st.sampled_from([1_000, 60_000]))
+    def extend(self, pick: int, ttl_ms: int) -> None:
+        """Extend some hold; a repetition of this is another extension, so it is not remembered."""
+        name = self.hold(pick)
+        rows = tuple(line.row for line in self.auditor.holds.get(name, ()))
+        self.say(c.Extend(name, rows, ttl_ms), remember=False)
+
+    @rule(chosen=st.none() | st.lists(picks, min_size=1, max_size=4), wait_ms=delays)
+    def expire(self, chosen: list[int] | None, wait_ms: int) -> None:
+        """Expire what the last reply named, as every caller does; or any holds, due or not."""
+        self.tick(wait_ms)
+        if chosen is None:
+            self.say(c.Expire(self.due))
+            return
+        named = dict.fromkeys(self.hold(pick) for pick in chosen)
+        lines = {name: self.auditor.holds.get(name, []) for name in named}
+        self.say(
+            c.Expire(tuple(c.DueHold(name, tuple(ref(x.row) for x in rows)) for name, rows in lines.items()))
+        )
+
+    @rule(
+        kind=st.sampled_from(["grant", "set", "freeze", "unfreeze"]),
+        name=operations,
+        identity=identities,
+        share=st.none() | st.integers(0, PERMILLE),
+        delay=delays,
+    )
+    def administer(self, kind: str, name: str, identity: str, share: int | None, delay: int) -> None:
+        """Grant, set a limit (or take it away), freeze or unfreeze, for a while or for good."""
+        until_ms = delay and self.clock.now_ms + delay
+        amount = None if share is None else self.amount(identity, share, 0)
+        commands: dict[str, c.Command[Any]] = {
+            "grant": c.Grant(name, identity, self.row(identity).window, (amount or 0) // 2 + 1),
+            "set": c.SetLimit(name, identity, amount, until_ms),
+            "freeze": c.Freeze(name, identity, "audit", until_ms or self.clock.now_ms + 1_000),
+            "unfreeze": c.Unfreeze(name, identity),
+        }
+        self.say(commands[kind])
+
+    @rule(identity=identities, share=st.integers(800, PERMILLE))
+    def edit_the_file(self, identity: str, share: int) -> None:
+        """The policy file's limit goes down; later reserves carry the new one."""
+        self.limits[identity] = max(1, self.limits[identity] * share // PERMILLE)
+
+    @rule(index=st.integers(0, 1_000))
+    def repeat(self, index: int) -> None:
+        """Send an earlier command once more, as after a lost reply."""
+        if self.story:
+            self.say(self.story[index % len(self.story)])
+
+    @rule(delay=delays)
+    def wait(self, delay: int) -> None:
+        """Time passes."""
+        self.tick(delay)
+
+    def tick(self, delay: int) -> None:
+        """Move the one clock."""
+        self.auditor.now_ms = self.clock.advance(delay)
+
+    @invariant()
+    def balances_are_equal_and_right(self) -> None:
+        """Every balance ever touched is the same in both, and what the auditor's books say."""
+        command = c.Read(tuple(self.rows.values()))
+        readings, others = self.sqlite.execute(command), self.redis.execute(command)
+        assert readings == others
+        for row, balance in zip(command.budgets, readings.balances, strict=True):
+            self.auditor.check(row, balance)
+
+
+def _answer(ledger: Ledger, command: c.Command[Any]) -> object:
+    try:
+        return ledger.execute(command)
+    except ReservationConflict:
+        return ReservationConflict
+
+
+def _journal(ledger: Ledger) -> list[tuple[object, ...]]:
+    """The journal without what is the server's own: places in it, and the epoch."""
+    _, *entries = ledger.execute(c.ReadJournal(limit=100_000))
+    return [(e.kind, e.id, e.at_ms, e.outcome, e.detail, e.record) for e in entries]
+
+
+def test_sqlite_and_redis_are_equal_at_every_step_of_any_story(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Random reserves, endings, grants, limits, freezes, repetitions and clock steps find no difference."""
+
+    class Machine(LedgerMachine):
+        folder = tmp_path_factory.mktemp("model")
+        url = redis_server.url
+
+    run_state_machine_as_test(Machine)
