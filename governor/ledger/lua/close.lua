@@ -16,6 +16,13 @@ local function close(verb)
     return {'conflict', state}
   end
 
+  local identities, windows, file_limits = {}, {}, {}
+  for i = 1, n do
+    local at = first + 6 * (i - 1)
+    identities[i], windows[i], file_limits[i] = ARGV[at], ARGV[at + 1], ARGV[at + 3]
+  end
+  local limits, frozen = in_force(KEYS[2], identities, windows, file_limits, now)
+
   if not ended then
     -- decide
     local late = state == 'expired'
@@ -33,8 +40,8 @@ local function close(verb)
       end
       local posted = late and text(tonumber(amount) - tonumber(charges[i])) or amount
       local freed = state == 'open' and text(-tonumber(held[i])) or '0'
-      post(report, i - 1, KEYS[5 + i], KEYS[2], ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4],
-        posted, freed == '-0' and '0' or freed, now)
+      post(report, i - 1, KEYS[5 + i], ARGV[at + 2], ARGV[at + 3], limits[i], ARGV[at + 4], posted,
+        freed == '-0' and '0' or freed, now)
     end
     detail = 'overrun=' .. overrun .. ' unknown=' .. (state and '0' or '1') .. ' posted=' .. table.concat(amounts, ',')
       .. ' crossed=' .. table.concat(report, ',')
@@ -48,10 +55,8 @@ local function close(verb)
 
   local reply = {'closed', text(now), state, detail, ARGV[7]}
   for i = 1, n do
-    local at, row = first + 6 * (i - 1), redis.call('HMGET', KEYS[5 + i], 'posted', 'held')
-    local limit, frozen = in_force(KEYS[2], ARGV[at], ARGV[at + 1], ARGV[at + 3], now)
-    local k = #reply
-    reply[k + 1], reply[k + 2], reply[k + 3], reply[k + 4] = row[1] or '0', row[2] or '0', text(limit), frozen
+    local row, k = redis.call('HMGET', KEYS[5 + i], 'posted', 'held'), #reply
+    reply[k + 1], reply[k + 2], reply[k + 3], reply[k + 4] = row[1] or '0', row[2] or '0', text(limits[i]), frozen[i]
   end
   for _, member in ipairs(due(KEYS[3], now, ARGV[8])) do
     reply[#reply + 1] = member

@@ -20,10 +20,14 @@ for _ = 1, tonumber(ARGV[4]) do
     for part in string.gmatch(hold[8], '([^;]*);') do
       steps[#steps + 1] = part
     end
+    local identities, windows = {}, {}
+    for i = 1, count do
+      identities[i], windows[i] = ARGV[arg + 2 * i], ARGV[arg + 2 * i + 1]
+    end
+    local in_force_limits = in_force(KEYS[2], identities, windows, limits, now)
     for i = 1, count do
       local freed = amounts[i] == '0' and '0' or '-' .. amounts[i]
-      post(report, i - 1, KEYS[key + i], KEYS[2], ARGV[arg + 2 * i], ARGV[arg + 2 * i + 1], ends[i], limits[i], steps[i],
-        charges[i], freed, now)
+      post(report, i - 1, KEYS[key + i], ends[i], limits[i], in_force_limits[i], steps[i], charges[i], freed, now)
     end
     local crossed = table.concat(report, ',')
     local detail = 'overrun=0 unknown=0 posted=' .. hold[5] .. ' crossed=' .. crossed

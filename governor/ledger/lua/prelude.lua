@@ -30,27 +30,36 @@ local function mark(limit, bp)
   return math.floor(limit / 10000) * bp + math.floor((limit % 10000) * bp / 10000)
 end
 
--- The limit in force and the reason of a freeze ('' if none) of one budget.
-local function in_force(admin_key, identity, window, file_limit, now)
-  local rows = redis.call('HMGET', admin_key, 'l:' .. identity, 'g:' .. identity .. ':' .. window, 'z:' .. identity)
-  local limit = tonumber(file_limit)
-  if rows[1] then
-    local amount, ends = string.match(rows[1], '^(-?%d+) (%d+)$')
-    if ends == '0' or now < tonumber(ends) then
-      limit = tonumber(amount)
+-- The limits in force and the reasons of freezes ('' if none) of budgets, in one look.
+-- identities, windows and file_limits are lists of the same length.
+local function in_force(admin_key, identities, windows, file_limits, now)
+  local fields, limits, frozen = {}, {}, {}
+  for i, identity in ipairs(identities) do
+    local k = #fields
+    fields[k + 1], fields[k + 2] = 'l:' .. identity, 'g:' .. identity .. ':' .. windows[i]
+    fields[k + 3] = 'z:' .. identity
+  end
+  local rows = #fields > 0 and redis.call('HMGET', admin_key, unpack(fields)) or {}
+  for i, file_limit in ipairs(file_limits) do
+    local override, granted, freeze = rows[3 * i - 2], rows[3 * i - 1], rows[3 * i]
+    limits[i], frozen[i] = tonumber(file_limit), ''
+    if override then
+      local amount, ends = string.match(override, '^(-?%d+) (%d+)$')
+      if ends == '0' or now < tonumber(ends) then
+        limits[i] = tonumber(amount)
+      end
+    end
+    if granted then
+      limits[i] = limits[i] + tonumber(granted)
+    end
+    if freeze then
+      local ends, reason = string.match(freeze, '^(%d+) (.*)$')
+      if ends == '0' or now < tonumber(ends) then
+        frozen[i] = reason
+      end
     end
   end
-  if rows[2] then
-    limit = limit + tonumber(rows[2])
-  end
-  local frozen = ''
-  if rows[3] then
-    local ends, reason = string.match(rows[3], '^(%d+) (.*)$')
-    if ends == '0' or now < tonumber(ends) then
-      frozen = reason
-    end
-  end
-  return limit, frozen
+  return limits, frozen
 end
 
 -- The first few expired holds, as they stand in the sorted set: 'id identity window identity window …'.
@@ -78,18 +87,24 @@ local function crossings(crossed, posted, limit, steps)
   return table.concat(list, ','), fired
 end
 
--- Adds to one balance; appends 'index:step:posted:limit' to report for each threshold crossed.
--- posted and held are integer strings to add, index counts from 0.
-local function post(report, index, key, admin_key, identity, window, end_ms, file_limit, steps, posted, held, now)
-  local before = redis.call('HMGET', key, 'posted', 'limit', 'crossed')
-  if not before[1] then
+-- Makes a balance that is not there yet, and keeps the file's limit of the last time it was asked for.
+-- had: its limit as read before, false where it is not there.
+local function ensure(key, had, end_ms, file_limit, now)
+  if not had then
     redis.call('HSET', key, 'posted', '0', 'held', '0', 'limit', file_limit, 'end', end_ms)
     if end_ms ~= '0' then
       redis.call('PEXPIRE', key, text(math.max(tonumber(end_ms) - now, 0) + 35 * 86400000))
     end
-  elseif before[2] ~= file_limit then
+  elseif had ~= file_limit then
     redis.call('HSET', key, 'limit', file_limit)
   end
+end
+
+-- Adds to one balance, and appends 'index:step:posted:limit' to report for each threshold crossed.
+-- posted and held are integer strings to add, limit is the one in force, index counts from 0.
+local function post(report, index, key, end_ms, file_limit, limit, steps, posted, held, now)
+  local before = redis.call('HMGET', key, 'limit', 'crossed')
+  ensure(key, before[1], end_ms, file_limit, now)
   if held ~= '0' then
     redis.call('HINCRBY', key, 'held', held)
   end
@@ -100,9 +115,8 @@ local function post(report, index, key, admin_key, identity, window, end_ms, fil
   if steps == '' then
     return
   end
-  local limit = in_force(admin_key, identity, window, file_limit, now)
-  local crossed, fired = crossings(before[3] or '', total, limit, steps)
-  if crossed ~= (before[3] or '') then
+  local crossed, fired = crossings(before[2] or '', total, limit, steps)
+  if crossed ~= (before[2] or '') then
     redis.call('HSET', key, 'crossed', crossed)
   end
   for _, step in ipairs(fired) do

@@ -8,11 +8,14 @@ local foreign = stranger(KEYS[1], ARGV[2])
 if foreign then
   return foreign
 end
-local reply = {'read', text(now), ARGV[3]}
+local identities, windows, file_limits, reply = {}, {}, {}, {'read', text(now), ARGV[3]}
 for i = 1, tonumber(ARGV[3]) do
-  local at, row = 4 + 3 * (i - 1), redis.call('HMGET', KEYS[2 + i], 'posted', 'held')
-  local limit, frozen = in_force(KEYS[2], ARGV[at], ARGV[at + 1], ARGV[at + 2], now)
-  local k = #reply
-  reply[k + 1], reply[k + 2], reply[k + 3], reply[k + 4] = row[1] or '0', row[2] or '0', text(limit), frozen
+  local at = 4 + 3 * (i - 1)
+  identities[i], windows[i], file_limits[i] = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+end
+local limits, frozen = in_force(KEYS[2], identities, windows, file_limits, now)
+for i, limit in ipairs(limits) do
+  local row, k = redis.call('HMGET', KEYS[2 + i], 'posted', 'held'), #reply
+  reply[k + 1], reply[k + 2], reply[k + 3], reply[k + 4] = row[1] or '0', row[2] or '0', text(limit), frozen[i]
 end
 return reply

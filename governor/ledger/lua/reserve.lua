@@ -4,7 +4,7 @@
 -- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 ttl_ms  6 record  7 budgets n  8 candidates m
 --       9 due holds to name
 --       then per budget: identity  window  start_ms  end_ms (0: none)  limit  steps
---       then per candidate and budget: amount ('': not touched)  mark_bp  floor  charge on expiry
+--       then per candidate and budget: `amount mark_bp floor charge_on_expiry`, '' where it is not touched
 --       then per candidate: its member of the expiry set, `id identity window identity window …`
 -- Reply {'held', now, candidate (from 0), state, expires_ms, n, (posted, held, limit, frozen)×n, due…}
 --       {'exhausted' | 'contended' | 'frozen', now, earliest expiry or '', n, (…)×n, due…}
@@ -16,22 +16,26 @@ if foreign then
 end
 local n, m = tonumber(ARGV[7]), tonumber(ARGV[8])
 local first_budget, first_ask = 10, 10 + 6 * n
-local first_member = first_ask + 4 * n * m
+local first_member = first_ask + n * m
 
 -- read
 local known = redis.call('HMGET', KEYS[5], 'state', 'payload', 'candidate', 'expires')
 if known[1] and known[2] ~= ARGV[4] then
   return {'conflict'}
 end
-local posted, held, limits, frozen, rows, readings = {}, {}, {}, {}, {}, {}
+local identities, windows, file_limits = {}, {}, {}
 for i = 1, n do
   local at = first_budget + 6 * (i - 1)
   if not known[1] and ARGV[at + 3] ~= '0' and (now < tonumber(ARGV[at + 2]) or now >= tonumber(ARGV[at + 3])) then
     return {'window_moved', text(now)}
   end
-  local row = redis.call('HMGET', KEYS[5 + i], 'posted', 'held')
-  posted[i], held[i] = tonumber(row[1] or '0'), tonumber(row[2] or '0')
-  limits[i], frozen[i] = in_force(KEYS[2], ARGV[at], ARGV[at + 1], ARGV[at + 4], now)
+  identities[i], windows[i], file_limits[i] = ARGV[at], ARGV[at + 1], ARGV[at + 4]
+end
+local limits, frozen = in_force(KEYS[2], identities, windows, file_limits, now)
+local posted, held, had, rows, readings = {}, {}, {}, {}, {}
+for i = 1, n do
+  local row = redis.call('HMGET', KEYS[5 + i], 'posted', 'held', 'limit')
+  posted[i], held[i], had[i] = tonumber(row[1] or '0'), tonumber(row[2] or '0'), row[3]
   local k, limit = #readings, text(limits[i])
   readings[k + 1], readings[k + 2], readings[k + 3], readings[k + 4] = row[1] or '0', row[2] or '0', limit, frozen[i]
   rows[i] = readings[k + 1] .. ':' .. readings[k + 2] .. ':' .. limit .. ':' .. (frozen[i] == '' and '0' or '1')
@@ -58,10 +62,11 @@ local chosen, mildest = nil, 3
 for c = 0, m - 1 do
   local verdict = 0
   for i = 1, n do
-    local at = first_ask + 4 * (c * n + i - 1)
-    if ARGV[at] ~= '' then
-      local amount, said = tonumber(ARGV[at]), 0
-      local top = math.min(mark(limits[i], tonumber(ARGV[at + 1])), limits[i] - tonumber(ARGV[at + 2]))
+    local asked = ARGV[first_ask + c * n + i - 1]
+    if asked ~= '' then
+      local ask, bp, floor = string.match(asked, '^(%d+) (%d+) (%d+) ')
+      local amount, said = tonumber(ask), 0
+      local top = math.min(mark(limits[i], tonumber(bp)), limits[i] - tonumber(floor))
       if frozen[i] ~= '' then
         said = 3
       elseif posted[i] + amount > top then
@@ -89,12 +94,13 @@ if not chosen then
 end
 local amounts, charges, ends, file_limits, steps = {}, {}, {}, {}, {}
 for i = 1, n do
-  local at, ask = first_budget + 6 * (i - 1), first_ask + 4 * (chosen * n + i - 1)
-  if ARGV[ask] ~= '' then
+  local at, asked = first_budget + 6 * (i - 1), ARGV[first_ask + chosen * n + i - 1]
+  if asked ~= '' then
     local k = #amounts + 1
-    amounts[k], charges[k] = ARGV[ask], ARGV[ask + 3]
+    amounts[k], charges[k] = string.match(asked, '^(%d+) %d+ %d+ (%d+)$')
     ends[k], file_limits[k], steps[k] = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
-    post(nil, k - 1, KEYS[5 + i], KEYS[2], ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 4], '', '0', ARGV[ask], now)
+    ensure(KEYS[5 + i], had[i], ARGV[at + 3], ARGV[at + 4], now)
+    redis.call('HINCRBY', KEYS[5 + i], 'held', amounts[k])
   end
 end
 local expires, member = text(now + tonumber(ARGV[5])), ARGV[first_member + chosen]
