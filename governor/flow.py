@@ -7,7 +7,6 @@ knows the order of things.
 
 from __future__ import annotations
 
-import logging
 import random
 import secrets
 from collections.abc import Generator
@@ -21,8 +20,8 @@ from governor.ledger import lifecycle
 from governor.money import Money
 from governor.pricing import ceiling, countable, local_bound
 from governor.routing import plan
-from governor.story import matrix, patience, refusal, views
-from governor.story.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
+from governor.story import books, matrix, patience, refusal, views
+from governor.story.effects import Abandon, CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 from governor.story.request import Plan
 from governor.story.settlement import Outcome, actual
 
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from governor.story.decision import Decision
     from governor.story.request import House, Request
 
-log = logging.getLogger("governor")
-
 Story = Generator[Any, Any, Any]
 
 TTL_BEYOND_SILENCE_S = 60
@@ -47,11 +44,6 @@ EXTEND_EVERY_S = 20.0
 
 POLL_S = (0.05, 0.5)
 """Shortest and longest wait between two looks at a contended budget; each is drawn at random below."""
-
-RESERVE_AGAIN_S = 0.1
-"""After a reserve without a reply, it is asked once more: the same id and payload give the same answer."""
-
-SETTLE_TRIES = 3
 
 MOST_WINDOW_MOVES = 8
 """A window that ends between computing and asking is asked again; more often than this is no coincidence."""
@@ -65,14 +57,21 @@ def govern(house: House, request: Request) -> Story:
         Exception: What the SDK raised, after the hold was settled or released.
     """
     planned = yield from prepare(house, request)
+    yield from books.catch_up(house)
     held, table, waited_s = yield from _hold(house, planned)
     decision = views.decision(house, planned, table, held, waited_s)
     ended, attempts = yield from _send(planned, table, held)
-    receipt = yield from _close(house, planned, table, held, decision, ended, attempts)
-    yield from _expire(house, held.due)
-    if ended.error is not None:
-        raise ended.error
+    receipt, given_up = yield from _close(house, planned, table, held, decision, ended, attempts)
+    yield from books.expire(house, held.due)
+    error = ended.error or given_up
+    if error is not None:
+        raise error
     return ended.message, receipt
+
+
+def catch_up(house: House) -> Story:
+    """Tell the ledger how calls ended that it could not be told of; at the end of a process, say."""
+    yield from books.catch_up(house)
 
 
 def decide(house: House, request: Request) -> Story:
@@ -81,6 +80,9 @@ def decide(house: House, request: Request) -> Story:
     table = _matrix(house, planned)
     readings = yield c.Read(table.rows)
     house.clock.learn(readings.now_ms)
+    if _matrix(house, planned).rows != table.rows:  # the clock was not known yet, or a window has ended
+        table = _matrix(house, planned)
+        readings = yield c.Read(table.rows)
     return views.dry_decision(house, planned, table, readings)
 
 
@@ -100,7 +102,7 @@ def prepare(house: House, request: Request) -> Story:
         default=rules.default,
         preferred_line=rules.preferred_line,
         feature_lines=rules.feature_lines,
-        line_of=lambda model: house.prices.model(model).line,
+        look_up=lambda name: (house.prices.model(name).line, house.prices.model(name).id),
     )
     max_tokens = _max_tokens(request, rules)
     counts = yield from _count(house, request, candidates)
@@ -108,7 +110,7 @@ def prepare(house: House, request: Request) -> Story:
     body = {**request.body, "max_tokens": max_tokens}
     offers = _offers(house, rules, candidates, counts, body, at_ms)
     tokens, counted = counts[house.prices.model(candidates[0].model).tokenizer]
-    _check_input(rules, tokens)
+    _check_input(rules, tokens, counted=counted)
     return Plan(
         request=request,
         rules=rules,
@@ -117,6 +119,7 @@ def prepare(house: House, request: Request) -> Story:
         max_tokens=max_tokens,
         input_tokens=tokens,
         estimate="count_tokens" if counted else "local bound",
+        counts=counts,
         at_ms=at_ms,
     )
 
@@ -165,10 +168,11 @@ def _ruled_out(rules: Rules, nanos: int) -> str:
     return f"may cost {Money(nanos)}, above the policy's {Money(most)} a request"
 
 
-def _check_input(rules: Rules, tokens: int) -> None:
+def _check_input(rules: Rules, tokens: int, *, counted: bool) -> None:
     if rules.input_tokens is not None and tokens > rules.input_tokens:
+        has = "has some" if counted else "could not be counted, and may have up to"
         raise PolicyViolation(
-            f"the prompt has some {tokens:,} tokens, limits.input_tokens is {rules.input_tokens:,}"
+            f"the prompt {has} {tokens:,} tokens, limits.input_tokens is {rules.input_tokens:,}"
         )
 
 
@@ -195,17 +199,18 @@ def _hold(house: House, planned: Plan) -> Story:
     call = secrets.token_hex(8)  # so that a second call with this id is told, and not served on this hold
     while True:
         table = _matrix(house, planned)
-        reply = yield from _reserve(
-            c.Reserve(
-                id=planned.request.id,
-                budgets=table.rows,
-                candidates=table.asks,
-                ttl_ms=_ttl_ms(planned),
-                charge_on_expiry=planned.rules.on_expiry_charge,
-                record=records.reserve(house, planned, table),
-                call=call,
-            )
+        left_s = planned.rules.max_wait_s - waited_s
+        command = c.Reserve(
+            id=planned.request.id,
+            budgets=table.rows,
+            candidates=table.asks,
+            ttl_ms=_ttl_ms(planned),
+            charge_on_expiry=planned.rules.on_expiry_charge,
+            record=records.reserve(house, planned, table),
+            call=call,
+            quiet=left_s > 0,
         )
+        reply = yield from books.reserve(command, table.nothing_used)
         house.clock.learn(reply.now_ms)
         if isinstance(reply, c.Held):
             return reply, table, waited_s
@@ -214,9 +219,8 @@ def _hold(house: House, planned: Plan) -> Story:
             if moves > MOST_WINDOW_MOVES:
                 raise LedgerUnavailable("the ledger's clock keeps leaving the windows computed for it")
             continue
-        if reply.due and (yield from _expire(house, reply.due)):
+        if reply.due and (yield from books.expire(house, reply.due)):
             continue
-        left_s = planned.rules.max_wait_s - waited_s
         wait_s = patience.wait_s(table, reply, left_s)
         if wait_s is None or left_s <= 0:
             raise refusal.error(house, planned, table, reply, waited_s)
@@ -225,17 +229,8 @@ def _hold(house: House, planned: Plan) -> Story:
         waited_s += pause_s
 
 
-def _reserve(command: c.Reserve) -> Story:
-    """Ask the ledger; once more if no reply came, since a hold whose reply was lost would expire charged."""
-    try:
-        return (yield command)
-    except LedgerUnavailable:
-        yield Sleep(RESERVE_AGAIN_S)
-        return (yield command)
-
-
 def _matrix(house: House, planned: Plan) -> matrix.Matrix:
-    models = [offer.candidate.model for offer in planned.offers]
+    models = [offer.candidate.priced_as for offer in planned.offers]
     terms = house.policies.budgets(planned.request.who, models)
     return matrix.build(terms, planned.offers, house.clock.now_ms())
 
@@ -247,31 +242,23 @@ def _ttl_ms(planned: Plan) -> int:
 def _send(planned: Plan, table: matrix.Matrix, held: c.Held) -> Story:
     """Send until it is answered or retrying would not help; returns its end and how often it was sent."""
     body = planned.body(table.offers[held.candidate].candidate)
+    extension = c.Extend(planned.request.id, _touched(table, held), _ttl_ms(planned))
     attempts = 0
     while True:
         attempts += 1
         ended = yield Send(body, planned.rules.timeout_s, EXTEND_EVERY_S)
         while isinstance(ended, Running):
-            yield from _extend(planned, table, held)
-            ended = yield Resume(EXTEND_EVERY_S)
+            given_up = yield from books.extend(extension)
+            ended = yield (Resume(EXTEND_EVERY_S) if given_up is None else Abandon(given_up))
         if not ended.retriable or attempts > planned.rules.retries:
             return ended, attempts
         pause_s = patience.retry_pause_s(ended, attempts)
         if pause_s is None:
             return ended, attempts
-        yield from _extend(planned, table, held)
-        given_up = yield from _pause(pause_s)
+        given_up = (yield from books.extend(extension)) or (yield from books.pause(pause_s))
+        given_up = given_up or (yield from books.extend(extension))
         if given_up is not None:
             return replace(ended, error=given_up), attempts
-        yield from _extend(planned, table, held)
-
-
-def _extend(planned: Plan, table: matrix.Matrix, held: c.Held) -> Story:
-    """Give the hold more time; if the ledger is away, the hold expires charged and settles late."""
-    try:
-        yield c.Extend(planned.request.id, _touched(table, held), _ttl_ms(planned))
-    except LedgerUnavailable:
-        return
 
 
 def _touched(table: matrix.Matrix, held: c.Held) -> tuple[c.BudgetRow, ...]:
@@ -288,7 +275,7 @@ def _close(
     ended: Ended,
     attempts: int,
 ) -> Story:
-    """End the hold with what was really used; returns the `Receipt`."""
+    """End the hold with what was really used; returns the `Receipt`, and what interrupted it."""
     offer = table.offers[held.candidate]
     outcome = actual(house.prices, offer, ended, planned.at_ms)
     record = records.closing(planned, offer, outcome, ended, attempts)
@@ -300,64 +287,15 @@ def _close(
     else:
         used = table.postings(held.candidate, lambda unit, ask: _used(unit, ask, outcome))
         command = c.Settle(planned.request.id, used, record)
-    closed = yield from _insist(command)
+    closed, given_up = yield from books.close(house, command)
     receipt = views.receipt(planned, table, offer, decision, outcome, ended, closed, attempts)
     for crossing in receipt.crossings:
         yield Notify(crossing)
     if closed is not None:
-        yield from _expire(house, closed.due)
-    return receipt
+        yield from books.expire(house, closed.due)
+    return receipt, given_up
 
 
 def _used(unit: Unit, ask: c.Ask, outcome: Outcome) -> int:
     used = {"usd": outcome.nanos, "tokens": outcome.tokens, "requests": ask.amount, "concurrent": 0}
     return used[unit.value]
-
-
-def _insist(command: c.Settle | c.Release) -> Story:
-    """Close the hold, trying again while the ledger is away; `None` if it stays away.
-
-    The money is spent whether or not the ledger hears of it, so the caller still gets the answer; the hold
-    will be charged whole when it expires.
-    """
-    given_up: BaseException | None = None
-    for attempt in range(SETTLE_TRIES):
-        try:
-            closed = yield command
-        except LedgerUnavailable:
-            if attempt + 1 < SETTLE_TRIES:
-                given_up = (yield from _pause(0.1 * 4**attempt)) or given_up
-            continue
-        if given_up is not None:
-            raise given_up
-        return closed
-    log.error(
-        "the ledger could not be told how request %s ended: its hold is charged when it expires", command.id
-    )
-    if given_up is not None:
-        raise given_up
-    return None
-
-
-def _pause(seconds: float) -> Story:
-    """Wait; returns what ended the wait early (Ctrl-C, a cancellation), for the hold must be closed first."""
-    try:
-        yield Sleep(seconds)
-    except GeneratorExit:
-        raise
-    except BaseException as error:  # noqa: BLE001 - it is raised once the hold is closed
-        return error
-    return None
-
-
-def _expire(house: House, due: tuple[c.DueHold, ...]) -> Story:
-    """Close holds of dead processes that a reply named; returns whether any was closed."""
-    if not due:
-        return False
-    try:
-        expired = yield c.Expire(due)
-    except LedgerUnavailable:
-        return False
-    for crossing in expired.crossings:
-        yield Notify(views.threshold(house.policies.limit_of(crossing.identity), crossing))
-    return bool(expired.ids)

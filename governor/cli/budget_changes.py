@@ -39,6 +39,9 @@ UNTIL: Any = typer.Option(
 )
 YES: Any = flag("--yes", "-y", help="Do not ask.")
 
+LAST_YEAR = 9000
+"""Later instants cannot be shown in every time zone."""
+
 _COUNT = re.compile(r"[0-9]{1,3}(,[0-9]{3})+|[0-9]+")
 _DOLLARS = re.compile(rf"\$?({_COUNT.pattern})(\.[0-9]+)?")
 
@@ -193,6 +196,8 @@ def _until_ms(desk: Desk, term: BudgetTerm, text: str | None) -> int:
         raise usage(f"--until {text!r} is no ISO date: write for example 2026-12-01") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=ZoneInfo(term.timezone))
+    if moment.year > LAST_YEAR:
+        raise usage(f"--until {text} is too far away: leave --until out for a change without an end")
     until_ms = int(moment.timestamp() * 1000)
     if until_ms <= desk.now_ms:
         raise usage(f"--until {text} is over already: it is {when(instant(desk.now_ms))} UTC")

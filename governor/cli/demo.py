@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -185,13 +186,17 @@ def _posted(stage: _Stage) -> int:
 
 def _next_lines(stage: _Stage) -> list[str]:
     """The two lines to type next; in the demo's folder the policies and the ledger need no option."""
-    where = (
-        ""
-        if stage.url.startswith("sqlite:") and str(stage.folder) in stage.url
-        else f" --ledger {redact(stage.url)}"
-    )
+    command = "governor" if shutil.which("governor") else str(Path(sys.argv[0]).resolve())
+    inside = stage.url.startswith("sqlite:") and str(stage.folder) in stage.url
+    where = "" if inside else f" --ledger {_from_anywhere(stage.url)}"
     refused = next((t.blocked_id for t in stage.month.tallies.values() if t.blocked_id), "REQUEST_ID")
-    return [f"cd {stage.folder} && governor budget list{where}", f"governor why {refused}{where}"]
+    return [f"cd {stage.folder} && {command} budget list{where}", f"{command} why {refused}{where}"]
+
+
+def _from_anywhere(url: str) -> str:
+    """*url* as it works in another folder; a password is left for the reader to fill in."""
+    path = url.removeprefix("sqlite:///")
+    return redact(url) if path == url else f"sqlite:///{Path(path).resolve()}"
 
 
 def _print_summary(

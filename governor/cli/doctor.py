@@ -13,7 +13,6 @@ import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, load_policies, load_prices
 from governor.cli.output import FAILURE, console, print_json
-from governor.cli.policy import known_models
 from governor.errors import GovernorError
 from governor.ledger import commands as c
 from governor.ledger.opening import open_ledger, redact
@@ -131,7 +130,7 @@ def _policies(loaded: Policies) -> Iterator[Finding]:
 
 
 def _models(loaded: Policies, prices: PriceTable, today: date) -> Iterator[Finding]:
-    known = known_models(prices)
+    known = prices.knows
     named: dict[str, str] = {}
     for file in loaded.files:
         policy: Any = file.policy

@@ -8,11 +8,11 @@ import typer
 
 from governor.cli.context import JSON, POLICIES, load_policies, load_prices
 from governor.cli.output import console, print_json, problem_json
-from governor.errors import PolicyError, UnknownModel
+from governor.errors import PolicyError
 from governor.story.decision import show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from governor.policy import BudgetRow, Notice, Policies
     from governor.pricing import PriceTable
@@ -46,22 +46,9 @@ def refuse_unpriced(loaded: Policies, prices: PriceTable) -> None:
     """
     from governor.policy.check import check as check_models  # noqa: PLC0415 - as above
 
-    problems = check_models(loaded, known_models(prices))
+    problems = check_models(loaded, prices.knows, lambda name: prices.model(name).id)
     if problems:
         raise PolicyError(problems)
-
-
-def known_models(prices: PriceTable) -> Callable[[str], bool]:
-    """Whether *prices* has a model."""
-
-    def known(model: str) -> bool:
-        try:
-            prices.model(model)
-        except UnknownModel:
-            return False
-        return True
-
-    return known
 
 
 def amount_and_window(row: BudgetRow) -> str:

@@ -185,7 +185,7 @@ def _matrix(record: dict[str, Any]) -> Matrix:
         )
     offers = [
         Offer(
-            Candidate(offer["line"], offer["model"], offer["why"]),
+            Candidate(offer["line"], offer["model"], offer["why"], offer["model"]),
             Ceiling(offer["ceiling_nanos"], offer["ceiling_tokens"], 0, 0),
         )
         for offer in record["candidates"]

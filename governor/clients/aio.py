@@ -11,10 +11,10 @@ import anthropic
 from governor.clients import setup
 from governor.clients.governor import COUNT_TIMEOUT_S
 from governor.clients.request import Message, make_request, with_receipt
-from governor.clients.streaming import Meter, explained, silence
-from governor.flow import decide, govern
+from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
+from governor.flow import catch_up, decide, govern
 from governor.ledger import open_async_ledger
-from governor.story.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
+from governor.story.effects import Abandon, CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -124,7 +124,8 @@ class AsyncGovernor:
         return decision
 
     async def aclose(self) -> None:
-        """Close the ledger, and the client if the governor made it."""
+        """As `Governor.close`."""
+        await self._drive(catch_up(self._house))
         await self.ledger.close()
         if self._own_client and self._client is not None:
             await self._client.close()
@@ -151,16 +152,15 @@ class AsyncGovernor:
             if run.cancelled is not None:
                 raise run.cancelled from None
             return done.value
+        except Exception as error:
+            if run.cancelled is not None:
+                raise run.cancelled from error
+            raise
 
     async def _perform(self, effect: Any, run: _Run) -> Any:
         match effect:
-            case Send():
-                if run.cancelled is not None:
-                    return Meter().failed(run.cancelled, sent=False)
-                run.sending = self._send(effect)
-                return await anext(run.sending)
-            case Resume():
-                return await run.read_on()
+            case Send() | Resume() | Abandon():
+                return await self._stream(effect, run)
             case CountTokens():
                 return await self._count(effect)
             case Sleep():
@@ -173,9 +173,20 @@ class AsyncGovernor:
                 return await run.finish(self.ledger.execute(effect))
         return None
 
+    async def _stream(self, effect: Send | Resume | Abandon, run: _Run) -> Running | Ended:
+        """Begin an answer, read on in it, or break it off; a cancellation that waited breaks it off too."""
+        if isinstance(effect, Send):
+            if run.cancelled is not None:
+                return Meter().failed(run.cancelled, sent=False)
+            run.sending = self._send(effect)
+            return await anext(run.sending)
+        error = effect.error if isinstance(effect, Abandon) else run.cancelled
+        return await (anext(run.sending) if error is None else run.sending.athrow(error))
+
     async def _send(self, effect: Send) -> AsyncGenerator[Running | Ended, None]:
         """Read one answer; yields `Running` now and then, and at last how it ended."""
         meter = Meter()
+        SENDING.set(meter)
         report_at = time.monotonic() + effect.report_after_s
         try:
             client = self._sdk()
@@ -206,7 +217,7 @@ class AsyncGovernor:
         """The client to send with, whose own retries are off: one layer retries, and it is the flow."""
         if self._sender is None:
             self._client = self._client or anthropic.AsyncAnthropic()
-            self._sender = self._client.with_options(max_retries=0)
+            self._sender = self._client.with_options(max_retries=0).with_middleware(Departure())
         return self._sender
 
 
@@ -222,12 +233,6 @@ class _Run:
     def __init__(self) -> None:
         self.cancelled: asyncio.CancelledError | None = None
 
-    async def read_on(self) -> Running | Ended:
-        """The next news of the answer; a call cancelled meanwhile breaks it off."""
-        if self.cancelled is not None:
-            return await self.sending.athrow(self.cancelled)
-        return await anext(self.sending)
-
     async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
         task = asyncio.ensure_future(work)
         while not task.done():
@@ -237,6 +242,8 @@ class _Run:
                 if task.cancelled():
                     raise
                 self.cancelled = error
+            except GeneratorExit:
+                raise
             except BaseException:  # noqa: BLE001, S110 - the task's own error is raised below
                 pass
         return task.result()

@@ -10,13 +10,13 @@ import anthropic
 
 from governor.clients import setup
 from governor.clients.request import Message, make_request, with_receipt
-from governor.clients.streaming import Meter, explained, silence
-from governor.flow import decide, govern
+from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
+from governor.flow import catch_up, decide, govern
 from governor.ledger import open_ledger
-from governor.story.effects import CountTokens, Ended, Notify, Resume, Running, Send, Sleep
+from governor.story.effects import Abandon, CountTokens, Ended, Notify, Resume, Running, Send, Sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from governor.flow import Story
@@ -172,7 +172,8 @@ class Governor:
         return decision
 
     def close(self) -> None:
-        """Close the ledger, and the client if the governor made it."""
+        """Say what the ledger has not heard yet; close it, and the client if the governor made it."""
+        self._drive(catch_up(self._house))
         self.ledger.close()
         if self._own_client and self._client is not None:
             self._client.close()
@@ -185,7 +186,7 @@ class Governor:
         self.close()
 
     def _drive(self, story: Story) -> Any:
-        sending: list[Iterator[Running | Ended]] = []
+        sending: list[Generator[Running | Ended, None, None]] = []
         try:
             effect = next(story)
             while True:
@@ -198,13 +199,15 @@ class Governor:
         except StopIteration as done:
             return done.value
 
-    def _perform(self, effect: Any, sending: list[Iterator[Running | Ended]]) -> Any:
+    def _perform(self, effect: Any, sending: list[Generator[Running | Ended, None, None]]) -> Any:
         match effect:
             case Send():
                 sending[:] = [self._send(effect)]
                 return next(sending[0])
             case Resume():
                 return next(sending[0])
+            case Abandon():
+                return sending[0].throw(effect.error)
             case CountTokens():
                 return self._count(effect)
             case Sleep():
@@ -215,9 +218,10 @@ class Governor:
                 return self.ledger.execute(effect)
         return None
 
-    def _send(self, effect: Send) -> Iterator[Running | Ended]:
+    def _send(self, effect: Send) -> Generator[Running | Ended, None, None]:
         """Read one answer; yields `Running` now and then, and at last how it ended."""
         meter = Meter()
+        SENDING.set(meter)
         report_at = time.monotonic() + effect.report_after_s
         try:
             client = self._sdk()
@@ -249,5 +253,5 @@ class Governor:
         with self._lock:
             if self._sender is None:
                 self._client = self._client or anthropic.Anthropic()
-                self._sender = self._client.with_options(max_retries=0)
+                self._sender = self._client.with_options(max_retries=0).with_middleware(Departure())
             return self._sender

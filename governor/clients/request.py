@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from io import IOBase
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import anthropic
 from anthropic import types
-from pydantic import PrivateAttr
+from pydantic import BaseModel, PrivateAttr
 
 from governor.errors import PolicyViolation
 from governor.ids import new_id
@@ -15,6 +19,24 @@ from governor.story.request import Request
 
 if TYPE_CHECKING:
     from governor.story.decision import Receipt
+
+
+_MOST_TOKENS = 10_000_000
+"""Far above what any model may put out; the API judges the rest."""
+
+_LEFT_OUT = (anthropic.Omit, anthropic.NotGiven)
+"""The SDK's ways to say that a parameter is not given."""
+
+_WHOLE = (str, bytes, bytearray, BaseModel, PathLike, IOBase)
+"""Iterable values that are one thing to the SDK."""
+
+_REFUSED = {
+    "stream": "it returns a whole message",
+    "extra_body": "what it adds would not be priced; give the parameters themselves",
+    "extra_query": "what it adds would not be priced",
+    "output_format": "its schema would not be counted; give `output_config` with the schema",
+    "timeout": "the policy's tier says how long a silence is waited for",
+}
 
 
 class Message(types.Message):
@@ -51,20 +73,52 @@ def make_request(
 ) -> Request:
     """The request for these keywords; *params* are the other ones of `messages.create`.
 
+    What the SDK would put into the request past the price (`extra_body`, betas) is refused, and so is what
+    the policy decides (`timeout`, `stream`).
+
     Raises:
-        PolicyViolation: `stream` was given, or `messages` was not.
-        ValueError: *request_id* is not one a ledger can keep.
+        PolicyViolation: One of those was given, `messages` was not, a value is of the wrong type, or
+            *request_id* is not one a ledger can keep.
     """
-    if params.pop("stream", None):
-        raise PolicyViolation("call() returns a whole message: leave `stream` out")
-    if "messages" not in params:
+    body = {name: _settled(value) for name, value in params.items() if not isinstance(value, _LEFT_OUT)}
+    for name, why in _REFUSED.items():
+        if body.pop(name, None) not in (None, False):
+            raise PolicyViolation(f"`{name}` cannot be given to call(): {why}")
+    if any(str(header).lower() == "anthropic-beta" for header in body.get("extra_headers") or {}):
+        raise PolicyViolation("the header anthropic-beta cannot be given to call(): betas may bill otherwise")
+    if not isinstance(body.get("messages"), list):
         raise PolicyViolation("messages is missing: give the conversation, as to messages.create")
-    params["messages"] = list(params["messages"])
+    if not isinstance(model, str):
+        raise PolicyViolation(f"model is {model!r}: give `auto`, a line or a model id")
+    if isinstance(max_tokens, _LEFT_OUT):
+        max_tokens = None
+    if max_tokens is not None and not _is_count(max_tokens):
+        raise PolicyViolation(f"max_tokens is {max_tokens!r:.40}: give a whole number of tokens")
     return Request(
-        id=check_id(request_id) if request_id is not None else new_id(),
+        id=_checked_id(request_id) if request_id is not None else new_id(),
         who=Attribution(department=department, user=user, feature=feature, run=run),
         asked=model,
         max_tokens=max_tokens,
-        body=params,
+        body=body,
         pin=pin,
     )
+
+
+def _checked_id(request_id: object) -> str:
+    try:
+        return check_id(str(request_id))
+    except ValueError as error:
+        raise PolicyViolation(str(error)) from None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+
+
+def _settled(value: Any) -> Any:
+    """*value* with its one-shot iterables read into lists: it is counted, priced and maybe sent twice."""
+    if isinstance(value, Mapping):
+        return {key: _settled(inner) for key, inner in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, _WHOLE):
+        return [_settled(inner) for inner in value]
+    return value

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governor.clock import LedgerClock
+from governor.errors import PolicyError
 from governor.ledger.opening import DEFAULT_URL
 from governor.policy import load
+from governor.policy.check import check
 from governor.pricing import PriceTable
 from governor.story.request import House
 
@@ -30,7 +32,12 @@ def load_house(
 ) -> House:
     """Read policies and prices; see `Governor.load` for the arguments and errors."""
     folder = policies or os.environ.get(POLICIES_VARIABLE) or DEFAULT_POLICIES
-    return House(load(folder), PriceTable.load(None if prices is None else Path(prices)), LedgerClock(clock))
+    table = PriceTable.load(None if prices is None else Path(prices))
+    house = House(load(folder), table, LedgerClock(clock))
+    problems = check(house.policies, table.knows, lambda name: table.model(name).id)
+    if problems:
+        raise PolicyError(problems)
+    return house
 
 
 def ledger_url(url: str | None) -> str:

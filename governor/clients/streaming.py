@@ -6,6 +6,7 @@ Reads the SDK's own events and errors; decides nothing about money.
 from __future__ import annotations
 
 import time
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,24 +20,36 @@ from governor.story.effects import Ended
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_NEVER_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+    httpx2.ProxyError,
+)
 _RETRIED_STATUS = frozenset({408, 409, 429, 500, 503, 529})
 _SPEND_CAPS = frozenset(
     {"enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded"}
 )
-_MAYBE_SERVED_STATUS = frozenset({408, 502, 504})
-"""A gateway gave up waiting: the API behind it may have served, and billed, the request."""
+_NEVER_SERVED_STATUS = frozenset({500, 501, 503, 529})
+"""Of the server errors, those by which the API itself says that it did not serve the request."""
+
+_GIVEN_UP_STATUS = frozenset({408, 499})
+"""Client errors by which something between says that it did not wait for the answer."""
 
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
 LONGEST_CONNECT_S = 10.0
-"""Making a connection takes no longer, however patient the policy is with an answer."""
+"""Getting and making a connection, and each write, take no longer, however patient the policy is: so that the
+time before the first event stays within the hold's time to live."""
 
 
 def silence(seconds: float) -> httpx2.Timeout:
     """The HTTP time-outs that make *seconds* the longest silence: to the first event and between events."""
-    return httpx2.Timeout(seconds, connect=min(seconds, LONGEST_CONNECT_S))
+    short = min(seconds, LONGEST_CONNECT_S)
+    return httpx2.Timeout(connect=short, pool=short, write=short, read=seconds)
 
 
 class Meter:
@@ -51,7 +64,13 @@ class Meter:
         self._final = False
         self._opened = False
         self._api_request_id: str | None = None
+        self._model = ""
+        self._left = False
         self.message: Any = None
+
+    def leaving(self) -> None:
+        """The request is handed to the HTTP library: from here on it may reach the API."""
+        self._left = True
 
     def opened(self, api_request_id: str | None) -> None:
         """The head of the answer has come, with the API's id of the request."""
@@ -68,9 +87,10 @@ class Meter:
             self._hidden |= event.content_block.type in _THINKING
         elif event.type == "message_start":
             self._usage = merge_usage(None, event.message.usage.model_dump())
+            self._model = event.message.model
         elif event.type == "message_delta":
             self._usage = merge_usage(self._usage, event.usage.model_dump())
-            self._final = True
+            self._final |= event.delta.stop_reason is not None
 
     def finished(self, message: Any) -> Ended:
         """The stream has ended by itself; without its last events it was cut all the same."""
@@ -85,19 +105,20 @@ class Meter:
     def failed(self, error: BaseException, *, sent: bool = True) -> Ended:
         """The sending ended in *error*; *sent* is false if it was given up before anything was sent."""
         error = _as_the_sdk_says(error)
-        if not sent or (not self._opened and _never_sent(error)):
+        if not sent or not self._left or (not self._opened and _never_reached(error)):
             told = explained(error) if isinstance(error, TypeError) else error
             return self._end("refused", error=told, retriable=isinstance(told, anthropic.APIConnectionError))
         if self._final:
             return self._end("answered", error=error, status=200)
         if self._opened:
+            self._hidden |= _of_the_reader(error)
             return self._end("cut", error=error, status=200)
         if isinstance(error, anthropic.APIStatusError):
             return self._status(error)
         return self._end("silent", error=error)
 
     def _status(self, error: anthropic.APIStatusError) -> Ended:
-        kind = "silent" if error.status_code in _MAYBE_SERVED_STATUS else "refused"
+        kind = "silent" if _maybe_served(error.status_code) else "refused"
         spend_cap = error.error_code in _SPEND_CAPS
         return self._end(
             kind,
@@ -115,12 +136,18 @@ class Meter:
             kind=kind,
             message=self.message,
             usage=self._usage,
+            model=self._model,
             delivered_bytes=self._bytes,
             hidden_output=self._hidden,
             latency_ms=round((time.monotonic() - self._started) * 1000),
             first_token_ms=first,
             **more,
         )
+
+
+def _maybe_served(status: int) -> bool:
+    """Whether the API behind a gateway may have served, and billed, what was answered with *status*."""
+    return status in _GIVEN_UP_STATUS or (status >= 500 and status not in _NEVER_SERVED_STATUS)
 
 
 def explained(error: TypeError) -> Exception:
@@ -180,8 +207,35 @@ def _request() -> httpx2.Request:
     return httpx2.Request("POST", "https://api.anthropic.com/v1/messages")
 
 
-def _never_sent(error: BaseException) -> bool:
-    """Whether the request cannot have reached the API: no connection, or the SDK would not build it."""
-    if isinstance(error, anthropic.APIConnectionError):
-        return isinstance(error.__cause__, _NEVER_SENT)
-    return isinstance(error, (TypeError, ValueError)) and not isinstance(error, httpx2.HTTPError)
+def _never_reached(error: BaseException) -> bool:
+    """Whether the HTTP library says that no connection was made, or that it would not send this."""
+    return isinstance(error, anthropic.APIConnectionError) and isinstance(error.__cause__, _NEVER_SENT)
+
+
+def _of_the_reader(error: BaseException) -> bool:
+    """Whether an error came from reading the answer, not from the API: then the answer went on unseen."""
+    return isinstance(error, Exception) and not isinstance(error, anthropic.APIError)
+
+
+class Departure(anthropic.Middleware):
+    """The innermost middleware: tells the meter of the sending that its request leaves."""
+
+    def handle(self, request: Any, call_next: Any) -> Any:
+        """As the blocking client calls it."""
+        _tell_departure()
+        return call_next(request)
+
+    async def handle_async(self, request: Any, call_next: Any) -> Any:
+        """As the async client calls it."""
+        _tell_departure()
+        return await call_next(request)
+
+
+SENDING: ContextVar[Meter | None] = ContextVar("SENDING", default=None)
+"""The meter of the sending under way in this context; a count has none."""
+
+
+def _tell_departure() -> None:
+    meter = SENDING.get()
+    if meter is not None:
+        meter.leaving()

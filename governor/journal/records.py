@@ -65,7 +65,7 @@ def closing(planned: Plan, offer: Offer, outcome: Outcome, ended: Ended, attempt
             "feature": request.who.feature,
             "run": request.who.run,
             "asked": request.asked,
-            "model": offer.candidate.model,
+            "model": outcome.model,
             "line": offer.candidate.line,
             "ended": ended.kind,
             "usage": outcome.usage,
@@ -101,7 +101,7 @@ def _candidate(offer: Offer) -> dict[str, Any]:
 
 
 def _ask(ask: Ask | None) -> list[int] | None:
-    return None if ask is None else [ask.amount, ask.mark_bp, ask.floor]
+    return None if ask is None else [ask.amount, ask.mark_bp, ask.floor, int(ask.comes_back)]
 
 
 def _dump(record: dict[str, Any]) -> str:

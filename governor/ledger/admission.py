@@ -67,7 +67,7 @@ def judge(ask: Ask, balance: Balance) -> Verdict:
     if balance.posted + ask.amount > cap(balance.limit, ask):
         return Verdict.EXHAUSTED
     if balance.posted + balance.held + ask.amount > balance.limit:
-        return Verdict.CONTENDED
+        return Verdict.CONTENDED if ask.comes_back else Verdict.EXHAUSTED
     return Verdict.FITS
 
 

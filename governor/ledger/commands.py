@@ -134,6 +134,7 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
         charge_on_expiry: Whether expiry posts usd, tokens and requests (`concurrent` is always freed).
         record: The journal record, JSON.
         call: What tells this call from another one that took the same id: made anew for each call.
+        quiet: Whether a contended refusal goes unrecorded, because the caller waits and asks again.
     """
 
     id: str
@@ -143,11 +144,12 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
     charge_on_expiry: bool = True
     record: str = "{}"
     call: str = ""
+    quiet: bool = False
 
     def payload(self) -> str:
         """A digest of what makes this the same request again: not the windows, which move."""
         budgets = [(b.identity, b.unit.value, b.limit, b.steps) for b in self.budgets]
-        asks = [[a and (a.amount, a.mark_bp, a.floor) for a in row] for row in self.candidates]
+        asks = [[a and (a.amount, a.mark_bp, a.floor, a.comes_back) for a in row] for row in self.candidates]
         return _digest((budgets, asks, self.ttl_ms, self.charge_on_expiry, self.call))
 
 

@@ -51,7 +51,7 @@ def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
 def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
     budgets = command.budgets
     args = [now, str(SCHEMA), command.id, command.payload(), str(command.ttl_ms), command.record]
-    args += [str(len(budgets)), str(len(command.candidates)), str(c.DUE_PER_REPLY)]
+    args += [str(len(budgets)), str(len(command.candidates)), str(c.DUE_PER_REPLY), str(int(command.quiet))]
     for b in budgets:
         args += [b.identity, b.window, str(b.start_ms), str(b.end_ms), str(b.limit), _steps(b)]
     for asks in command.candidates:
@@ -84,11 +84,11 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
 
 
 def _ask(budget: c.BudgetRow, ask: c.Ask | None, *, charge: bool) -> str:
-    """One argument for four numbers: an argument costs redis-py more than the script's parsing."""
+    """One argument for five numbers: an argument costs redis-py more than the script's parsing."""
     if ask is None:
         return ""
     on_expiry = lifecycle.charged_on_expiry(budget.unit, ask.amount, charge=charge)
-    return f"{ask.amount} {ask.mark_bp} {ask.floor} {on_expiry}"
+    return f"{ask.amount} {ask.mark_bp} {ask.floor} {int(ask.comes_back)} {on_expiry}"
 
 
 def _close(command: c.Settle | c.Release, keys: Keys, now: str) -> Dialogue:

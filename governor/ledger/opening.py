@@ -88,7 +88,7 @@ def open_async_ledger(
 def redact(url: str) -> str:
     """*url* without its password, fit for messages and logs."""
     shown = re.sub(r"(?<=://)([^:/@?]*):.*@", r"\1:***@", url)  # up to the last @: it may hold one, or a /
-    return re.sub(r"([?&]password=)[^&#]*", r"\1***", shown)
+    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", shown)
 
 
 def _scheme(url: str) -> str:

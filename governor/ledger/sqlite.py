@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 import uuid
+import weakref
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -64,6 +65,8 @@ class SqliteLedger:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
+        self._file: tuple[int, int] | None = None
+        os.register_at_fork(after_in_child=_renewing_lock_of(weakref.ref(self)))
 
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self._path)!r})"
@@ -96,6 +99,7 @@ class SqliteLedger:
 
     def _open(self, *, create: bool, epoch: str | None = None) -> sqlite3.Connection:
         if self._connection is not None and self._pid == os.getpid():
+            self._refuse_another_file()
             return self._connection
         if not create and not self._path.exists():
             raise LedgerUnavailable(f"there is no ledger at {self._path}: run `governor ledger create` first")
@@ -113,8 +117,16 @@ class SqliteLedger:
         except BaseException:
             connection.close()
             raise
-        self._connection, self._pid = connection, os.getpid()
+        self._connection, self._pid, self._file = connection, os.getpid(), _identity(self._path)
         return connection
+
+    def _refuse_another_file(self) -> None:
+        """A ledger deleted under a running process would become two, each with every limit."""
+        if _identity(self._path) != self._file:
+            raise LedgerUnavailable(
+                f"the ledger {self._path} was deleted or replaced while in use: put it back, or restart "
+                "every process that uses it (what it held is lost with it)"
+            )
 
     def _greet(self, connection: sqlite3.Connection, epoch: str) -> None:
         """Make the tables in an empty file; refuse a file of another organisation or schema."""
@@ -164,6 +176,17 @@ class SqliteLedger:
         self._connection = None
 
 
+def _renewing_lock_of(ledger: weakref.ref[SqliteLedger]) -> Callable[[], None]:
+    """What a forked child does: another thread may have held the lock, and is not there to let it go."""
+
+    def renew() -> None:
+        found = ledger()
+        if found is not None:
+            found._lock = threading.Lock()  # noqa: SLF001 - this module's own class
+
+    return renew
+
+
 class AsyncSqliteLedger:
     """The same ledger for an event loop: each command runs in a worker thread."""
 
@@ -177,6 +200,15 @@ class AsyncSqliteLedger:
     async def close(self) -> None:
         """Close the file."""
         await anyio.to_thread.run_sync(self._ledger.close)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is, whatever its name; `None` if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _read_meta(connection: sqlite3.Connection) -> dict[str, str]:
@@ -202,8 +234,8 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """One transaction: all of it or, whatever fails (its COMMIT too), nothing."""
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")  # inside, since Ctrl-C may strike just after it has waited
         yield
         connection.execute("COMMIT")
     except BaseException:

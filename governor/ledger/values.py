@@ -67,11 +67,14 @@ class Ask:
         amount: To hold.
         mark_bp: How full the budget may be, after this is posted, in basis points of the limit.
         floor: How much of the limit must be left over.
+        comes_back: Whether what others hold of this budget may come back, so that waiting for it helps. Held
+            requests do not: a release keeps them.
     """
 
     amount: int
     mark_bp: int = FULL_MARK_BP
     floor: int = 0
+    comes_back: bool = True
 
 
 @dataclass(frozen=True, slots=True)

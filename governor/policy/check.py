@@ -12,6 +12,7 @@ from governor.policy.terms import LINES, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from governor.policy.resolve import Policies
     from governor.policy.schema import AnyPolicy, Budget
@@ -20,15 +21,21 @@ if TYPE_CHECKING:
 EVERYONE = "*"
 
 
-def check(policies: Policies, known_models: Callable[[str], bool]) -> list[Problem]:
+def check(
+    policies: Policies, known_models: Callable[[str], bool], canonical: Callable[[str], str] | None = None
+) -> list[Problem]:
     """Check loaded policies against the price table.
 
     Args:
         policies: What was loaded; its files are right in themselves, or loading had refused them.
-        known_models: Whether a model id has a price.
+        known_models: Whether a model id or alias has a price.
+        canonical: The id of a model that has a price: for an id itself, for an alias what it stands for.
+            Requests count under ids, so a budget named for an alias would never be touched. `None`: aliases
+            are not looked for.
 
     Returns:
-        One problem per model named without a price, in the order of the files.
+        One problem per model named without a price, and per budget named for an alias, in the order of the
+        files.
     """
     problems = []
     for file in policies.files:
@@ -37,6 +44,9 @@ def check(policies: Policies, known_models: Callable[[str], bool]) -> list[Probl
                 message = f"model {model!r} has no price"
                 hint = "correct its name, or add it to the price table"
                 problems.append(file.document.problem(path, message, hint))
+            elif canonical is not None and path[0] == "budgets" and canonical(model) != model:
+                message = f"{dotted(path)}: {model!r} is an alias, and a model's budget counts under its id"
+                problems.append(file.document.problem(path, message, f"write {canonical(model)}"))
     return problems
 
 
@@ -76,14 +86,26 @@ def file_problems(file: PolicyFile) -> Iterator[Problem]:
         yield from _unknown_features(file, file.policy)
 
 
-def cross_problems(files: Sequence[PolicyFile]) -> Iterator[Problem]:
-    """What files say against each other: twice the same department, tiers that lead nowhere."""
+def cross_problems(files: Sequence[PolicyFile], *, complete: bool = True) -> Iterator[Problem]:
+    """What files say against each other: twice the same department, tiers that lead nowhere.
+
+    Args:
+        files: The files of the right shape.
+        complete: Whether these are all files there are; else what another file may hold is not missed.
+    """
     yield from _written_twice(files)
     shared = [file for file in files if isinstance(file.policy, OrganizationPolicy)]
+    everybody: set[str | None] = set()
     for file in files:
         if isinstance(file.policy, DepartmentPolicy):
-            yield from _tier_faults(file, file.policy, shared)
-            yield from _idle_floors(file, file.policy, shared)
+            everybody |= file.policy.user_tiers
+            yield from _idle_tiers(file, file.policy.user_tiers)
+            if complete or shared:
+                yield from _tier_faults(file, file.policy, shared)
+                yield from _idle_floors(file, file.policy, shared)
+    if complete and len(files) > len(shared):
+        for file in shared:
+            yield from _idle_tiers(file, everybody)
 
 
 def _written_twice(files: Sequence[PolicyFile]) -> Iterator[Problem]:
@@ -246,10 +268,25 @@ def _tier_faults(
             yield file.document.problem(("users", name, "user_tier"), message, hint)
 
 
+def _idle_tiers(file: PolicyFile, tiers: AbstractSet[str | None]) -> Iterator[Problem]:
+    """A budget for a tier of nobody would silently limit nobody."""
+    known = {tier for tier in tiers if tier is not None}
+    whose = "this file" if isinstance(file.policy, DepartmentPolicy) else "any department's file"
+    for index, budget in enumerate(file.policy.budgets):
+        if budget.per == "user" and budget.user_tier is not None and budget.user_tier not in known:
+            path = ("budgets", index, "user_tier")
+            message = f"{dotted(path)}: no user in {whose} is of the user_tier {budget.user_tier!r}"
+            hints = [nearest(budget.user_tier, known), "give it to somebody under `users`, or leave it out"]
+            yield file.document.problem(path, message, "; or ".join(filter(None, hints)))
+
+
 def _idle_floors(
     file: PolicyFile, policy: DepartmentPolicy, shared: Iterable[PolicyFile]
 ) -> Iterator[Problem]:
-    budgets = [*policy.budgets, *(budget for other in shared for budget in other.policy.budgets)]
+    """Floors that no user of the department can meet; `in_force` reports those that some cannot."""
+    tiers = {None, *policy.user_tiers}
+    theirs = (budget for other in shared for budget in other.policy.budgets if budget.user_tier in tiers)
+    budgets = [*policy.budgets, *theirs]  # its own are for tiers of its users, or refused already
     if policy.routing.floors and not any(b.per == "user" and b.units == [Unit.USD] for b in budgets):
         message = "floors are judged on the user's longest usd budget, and there is none"
         hint = "add a budget per user in usd"

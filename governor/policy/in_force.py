@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from governor.policy.resolve import floor_bearer
 from governor.policy.schema import DepartmentPolicy
 from governor.policy.shape import dotted
 from governor.policy.terms import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from governor.policy.shape import PolicyFile
+    from governor.policy.terms import BudgetRow
 
 _ONE_TIER = "every request is of the standard tier"
 _PATHS: dict[tuple[str, ...], str] = {
@@ -32,9 +34,14 @@ _VALUES: dict[tuple[str, object], str] = {
 }
 
 
-def not_in_force(file: PolicyFile) -> Iterator[Notice]:
-    """What this file says that is not in force yet, and what happens instead; in the file's order."""
-    found = [*_by_path(file), *_by_value(file), *_rolling(file)]
+def not_in_force(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice]:
+    """What this file says that is not in force yet, and what happens instead; in the file's order.
+
+    Args:
+        file: The file.
+        rows: The budgets its users are under: the organisation's and its own, as `budget_rows` has them.
+    """
+    found = [*_by_path(file), *_by_value(file), *_rolling(file), *_idle_floors(file, rows)]
     yield from sorted(found, key=lambda notice: (notice.line, notice.column))
 
 
@@ -61,3 +68,19 @@ def _rolling(file: PolicyFile) -> Iterator[Notice]:
     for index, budget in enumerate(file.policy.budgets):
         if budget.span.startswith("rolling"):
             yield _notice(file, ("budgets", index, "window"), "this budget is not counted")
+
+
+def _idle_floors(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice]:
+    """Floors, once for each tier of users of whom no usd budget is counted."""
+    policy = file.policy
+    if not isinstance(policy, DepartmentPolicy) or not policy.routing.floors:
+        return
+    for tier in sorted(policy.user_tiers, key=lambda tier: tier or ""):
+        if floor_bearer(rows, tier) is not None:
+            continue
+        everybody = "any user" if policy.user_tiers == {None} else "users without a user_tier"
+        whom = everybody if tier is None else f"users of the user_tier {tier!r}"
+        path = ("routing", "floors")
+        line, column = file.document.place(path, on_key=True)
+        text = f"not in force for {whom}, who have no usd budget that is counted"
+        yield Notice(file.name, line, column, dotted(path), text)

@@ -120,13 +120,14 @@ def _validate(documents: Sequence[Document], problems: list[Problem]) -> list[Po
     from governor.policy.shape import read_shape  # noqa: PLC0415 - same
 
     files = []
+    unread = bool(problems)
     for document in documents:
         file, found = read_shape(document)
         problems.extend(found)
         if file is not None:
             files.append(file)
             problems.extend(file_problems(file))
-    problems.extend(cross_problems(files))
+    problems.extend(cross_problems(files, complete=not unread and len(files) == len(documents)))
     return files
 
 
@@ -138,8 +139,9 @@ def _compile(files: Sequence[PolicyFile]) -> Policies:
 
     organization = next((file for file in files if isinstance(file.policy, OrganizationPolicy)), None)
     departments = [file for file in files if file is not organization]
-    notices = [notice for file in files for notice in not_in_force(file)]
     rows = {file.name: tuple(budget_rows(file)) for file in files}
+    shared = rows[organization.name] if organization else ()
+    notices = [notice for file in files for notice in not_in_force(file, (*shared, *rows[file.name]))]
     if notices:
         _logger.warning("Accepted, but not in force yet:\n%s", "\n".join(map(str, notices)))
     return Policies(organization, departments, rows, notices)

@@ -250,18 +250,31 @@ def _middle(lines: Mapping[str, str]) -> str:
 
 
 def _floors(policy: DepartmentPolicy, lines: Mapping[str, str]) -> dict[str, int]:
-    cheapest = next(iter(lines))
-    return {line: nanos for line, nanos in policy.routing.floors.items() if line != cheapest}
+    """The floor of every line above the cheapest: the largest of its own and of those below it."""
+    written: Mapping[str, int] = {str(line): nanos for line, nanos in policy.routing.floors.items()}
+    floors, largest = {}, 0
+    for line in LINES[LINES.index(next(iter(lines))) + 1 :]:
+        largest = max(largest, written.get(line, 0))
+        if largest:
+            floors[line] = largest
+    return floors
+
+
+def floor_bearer(rows: Iterable[BudgetRow], tier: str | None) -> BudgetRow | None:
+    """The budget on which floors are judged for users of *tier*: their longest in usd; `None` without one."""
+    of_user = [
+        row for row in rows if row.scope == "user" and row.unit is Unit.USD and row.user_tier in (None, tier)
+    ]
+    return max(
+        of_user, key=lambda row: (_LENGTHS.index(row.period), row.department is not None), default=None
+    )
 
 
 def _bind(rows: Iterable[BudgetRow], tier: str | None, floors: Mapping[str, int]) -> tuple[_Bound, ...]:
     """The rows for users of one tier; floors go to their longest usd budget."""
     mine = [row for row in rows if row.user_tier in (None, tier)]
-    of_user = [row for row in mine if row.scope == "user" and row.unit is Unit.USD]
-    longest = max(
-        of_user, key=lambda row: (_LENGTHS.index(row.period), row.department is not None), default=None
-    )
-    return tuple((row, floors if row is longest else {}) for row in mine)
+    bearer = floor_bearer(mine, tier)
+    return tuple((row, floors if row is bearer else {}) for row in mine)
 
 
 def _hash(files: Iterable[PolicyFile]) -> str:

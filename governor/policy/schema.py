@@ -250,6 +250,11 @@ class DepartmentPolicy(PolicyBase):
     deadline: Seconds | None = None
     """Seconds the whole call may take, retries included."""
 
+    @property
+    def user_tiers(self) -> set[str | None]:
+        """The tiers its users are of; `None` for those without one."""
+        return {None} if self.users is None else {user.user_tier for user in self.users.values()}
+
 
 AnyPolicy = DepartmentPolicy | OrganizationPolicy
 

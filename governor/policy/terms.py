@@ -54,8 +54,8 @@ class BudgetTerm:
         steps: Every threshold, in basis points of the limit, ascending; only usd budgets have any.
         warn_steps: Those of them that warn.
         caps: Line to the mark (basis points) up to which it may fill the budget; absent: 10000.
-        floors: Line to the nano-dollars that must be left for it. Only on the user's longest usd budget,
-            never for the cheapest line.
+        floors: Line to the nano-dollars that must be left for it, those of the lines below it included. Only
+            on the user's longest usd budget, never for the cheapest line.
         model: Only candidates served by this model touch it; `None`: all do.
         source: File and line it was written at, for explanations: `policies/engineering.yaml:8`.
     """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MappingView, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 _ANY = 1 << 60
@@ -117,19 +119,28 @@ def continues_thread(body: Mapping[str, Any]) -> bool:
 
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:
-    """*value* as a mapping: itself, or an SDK object's `model_dump()`; `None` for anything else."""
+    """*value* as a mapping: itself, or a pydantic object as the SDK sends it; `None` for anything else."""
     if isinstance(value, Mapping):
         return value
-    dump = getattr(value, "model_dump", None)
-    dumped = dump(mode="json") if callable(dump) else None
+    dump = None if isinstance(value, type) else getattr(value, "model_dump", None)
+    if not callable(dump):
+        return None
+    dumped = dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
     return dumped if isinstance(dumped, Mapping) else None
 
 
+def is_list(value: Any) -> bool:
+    """Whether the SDK sends *value* as a list, and reading it does not use it up, as it would an iterator."""
+    if isinstance(value, (str, bytes, bytearray, memoryview)):
+        return False
+    return isinstance(value, (Sequence, AbstractSet, MappingView))
+
+
 def as_items(value: Any) -> Sequence[Any]:
-    """*value* as a list: itself, empty for `None`, and for anything else one item nobody can read."""
+    """*value* as a list: its items, none for `None`, and for anything else one item nobody can read."""
     if value is None:
         return ()
-    return value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else (value,)
+    return tuple(value) if is_list(value) else (value,)
 
 
 def _blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any] | None]:
@@ -161,7 +172,7 @@ def _content(content: Any) -> Iterator[Mapping[str, Any] | None]:
 def _block_tokens(block: Mapping[str, Any] | None) -> int:
     if block is None or block.get("type") not in _MEASURED_BLOCKS:
         return _ANY
-    if (as_mapping(block.get("citations")) or {}).get("enabled"):
+    if _cites(block.get("citations")):
         return _ANY
     source = as_mapping(block.get("source"))
     total = _BLOCK_TOKENS + (0 if source is None else _source_tokens(source))
@@ -172,12 +183,20 @@ def _block_tokens(block: Mapping[str, Any] | None) -> int:
     return total
 
 
+def _cites(citations: Any) -> bool:
+    """Whether a document asks for citations; a list of them is those an answer had."""
+    if citations is None or is_list(citations):
+        return False
+    known = as_mapping(citations)
+    return known is None or bool(known.get("enabled"))
+
+
 def _source_tokens(source: Mapping[str, Any]) -> int:
     kind = source.get("type")
     if kind == "base64" and str(source.get("media_type")).startswith("image/"):
         return _IMAGE_TOKENS
-    if kind == "text":
-        return _text_tokens(str(source.get("data")))
+    if kind == "text" and isinstance(source.get("data"), str):
+        return _text_tokens(source["data"])
     return 0 if kind == "content" else _ANY
 
 
@@ -197,8 +216,11 @@ def _tool_tokens(tool: Any) -> int:
 
 
 def _format_tokens(body: Mapping[str, Any]) -> int:
-    config = as_mapping(body.get("output_config"))
-    if not config or config.get("format") is None:
+    given = body.get("output_config")
+    config = as_mapping(given)
+    if config is None:
+        return 0 if given is None else _ANY
+    if config.get("format") is None:
         return 0
     return _FORMAT_TOKENS + _json_tokens(config)
 
@@ -211,9 +233,19 @@ def _text_tokens(text: str) -> int:
 
 
 def _json_tokens(value: Any) -> int:
-    return len(json.dumps(value, indent=2, default=_plain))
+    try:
+        return len(json.dumps(value, indent=2, default=_plain))
+    except TypeError:
+        return _ANY  # such as an iterator, which the SDK sends as a list of whatever length
 
 
 def _plain(value: Any) -> Any:
+    """What `json` cannot write, as the SDK sends it."""
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if is_list(value):
+        return list(value)
     plain = as_mapping(value)
-    return str(value) if plain is None else dict(plain)
+    if plain is None:
+        raise TypeError(f"{type(value).__name__} is of unknown length")
+    return dict(plain)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import datetime as dt
+import io
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from governor.errors import PolicyViolation
 from governor.money import ceil_nanos
-from governor.pricing.bound import as_items, as_mapping, is_server_tool
+from governor.pricing.bound import as_items, as_mapping, is_list, is_server_tool
 from governor.pricing.cost import Tariff, tariff
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from fractions import Fraction
 
     from governor.pricing.table import PriceTable, Rates
 
 _MARGIN_PERCENT = 2
 _MARGIN_TOKENS = 64
+_LEAVES = (str, bytes, bytearray, int, float, dt.date, os.PathLike, io.IOBase)
+"""What the SDK sends as one plain value, in which there is no breakpoint."""
+_UNREADABLE = "unreadable"
 _UNBOUNDED_KEYS = {
     "mcp_servers": "MCP servers are called as often as the model likes",
     "fallbacks": "another model may serve it, at another price",
@@ -59,9 +65,10 @@ def ceiling(
 
     A count is an estimate, so it is raised by 2 %, at least 64 tokens. The whole prompt is priced at the
     dearest it may be billed at: uncached, read from the cache, or written to it for a lifetime that any
-    `cache_control` in the body asks for; likewise fast mode, `inference_geo: us`, and the long-prompt prices
-    once the bound passes their step. Every one of `max_tokens` is taken to be used. The batch discount is not
-    assumed. Not covered, because the body does not show it: a workspace whose default region is `us`.
+    `cache_control` in the body asks for, or might, in a part of it that cannot be read; likewise fast mode,
+    `inference_geo: us`, and the long-prompt prices once the bound passes their step. Every one of
+    `max_tokens` is taken to be used. The batch discount is not assumed. Not covered, because the body does
+    not show it: a workspace whose default region is `us`.
 
     Args:
         table: The prices.
@@ -75,7 +82,7 @@ def ceiling(
     Raises:
         UnknownModel: The model has no price, or none for the speed or region asked for.
         Unbounded: Something in the request has no upper bound: server tools, MCP servers, fallbacks to other
-            models, compaction, or no valid `max_tokens`.
+            models, compaction, no valid `max_tokens`, or a speed or region that is no known word.
         ValueError: *input_tokens* is negative.
     """
     if input_tokens < 0:
@@ -84,7 +91,7 @@ def ceiling(
     max_tokens = _max_tokens(body)
     prompt = input_tokens + (max(-(-input_tokens * _MARGIN_PERCENT // 100), _MARGIN_TOKENS) if counted else 0)
     prompt = min(prompt, table.model(model).context_tokens)
-    found = tariff(table, model, at_ms, fast=body.get("speed") == "fast", geo=body.get("inference_geo"))
+    found = tariff(table, model, at_ms, fast=_word(body, "speed") == "fast", geo=_word(body, "inference_geo"))
     return Ceiling(
         nanos=ceil_nanos(_dearest(found, prompt, max_tokens, set(_lifetimes(body)))),
         tokens=prompt + max_tokens,
@@ -111,15 +118,30 @@ def _prompt_rate(rates: Rates, lifetimes: set[str]) -> Fraction:
 
 def _lifetimes(value: Any) -> Iterator[str]:
     """The lifetime of every cache breakpoint below *value*; a breakpoint without one lives five minutes."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
+    if value is None or isinstance(value, _LEAVES):
+        return
+    known = as_mapping(value)
+    if known is not None:
+        for key, inner in known.items():
             if key == "cache_control" and inner is not None:
-                yield str((as_mapping(inner) or {}).get("ttl") or "5m")
+                asked = as_mapping(inner)
+                yield _UNREADABLE if asked is None else str(asked.get("ttl") or "5m")
             else:
                 yield from _lifetimes(inner)
-    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+    elif is_list(value):
         for inner in value:
             yield from _lifetimes(inner)
+    else:
+        yield _UNREADABLE
+
+
+def _word(body: Mapping[str, Any], key: str) -> str | None:
+    """A parameter that changes the price and is a word; what is no word would be priced as if left out."""
+    value = body.get(key)
+    if value is None or (isinstance(value, str) and (key != "speed" or value in ("fast", "standard"))):
+        return value
+    advice = "use 'fast' or 'standard', or leave it out" if key == "speed" else "give a word, or leave it out"
+    raise Unbounded(f"the request's `{key}` is {repr(value)[:60]}, which has no price: {advice}")
 
 
 def _max_tokens(body: Mapping[str, Any]) -> int:
@@ -143,8 +165,9 @@ def _refuse_unbounded(body: Mapping[str, Any]) -> None:
                 f"the tool of type {kind!r} runs at the API as often as the model likes, so its cost "
                 "has no bound; use a tool of your own instead"
             )
-    management = as_mapping(body.get("context_management")) or {}
-    for edit in as_items(management.get("edits")):
+    management = body.get("context_management")
+    known = as_mapping(management)
+    for edit in as_items(management if known is None else known.get("edits")):
         kind = str((as_mapping(edit) or {}).get("type"))
         if not kind.startswith("clear_"):
             raise Unbounded(

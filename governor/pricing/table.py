@@ -149,6 +149,10 @@ class PriceTable:
             )
         return found
 
+    def knows(self, name: str) -> bool:
+        """Whether *name* is the id or an alias of a model in the table."""
+        return name in self._by_name
+
     def models(self) -> tuple[Model, ...]:
         """Every model, in the order of the file."""
         return tuple(self._by_name[name] for name in self._prices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from governor.errors import PolicyViolation
 from governor.routing.lines import LINES, at_or_below
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ class Candidate:
 
     Attributes:
         line: Its line.
-        model: Its id.
+        model: Its id, as it is sent.
         why: Why it stands where it stands in the list.
+        priced_as: The id it is priced and counted under: `model` may be an alias of it.
     """
 
     line: str
     model: str
     why: str
+    priced_as: str
 
 
 def plan(
@@ -36,12 +39,12 @@ def plan(
     default: str,
     preferred_line: str,
     feature_lines: Sequence[str] | None,
-    line_of: Callable[[str], str],
+    look_up: Callable[[str], tuple[str, str]],
 ) -> tuple[Candidate, ...]:
     """The candidates for a request: the preferred model, then each step down the ladder.
 
     Preferred is the model or line that the request names; else the feature's lines; else the policy's
-    default; else the standard tier's line.
+    default; else the standard tier's line. A feature's lines are the only ones it may use.
 
     Args:
         asked: `auto`, a line, or a model id.
@@ -50,27 +53,64 @@ def plan(
         default: The policy's default: `auto`, a line or a model id.
         preferred_line: The standard tier's line.
         feature_lines: The lines the feature may use, in order of preference; `None` if it does not say.
-        line_of: The line of a model id; raises `UnknownModel` for one without a price.
+        look_up: The line and the canonical id of a model id; raises `UnknownModel` for one without a price.
+
+    Raises:
+        PolicyViolation: What is pinned is not one of the feature's lines, or a line without a model.
+        UnknownModel: A model without a price.
     """
-    named, why = asked, "asked for"
-    if named == AUTO and feature_lines:
-        return tuple(Candidate(line, lines[line], "the feature's line") for line in feature_lines)
-    if named == AUTO:
-        named, why = default, "the policy's default"
-    if named == AUTO:
-        named, why = preferred_line, "the standard tier's line"
-    first = _named(named, why, lines, line_of)
-    if pin:
-        return (first,)
-    lower = [line for line in at_or_below(first.line, lines) if line != first.line]
-    return (first, *(Candidate(line, lines[line], "a step down") for line in lower))
+    if asked == AUTO and feature_lines:
+        steps = [(line, lines[line], "the feature's line") for line in feature_lines]
+    else:
+        if pin and asked in LINES and asked not in lines:
+            raise PolicyViolation(f"{asked} cannot be pinned: it is not among the policy's lines")
+        steps = _ladder(_named(asked, default, preferred_line, lines, look_up), lines)
+        steps = _within(steps, feature_lines, lines, pin=pin)
+    candidates: dict[str, Candidate] = {}
+    for line, model, why in steps[:1] if pin else steps:
+        _, canonical = look_up(model)
+        candidates.setdefault(canonical, Candidate(line, model, why, canonical))
+    return tuple(candidates.values())
 
 
-def _named(name: str, why: str, lines: Mapping[str, str], line_of: Callable[[str], str]) -> Candidate:
+_Step = tuple[str, str, str]
+"""Line, model, and why it stands there."""
+
+
+def _named(
+    asked: str,
+    default: str,
+    preferred_line: str,
+    lines: Mapping[str, str],
+    look_up: Callable[[str], tuple[str, str]],
+) -> _Step:
+    name, why = asked, "asked for"
+    if name == AUTO:
+        name, why = default, "the policy's default"
+    if name == AUTO:
+        name, why = preferred_line, "the standard tier's line"
     if name in lines:
-        return Candidate(name, lines[name], why)
-    if name in LINES:
-        lower = at_or_below(name, lines)
-        if lower:
-            return Candidate(lower[0], lines[lower[0]], f"{why}: {name} is not among the policy's lines")
-    return Candidate(line_of(name), name, why)
+        return name, lines[name], why
+    lower = at_or_below(name, lines) if name in LINES else []
+    if lower:
+        return lower[0], lines[lower[0]], f"{why}: {name} is not among the policy's lines"
+    return look_up(name)[0], name, why
+
+
+def _ladder(first: _Step, lines: Mapping[str, str]) -> list[_Step]:
+    lower = [line for line in at_or_below(first[0], lines) if line != first[0]]
+    return [first, *((line, lines[line], "a step down") for line in lower)]
+
+
+def _within(
+    steps: list[_Step], feature_lines: Sequence[str] | None, lines: Mapping[str, str], *, pin: bool
+) -> list[_Step]:
+    """The steps that the feature may use; its first line where it may use none of them."""
+    if not feature_lines or steps[0][0] in feature_lines:
+        return [step for step in steps if not feature_lines or step[0] in feature_lines]
+    only = f"the feature may use {', '.join(feature_lines)} only"
+    if pin:
+        raise PolicyViolation(f"{steps[0][1]} cannot be pinned: {only}")
+    allowed = [step for step in steps if step[0] in feature_lines]
+    line = allowed[0][0] if allowed else feature_lines[0]
+    return [(line, lines[line], only), *allowed[1:]]

@@ -44,6 +44,13 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandon:
+    """Break off the stream that is running, because of *error*; the answer is `Ended`."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait for *seconds*."""
 
@@ -71,6 +78,7 @@ class Ended:
             `cut` (a stream began and broke), `silent` (sent, and no answer came).
         message: The SDK's message, if one was read to its end.
         usage: The usage as reported so far; empty if none was.
+        model: The model that served, as the API named it; '' if it did not.
         delivered_bytes: UTF-8 bytes of content that came.
         hidden_output: Output was being made that does not show in the bytes (thinking).
         error: What to raise to the caller; `None` only if answered.
@@ -85,6 +93,7 @@ class Ended:
     kind: str
     message: Any = None
     usage: Mapping[str, Any] | None = None
+    model: str = ""
     delivered_bytes: int = 0
     hidden_output: bool = False
     error: BaseException | None = None

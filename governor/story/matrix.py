@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.budgets import Unit, window_at
-from governor.ledger.commands import Ask, BudgetRow, Posting
+from governor.ledger.commands import FULL_MARK_BP, Ask, BudgetRow, Posting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +45,10 @@ class Matrix:
         pairs = zip(self.rows, self.asks[chosen], strict=True)
         return tuple(Posting(row, amount_of(row.unit, ask)) for row, ask in pairs if ask is not None)
 
+    def nothing_used(self, chosen: int) -> tuple[Posting, ...]:
+        """What is posted where the chosen offer was held, and never sent."""
+        return self.postings(chosen, lambda _, __: 0)
+
 
 def build(terms: Sequence[BudgetTerm], offers: Sequence[Offer], now_ms: int) -> Matrix:
     """The matrix of *offers* over *terms*, in the windows that hold *now_ms*."""
@@ -55,9 +59,14 @@ def build(terms: Sequence[BudgetTerm], offers: Sequence[Offer], now_ms: int) -> 
 def ask_for(offer: Offer, term: BudgetTerm) -> Ask | None:
     """What *offer* asks of *term*; `None` if it does not touch it."""
     line = offer.candidate.line
-    if term.model is not None and term.model != offer.candidate.model:
+    if term.model is not None and term.model != offer.candidate.priced_as:
         return None
-    return Ask(amount(term.unit, offer.ceiling), term.caps.get(line, 10_000), term.floors.get(line, 0))
+    return Ask(
+        amount=amount(term.unit, offer.ceiling),
+        mark_bp=term.caps.get(line, FULL_MARK_BP),
+        floor=term.floors.get(line, 0),
+        comes_back=term.unit is not Unit.REQUESTS,
+    )
 
 
 def amount(unit: Unit, ceiling: Ceiling) -> int:

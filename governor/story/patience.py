@@ -10,9 +10,7 @@ from tenacity.wait import wait_random_exponential
 from governor.ledger.admission import Verdict, cap, judge, judge_candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from governor.ledger.commands import Ask, Refused
+    from governor.ledger.commands import Refused
     from governor.story.effects import Ended
     from governor.story.matrix import Matrix
 
@@ -29,27 +27,35 @@ def wait_s(table: Matrix, refused: Refused, left_s: float) -> float | None:
     It helps where every budget that refuses a candidate is only held by others (then 0: look again soon), or
     is a short window that reopens in time.
     """
-    waits = (_candidate_wait_s(table, refused, asks) for asks in table.asks)
+    waits = (_candidate_wait_s(table, refused, index) for index in range(len(table.asks)))
     return min((wait for wait in waits if wait is not None and wait <= max(left_s, 0.0)), default=None)
 
 
-def reopens_s(table: Matrix, refused: Refused, index: int) -> float | None:
-    """Seconds until the window of budget *index* ends; `None` if it never does."""
-    end_ms = table.rows[index].end_ms
-    return (end_ms - refused.now_ms) / 1000 if end_ms else None
+def verdict(table: Matrix, refused: Refused, index: int, budget: int) -> Verdict:
+    """What *budget* says to candidate *index*."""
+    ask = table.asks[index][budget]
+    return Verdict.FITS if ask is None else judge(ask, refused.balances[budget])
 
 
-def _candidate_wait_s(table: Matrix, refused: Refused, asks: Sequence[Ask | None]) -> float | None:
-    longest = 0.0
-    for index in judge_candidate(asks, refused.balances).blocking:
-        ask, balance = asks[index], refused.balances[index]
-        if ask is None or judge(ask, balance) is Verdict.CONTENDED:
-            continue
-        reopens = reopens_s(table, refused, index)
-        if balance.frozen is not None or reopens is None or ask.amount > cap(balance.limit, ask):
-            return None
-        longest = max(longest, reopens)
-    return longest
+def opens_s(table: Matrix, refused: Refused, index: int, budget: int) -> float | None:
+    """Seconds until *budget* may bear candidate *index*; `None` if it never will by itself.
+
+    0 where it is only held; the end of its window where it is spent, unless the candidate needs more than
+    the whole of it; never where it is frozen or has no end.
+    """
+    ask, balance, end_ms = table.asks[index][budget], refused.balances[budget], table.rows[budget].end_ms
+    said = verdict(table, refused, index, budget)
+    if ask is None or said in (Verdict.FITS, Verdict.CONTENDED):
+        return 0.0
+    if said is Verdict.FROZEN or not end_ms or ask.amount > cap(balance.limit, ask):
+        return None
+    return (end_ms - refused.now_ms) / 1000
+
+
+def _candidate_wait_s(table: Matrix, refused: Refused, index: int) -> float | None:
+    blocking = judge_candidate(table.asks[index], refused.balances).blocking
+    waits = [opens_s(table, refused, index, budget) for budget in blocking]
+    return None if None in waits else max((wait or 0.0 for wait in waits), default=0.0)
 
 
 def retry_pause_s(ended: Ended, attempts: int) -> float | None:

@@ -36,13 +36,9 @@ def too_costly(rules: Rules, offers: Sequence[Offer]) -> NoReturn:
 def error(house: House, planned: Plan, table: Matrix, refused: Refused, waited_s: float) -> GovernorError:
     """The error for a refusal: contended if the money is only held, else exceeded."""
     decision = views.decision(house, planned, table, refused, waited_s)
-    last = len(table.offers) - 1
-    said = admission.judge_candidate(table.asks[last], refused.balances)
-    if refused.reason == "contended":
-        last, said = _contended(table, refused)
-    binding = said.binding or 0
+    index, binding, opens_s = _binding(table, refused)
     budget = decision.budgets[binding]
-    sentence = views.refusal_sentence(table, refused.balances, last, binding)
+    sentence = views.refusal_sentence(table, refused.balances, index, binding)
     if refused.reason == "contended":
         return BudgetContended(
             f"{sentence}; it would fit once calls in flight settle: try again in {SOONEST_RETRY_S} s",
@@ -50,13 +46,11 @@ def error(house: House, planned: Plan, table: Matrix, refused: Refused, waited_s
             decision=decision,
             budget=budget,
         )
-    reopens = patience.reopens_s(table, refused, binding)
+    resets_at = budget.resets_at if opens_s is not None else None
     affordable = _affordable_max_tokens(house, planned, table, refused.balances)
     cheapest = _cheapest_that_passes(house, planned, table, refused.balances)
     advice = [
-        ""
-        if budget.resets_at is None or reopens is None
-        else f"it resets at {budget.resets_at:%Y-%m-%d %H:%M} UTC",
+        f"it resets at {resets_at:%Y-%m-%d %H:%M} UTC" if resets_at is not None else "",
         f"max_tokens={affordable} would pass" if affordable else "",
         f"{cheapest} would pass" if cheapest else "",
     ]
@@ -64,16 +58,28 @@ def error(house: House, planned: Plan, table: Matrix, refused: Refused, waited_s
         "; ".join([sentence, *(part for part in advice if part)]),
         decision=decision,
         budget=budget,
-        resets_at=budget.resets_at,
+        resets_at=resets_at,
         affordable_max_tokens=affordable,
         cheapest_model=cheapest,
     )
 
 
-def _contended(table: Matrix, refused: Refused) -> tuple[int, admission.CandidateVerdict]:
+def _binding(table: Matrix, refused: Refused) -> tuple[int, int, float | None]:
+    """The candidate and the budget to name, and in how many seconds that budget may bear it (`None`: never).
+
+    Of the candidates, the last that was refused for the reason of the whole; of its budgets, the one that
+    keeps it out the longest.
+    """
+    wanted = admission.Verdict[refused.reason.upper()]
     said = [admission.judge_candidate(asks, refused.balances) for asks in table.asks]
-    index = next(i for i, one in enumerate(said) if one.verdict is admission.Verdict.CONTENDED)
-    return index, said[index]
+    index = max(i for i, one in enumerate(said) if one.verdict is wanted)
+    opens = {
+        budget: patience.opens_s(table, refused, index, budget)
+        for budget in said[index].blocking
+        if patience.verdict(table, refused, index, budget) is wanted
+    }
+    binding = max(opens, key=lambda budget: float("inf") if opens[budget] is None else opens[budget] or 0.0)
+    return index, binding, opens[binding]
 
 
 def _affordable_max_tokens(
@@ -81,7 +87,7 @@ def _affordable_max_tokens(
 ) -> int | None:
     """The largest `max_tokens` with which the last candidate would pass on these balances."""
     candidate = table.offers[-1].candidate
-    low, high = 0, planned.max_tokens
+    low, high = 0, min(planned.max_tokens, house.prices.model(candidate.model).max_output_tokens)
     while low < high:
         middle = (low + high + 1) // 2
         if _passes(house, planned, table, balances, candidate, middle):
@@ -95,11 +101,17 @@ def _cheapest_that_passes(
     house: House, planned: Plan, table: Matrix, balances: Sequence[Balance]
 ) -> str | None:
     """The cheapest of the policy's models, not among the candidates, that would pass on these balances."""
-    tried = {offer.candidate.model for offer in table.offers}
-    for line, model in sorted(planned.rules.lines.items(), key=lambda item: rank(item[0])):
-        candidate = Candidate(line, model, "would pass")
-        if model not in tried and _passes(house, planned, table, balances, candidate, planned.max_tokens):
-            return model
+    tried = {offer.candidate.priced_as for offer in table.offers}
+    asked = {term.identity for term in table.terms}
+    for line, name in sorted(planned.rules.lines.items(), key=lambda item: rank(item[0])):
+        canonical = house.prices.model(name).id
+        own = {term.identity for term in house.policies.budgets(planned.request.who, [canonical])}
+        allowed = planned.rules.feature_lines is None or line in planned.rules.feature_lines
+        candidate = Candidate(line, name, "would pass", canonical)
+        if canonical in tried or not allowed or not own <= asked:
+            continue
+        if _passes(house, planned, table, balances, candidate, planned.max_tokens):
+            return name
     return None
 
 
@@ -111,17 +123,15 @@ def _passes(
     candidate: Candidate,
     max_tokens: int,
 ) -> bool:
-    if (
-        house.prices.model(candidate.model).tokenizer
-        != house.prices.model(planned.offers[0].candidate.model).tokenizer
-    ):
+    count = planned.count(house.prices.model(candidate.model).tokenizer)
+    if count is None:
         return False
     try:
         bound = ceiling(
             house.prices,
             candidate.model,
-            input_tokens=planned.input_tokens,
-            counted=planned.estimate == "count_tokens",
+            input_tokens=count[0],
+            counted=count[1],
             body={**planned.request.body, "max_tokens": max_tokens},
             at_ms=planned.at_ms,
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from governor.clock import LedgerClock
+    from governor.ledger.commands import Release, Settle
     from governor.policy import Attribution, Policies, Rules
     from governor.pricing import PriceTable
     from governor.routing import Candidate
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every request consults."""
+    """What every request consults.
+
+    Attributes:
+        policies: The policies in force.
+        prices: The price table.
+        clock: The ledger's time.
+        unheard: How calls ended that the ledger could not be told of yet.
+    """
 
     policies: Policies
     prices: PriceTable
     clock: LedgerClock
+    unheard: list[Settle | Release] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request after pricing, policy and routing, before any balance was looked at."""
+    """A request after pricing, policy and routing, before any balance was looked at.
+
+    Attributes:
+        request: What the caller asked for.
+        rules: What the files say of it.
+        offers: The candidates with their ceilings, best first.
+        skipped: Those that the policy rules out, whatever the balances.
+        max_tokens: As it is sent.
+        input_tokens: The estimate of the prompt for the first candidate, without margin.
+        estimate: How it was made: `count_tokens` or `local bound`.
+        counts: For each tokenizer, tokens of the prompt and whether the API counted them.
+        at_ms: When it was priced, Unix milliseconds.
+    """
 
     request: Request
     rules: Rules
@@ -56,7 +77,12 @@ class Plan:
     max_tokens: int
     input_tokens: int
     estimate: str
+    counts: Mapping[int, tuple[int, bool]]
     at_ms: int
+
+    def count(self, tokenizer: int) -> tuple[int, bool] | None:
+        """Tokens of the prompt by *tokenizer*, and whether the API counted them; `None` if nobody did."""
+        return self.counts.get(tokenizer)
 
     def body(self, candidate: Candidate) -> dict[str, Any]:
         """What is sent when *candidate* serves."""

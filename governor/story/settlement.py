@@ -1,6 +1,7 @@
 """What an ended call costs: exactly, where final usage was seen; else by the stated rules.
 
 * answered: its final usage.
+* answered by a refusal before any output: nothing; the API lists its tokens and does not bill them.
 * refused before processing (4xx, 429, 529, 500, no connection): nothing.
 * cut after the stream began: the input as reported, plus what was delivered, plus a margin; at most the hold.
   The whole hold where the answer was thinking, which does not show in what was delivered.
@@ -42,6 +43,7 @@ class Outcome:
         usage: As the API reported it; empty where it reported none.
         uncertain: It is charged by rule, because no final usage was seen.
         unpriced: Units in the usage that have no price here; the whole hold is charged at least.
+        model: The model that served.
     """
 
     nanos: int
@@ -49,32 +51,42 @@ class Outcome:
     usage: Mapping[str, Any] = field(default_factory=dict)
     uncertain: bool = False
     unpriced: tuple[str, ...] = ()
+    model: str = ""
 
 
 def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int) -> Outcome:
     """What is posted for *offer*'s hold, now that its call ended; *at_ms* is when it was priced."""
     raw = dict(ended.usage or {})
+    asked, most = offer.candidate.model, offer.ceiling
+    held = Outcome(most.nanos, most.tokens, raw, uncertain=True, model=asked)
     if ended.kind == "refused":
-        return Outcome(0, 0)
+        return Outcome(0, 0, model=asked)
     if ended.kind == "silent" or (ended.kind == "cut" and (ended.hidden_output or not raw)):
-        return Outcome(offer.ceiling.nanos, offer.ceiling.tokens, raw, uncertain=True)
+        return held
     try:
+        model = _served(prices, offer, ended.model)
         usage = read_usage(raw)
         if ended.kind == "cut":
-            return _cut(prices, offer, raw, _delivered(usage, ended.delivered_bytes), at_ms)
-        nanos = cost_nanos(prices, offer.candidate.model, usage, at_ms)
+            usage = _delivered(usage, ended.delivered_bytes)
+        nanos = cost_nanos(prices, model, usage, at_ms)
     except (UnknownModel, ValueError) as error:
-        return Outcome(offer.ceiling.nanos, offer.ceiling.tokens, raw, uncertain=True, unpriced=(str(error),))
+        return replace(held, unpriced=(str(error),), model=ended.model or asked)
+    if ended.kind == "cut":
+        tokens = min(usage.total_tokens, most.tokens)
+        return Outcome(min(nanos, most.nanos), tokens, raw, uncertain=True, model=model)
+    if usage.output_tokens == 0 and getattr(ended.message, "stop_reason", None) == "refusal":
+        return Outcome(0, usage.total_tokens, raw, model=model)
     if usage.unknown:
-        nanos = max(nanos, offer.ceiling.nanos)
-    return Outcome(nanos, usage.total_tokens, raw, unpriced=usage.unknown)
+        nanos = max(nanos, most.nanos)
+    return Outcome(nanos, usage.total_tokens, raw, unpriced=usage.unknown, model=model)
 
 
-def _cut(prices: PriceTable, offer: Offer, raw: dict[str, Any], usage: Usage, at_ms: int) -> Outcome:
-    nanos = cost_nanos(prices, offer.candidate.model, usage, at_ms)
-    return Outcome(
-        min(nanos, offer.ceiling.nanos), min(usage.total_tokens, offer.ceiling.tokens), raw, uncertain=True
-    )
+def _served(prices: PriceTable, offer: Offer, named: str) -> str:
+    """The model to price by: the one asked for, unless the answer names another (a fallback, say)."""
+    asked = offer.candidate.model
+    if not named or named == asked or prices.model(asked).id == named:
+        return asked
+    return named
 
 
 def _delivered(usage: Usage, delivered_bytes: int) -> Usage:

@@ -195,7 +195,7 @@ def receipt(
     crossings = () if closed is None else closed.crossings
     return Receipt(
         request_id=planned.request.id,
-        model=offer.candidate.model,
+        model=outcome.model,
         cost=Money(outcome.nanos),
         ceiling=Money(offer.ceiling.nanos),
         usage=outcome.usage,

@@ -14,6 +14,7 @@ from support.redis_server import RedisServer, free_port
 from support.stages import WAYS, on_sqlite, once
 
 from governor import Governor, LedgerUnavailable
+from governor.ledger import commands as c
 from governor.testing import Reply
 
 TEAM = {"per": "department", "usd": "1", "window": "life"}
@@ -202,28 +203,64 @@ def test_a_redis_that_is_full(down, own_redis):
     assert down.holds() == ()
 
 
-def test_a_ledger_that_goes_down_during_a_call(down, own_redis, caplog):
-    """The answer still arrives, unsettled and logged; when the ledger is back, its hold expires, charged."""
+def unlucky(down, own_redis, caplog, **more):
+    """A governor whose only call was answered, and whose ledger went away before it could be told."""
 
     def pull_the_plug(_body):
         own_redis.kill()
         return Reply()
 
-    caller = down.governor(department(TEAM, timeout=5))
+    caller = down.governor(department(TEAM, timeout=5, **more))
     down.api.replies(pull_the_plug)
     with caplog.at_level(logging.ERROR, "governor"):
         message = caller.call(request_id="unlucky")
     receipt = message.receipt
     assert message.content[0].text
     assert (receipt.settled, receipt.cost.nanos) == (False, down.api.billed_nanos)
-    assert "could not be told how request unlucky ended" in caplog.text
+    assert "the ledger was not told how request unlucky ended" in caplog.text
+    down.api.replies(Reply())
+    return caller, receipt
+
+
+def test_a_ledger_that_goes_down_during_a_call(down, own_redis, caplog):
+    """The answer still arrives, unsettled and logged; the ledger is told how it ended before the next call."""
+    caller, receipt = unlucky(down, own_redis, caplog)
     with pytest.raises(LedgerUnavailable, match="cannot be reached"):
         caller.call()
     own_redis.start()
-    down.api.replies(Reply())
+    assert down.balances()[USD].held == receipt.ceiling.nanos
+    other = caller.call().receipt
+    assert other.settled
+    assert down.posted() == receipt.cost.nanos + other.cost.nanos == down.api.billed_nanos
+    assert down.holds() == ()
+    assert [entry.outcome for entry in down.journal(identifier="unlucky")] == ["held", "settled"]
+
+
+@pytest.mark.parametrize("on_expiry", ["charge", "release"])
+def test_a_ledger_that_was_down_is_told_at_close(down, own_redis, caplog, on_expiry):
+    """A governor that ends says first what its ledger has not heard, also after the hold has expired."""
+    caller, receipt = unlucky(down, own_redis, caplog, on_expiry=on_expiry)
+    own_redis.start()
+    if on_expiry == "release":
+        down.clock.forward(3600)
+        due = tuple(c.DueHold(hold.id, hold.balances) for hold in down.holds())
+        assert down.ledger.execute(c.Expire(due)).ids == ("unlucky",)
+        assert down.posted() == 0
+    caller.close()
+    down._open.remove(caller)
+    assert down.posted() == receipt.cost.nanos == down.api.billed_nanos
+    assert down.holds() == ()
+
+
+def test_a_process_that_ends_while_the_ledger_is_down(down, own_redis, caplog):
+    """What nobody could tell the ledger any more is charged whole when the hold expires."""
+    caller, receipt = unlucky(down, own_redis, caplog)
+    caller.close()
+    down._open.remove(caller)
+    own_redis.start()
     assert down.balances()[USD].held == receipt.ceiling.nanos
     down.clock.forward(3600)
-    other = caller.call().receipt
+    other = down.governor(None).call().receipt
     assert other.settled
     assert down.posted() == receipt.ceiling.nanos + other.cost.nanos >= down.api.billed_nanos
     assert down.holds() == ()

@@ -213,6 +213,28 @@ def test_the_replies_of_reserve(ledger: Server) -> None:
     assert ledger.run(reserve("r2"), expires)[-2:] == ["a reason", member]
 
 
+def test_what_never_comes_back_is_exhausted_while_held(ledger: Server) -> None:
+    """The fourth number of an ask tells held requests from held money; its fifth is the expiry's charge."""
+    requests = c.BudgetRow("user=ada/requests/life", "life", 0, 0, Unit.REQUESTS, 1)
+    ask = c.Ask(1, comes_back=False)
+    command = c.Reserve("r1", (requests,), ((ask,),), 60_000, charge_on_expiry=False)
+    assert "1 10000 0 0 1" in ledger.call(command).args
+    assert ledger.run(command)[0] == "held"
+    second = c.Reserve("r2", (requests,), ((ask,),), 60_000)
+    assert ledger.run(second)[:2] == ["exhausted", str(NOW_MS)]
+    money = c.Reserve("r2", (requests,), ((c.Ask(1),),), 60_000)
+    assert ledger.run(money)[:2] == ["contended", str(NOW_MS)]
+
+
+def test_a_quiet_contended_refusal_writes_nothing(ledger: Server) -> None:
+    """Asked to be quiet, a contended refusal leaves the journal as it is; an exhausted one is in it."""
+    ledger.run(reserve("r1", 60))
+    before = ledger.client.xlen(ledger.keys.journal)
+    quiet = [c.Reserve("r2", (TEAM, RUN), ((c.Ask(n), c.Ask(n)),), 60_000, quiet=True) for n in (60, 101)]
+    assert [ledger.run(command)[0] for command in quiet] == ["contended", "exhausted"]
+    assert ledger.client.xlen(ledger.keys.journal) == before + 1
+
+
 def test_a_refusal_with_nothing_held_has_no_expiry(ledger: Server) -> None:
     """Where no hold is open the earliest expiry is empty, not absent."""
     zeros = ["2", "0", "0", "1000", "", "0", "0", "100", ""]

@@ -49,7 +49,8 @@ operations = st.sampled_from([f"op{index}" for index in range(8)])
 identities = st.sampled_from(IDENTITIES)
 shares = st.integers(0, 3 * PERMILLE // 2) | st.sampled_from([0, 1, 100, 200, 500, PERMILLE])
 nudges = st.integers(-2, 2)
-asks = st.none() | st.tuples(shares, nudges, st.sampled_from([10_000, 9_000, 8_001, 8_000]), st.booleans())
+marks = st.sampled_from([10_000, 9_000, 8_001, 8_000])
+asks = st.none() | st.tuples(shares, nudges, marks, st.booleans(), st.booleans())
 candidates = st.lists(st.tuples(asks, asks, asks, asks), min_size=1, max_size=3)
 delays = st.sampled_from([0, 1, 1_000, 59_999, 60_000, 61_000, 3_600_000])
 
@@ -147,24 +148,25 @@ class LedgerMachine(RuleBasedStateMachine):
         tried=candidates,
         ttl_ms=st.sampled_from([1_000, 60_000, 90_000]),
         charge=st.booleans(),
+        quiet=st.booleans(),
         stale=st.sampled_from([0, 0, 0, 60_000]),
     )
     def reserve(
-        self, again: bool, pick: int, tried: list[Any], ttl_ms: int, charge: bool, stale: int
+        self, again: bool, pick: int, tried: list[Any], ttl_ms: int, charge: bool, quiet: bool, stale: int
     ) -> None:
         """Ask for the first of a few candidates, sometimes with windows that are over or a used id."""
         name = self.hold(pick) if again else f"r{len(self.story)}"
         touched = [index for index in range(4) if any(row[index] is not None for row in tried)]
         budgets = tuple(self.row(IDENTITIES[index], stale_ms=stale) for index in touched)
         wanted = tuple(tuple(self._ask(IDENTITIES[i], row[i]) for i in touched) for row in tried)
-        self.say(c.Reserve(name, budgets, wanted, ttl_ms, charge_on_expiry=charge, record=f'"{name}"'))
+        self.say(c.Reserve(name, budgets, wanted, ttl_ms, charge, f'"{name}"', quiet=quiet))
 
-    def _ask(self, identity: str, drawn: tuple[int, int, int, bool] | None) -> c.Ask | None:
+    def _ask(self, identity: str, drawn: tuple[int, int, int, bool, bool] | None) -> c.Ask | None:
         if drawn is None:
             return None
-        share, nudge, mark_bp, floored = drawn
+        share, nudge, mark_bp, floored, comes_back = drawn
         floor = self.limits[identity] // 5 if floored else 0
-        return c.Ask(self.amount(identity, share // 3, nudge), mark_bp, floor)
+        return c.Ask(self.amount(identity, share // 3, nudge), mark_bp, floor, comes_back)
 
     def _postings(self, name: str, share: int, nudge: int, *, other: bool) -> tuple[c.Posting, ...]:
         """Postings to the budgets of a hold, or (*other*, or an unknown hold) to some others."""

@@ -115,21 +115,22 @@ def test_a_downgrade_is_said(stage):
 
 def test_a_refusal_tells_what_would_pass(stage):
     """`BudgetExceeded` carries the budget, its numbers, when it resets, and what would fit now."""
-    month = {"per": "department", "usd": "0.001", "window": "month"}
+    month = {"per": "department", "usd": "0.002", "window": "month"}
     caller = stage.governor(department(month, routing={"lines": {"sonnet": SONNET, "haiku": HAIKU}}))
+    spent = caller.call(model="sonnet", pin=True).receipt.cost.nanos
     with pytest.raises(BudgetExceeded) as refused:
         caller.call(model="sonnet", pin=True)
     error = refused.value
-    assert (error.budget.identity, error.budget.limit) == ("department=team/usd/month", 1_000_000)
-    assert (error.budget.posted, error.budget.held, error.budget.available) == (0, 0, 1_000_000)
+    assert (error.budget.identity, error.budget.limit) == ("department=team/usd/month", 2_000_000)
+    assert (error.budget.posted, error.budget.held, error.budget.available) == (spent, 0, 2_000_000 - spent)
     assert error.resets_at.isoformat() == "2026-12-01T00:00:00+00:00"
     assert error.cheapest_model == HAIKU
-    assert error.affordable_max_tokens == 83
-    assert "it resets at 2026-12-01 00:00 UTC; max_tokens=83 would pass; claude-haiku-5-5 would pass" in str(
+    assert error.affordable_max_tokens == 79
+    assert "it resets at 2026-12-01 00:00 UTC; max_tokens=79 would pass; claude-haiku-5-5 would pass" in str(
         error
     )
-    assert stage.sent() == []
-    assert caller.call(model="sonnet", pin=True, max_tokens=83).receipt.model == SONNET
+    assert len(stage.sent()) == 1
+    assert caller.call(model="sonnet", pin=True, max_tokens=79).receipt.model == SONNET
 
 
 def test_a_pinned_model_is_refused_at_its_mark(stage):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from support.between import between
 from support.governed import HAIKU, OPUS, SONNET, Clock, department, until, usd
 from support.stages import blocking, on_sqlite
 
 from governor import BudgetContended, BudgetExceeded
+from governor.ledger.commands import Refused
 from governor.testing import Reply
 
 TEAM_USD = "department=team/usd/life"
@@ -142,25 +144,30 @@ def test_held_money_is_waited_for(stage):
     limit = 1_500_000
     team = department({**TEAM, "usd": usd(limit)}, routing={"when_contended": {"max_wait": 60}})
     caller = stage.governor(team)
+    said = between(caller)
     release = stage.hold(TEAM_USD, limit - 10, limit)
     waiting = caller.start(request_id="patient")
-    until(lambda: stage.journal("reserve", "patient"))
-    assert stage.journal("reserve", "patient")[0].outcome == "contended"
+    until(lambda: said.told(Refused))
+    assert said.told(Refused)[0].reason == "contended"
     stage.ledger.execute(release)
     receipt = waiting.result().receipt
     assert receipt.decision.waited_s > 0
+    assert [entry.outcome for entry in stage.journal("reserve", "patient")] == ["held"]
     assert stage.posted() == stage.api.billed_nanos
 
 
 def test_waiting_ends_with_max_wait(stage):
-    """A wait that was in vain ends as contended, having asked more than once."""
+    """A wait that was in vain ends as contended, having asked more than once; one record says so."""
     limit = 1_500_000
     team = department({**TEAM, "usd": usd(limit)}, routing={"when_contended": {"max_wait": 0.2}})
     stage.hold(TEAM_USD, limit - 10, limit)
+    caller = stage.governor(team)
+    said = between(caller)
     with pytest.raises(BudgetContended) as refused:
-        stage.governor(team).call(request_id="patient")
+        caller.call(request_id="patient")
     assert refused.value.decision.waited_s == pytest.approx(0.2)
-    assert len(stage.journal("reserve", "patient")) > 1
+    assert len(said.told(Refused)) > 1
+    assert [entry.outcome for entry in stage.journal("reserve", "patient")] == ["contended"]
 
 
 @on_sqlite
@@ -191,9 +198,10 @@ def test_concurrency_is_waited_for(stage):
     own = {"per": "user", "concurrent": 1}
     caller = stage.governor(department(TEAM, own, routing={"when_contended": {"max_wait": 60}}))
     identity = "department=team/user=u/concurrent/life"
+    said = between(caller)
     release = stage.hold(identity, 1, 1)
     waiting = caller.start(request_id="second")
-    until(lambda: stage.journal("reserve", "second"))
+    until(lambda: said.told(Refused))
     stage.ledger.execute(release)
     assert waiting.result().receipt.decision.waited_s > 0
     assert (stage.balances()[identity].posted, stage.balances()[identity].held) == (0, 0)

@@ -43,7 +43,7 @@ def refused(stage, caller, error, match, **request):
         ({"feature": "reviews"}, "unknown feature 'reviews'.*did you mean 'review'"),
         ({"user": ""}, "'' cannot be a user"),
         ({"run": "a\nb"}, "cannot be a run"),
-        ({"stream": True}, "leave `stream` out"),
+        ({"stream": True}, r"`stream` cannot be given to call\(\): it returns a whole message"),
         ({"max_tokens": -1}, "max_tokens is -1"),
         ({"max_tokens": "many"}, "max_tokens"),
         ({"tools": [{"type": "web_search_20260209", "name": "web_search"}]}, "web_search_20260209.*no bound"),
@@ -83,7 +83,9 @@ def test_missing_messages_are_refused(stage):
 @on_sqlite
 def test_a_request_id_must_be_one_a_ledger_can_keep(stage):
     """An id with a space is refused with the characters that are allowed."""
-    refused(stage, stage.governor(department(TEAM)), ValueError, "use 1 to 128 of A-Z", request_id="a b")
+    caller = stage.governor(department(TEAM))
+    refused(stage, caller, PolicyViolation, "use 1 to 128 of A-Z", request_id="a b")
+    refused(stage, caller, PolicyViolation, "use 1 to 128 of A-Z", request_id=["a"])
 
 
 @on_sqlite

@@ -7,10 +7,12 @@ import threading
 from concurrent.futures import CancelledError
 
 import pytest
+from support.between import between
 from support.endings import CONCURRENT, closed, policy
 from support.governed import NOON_MS, Stage, until
 from support.stages import blocking, in_tasks, once
 
+from governor.ledger.commands import Refused
 from governor.testing import Reply, rate_limited
 
 
@@ -98,9 +100,10 @@ def test_a_cancelled_wait_holds_nothing(stage):
     team = policy(routing={"when_contended": {"max_wait": 60}})
     stage.is_async = True
     caller = stage.governor(team)
+    said = between(caller)
     stage.hold(CONCURRENT, 4, 4)
     waiting = caller.start(request_id="waiting")
-    until(lambda: stage.journal("reserve", "waiting"))
+    until(lambda: said.told(Refused))
     waiting.cancel()
     until(waiting.done)
     assert [hold.id for hold in stage.holds()] == ["another-call"]

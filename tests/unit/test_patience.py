@@ -10,7 +10,7 @@ from governor.budgets import Unit
 from governor.ledger.commands import Ask, Balance, BudgetRow, Refused
 from governor.story.effects import Ended
 from governor.story.matrix import Matrix
-from governor.story.patience import LONGEST_RETRY_AFTER_S, reopens_s, retry_pause_s, wait_s
+from governor.story.patience import LONGEST_RETRY_AFTER_S, opens_s, retry_pause_s, wait_s
 
 NOW_MS = 1_000_000
 TWENTY = Ask(20)
@@ -56,10 +56,20 @@ def test_no_wait_helps_what_can_never_fit():
     assert wait_s(*asked(3, balances=[Balance(0, 0, 100, "audit")]), left_s=5) is None
 
 
-def test_when_a_window_reopens():
-    """Seconds to the window's end by the ledger's clock; never for one without an end."""
-    table, refused = asked(3, None, balances=[SPENT, SPENT])
-    assert (reopens_s(table, refused, 0), reopens_s(table, refused, 1)) == (3.0, None)
+def test_held_requests_are_not_waited_for():
+    """What others hold of a budget of requests stays counted, so only its window helps."""
+    once = Ask(20, comes_back=False)
+    assert wait_s(*asked(None, balances=[HELD], asks=(once,)), left_s=5) is None
+    assert wait_s(*asked(3, balances=[HELD], asks=(once,)), left_s=5) == 3
+    assert wait_s(*asked(8, balances=[HELD], asks=(once,)), left_s=5) is None
+
+
+def test_when_a_budget_opens():
+    """Seconds to the end of a spent window by the ledger's clock; 0 where it is held or free; else never."""
+    frozen, small = Balance(0, 0, 100, "audit"), Balance(0, 0, 10)
+    balances = [SPENT, SPENT, HELD, FREE, frozen, small]
+    table, refused = asked(3, None, 3, 3, 3, 3, balances=balances, asks=(TWENTY,) * 6)
+    assert [opens_s(table, refused, 0, budget) for budget in range(6)] == [3.0, None, 0, 0, None, None]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.25, LONGEST_RETRY_AFTER_S])

@@ -153,7 +153,6 @@ def test_the_good_file_loads(tmp_path: Path) -> None:
         ("    - {tier: standard}\n", "", 22, 7, "last choice must always hold"),
         ("    - {tier: standard}", "    - {tier: standard}\n    - {tier: economy}", 23, 7, "always holds"),
         ("    economy: {prefer: haiku}\n", "", 21, 50, "not in routing.tiers"),
-        ("user_tier: basic, usd", "user_tier: basics, usd", 28, 20, "did you mean 'basics'?"),
         ("per: user, user_tier: basic, usd: 10", "per: user, tokens: 9", 17, 3, "longest usd budget"),
     ],
 )
@@ -167,6 +166,27 @@ def test_a_malformed_file_is_refused_at_its_place(
     assert says in texts[0]
     assert (error.line, error.column) == (line, column), texts
     assert texts[0].startswith(f"{tmp_path / 'research.yaml'}:{line}:{column}: ")
+
+
+def test_a_tier_of_nobody_is_refused_at_both_ends(tmp_path: Path) -> None:
+    """Where budgets and users differ on a tier's name, either may be the typo: both places are named."""
+    error = refuse(tmp_path, "user_tier: basic, usd", "user_tier: basik, usd")
+    (budget, user) = (str(problem) for problem in error.problems)
+    file = tmp_path / "research.yaml"
+    assert budget.startswith(
+        f"{file}:6:28: budgets[1].user_tier: no user in this file is of the user_tier 'b"
+    )
+    assert "did you mean 'basic'?" in budget
+    assert user.startswith(f"{file}:28:20: no budget is for the user_tier 'basic'")
+    assert "did you mean 'basik'?" in user
+
+
+@pytest.mark.parametrize("users", ["", 'users:\n  "*": {}\n'])
+def test_a_budget_for_a_tier_without_users_is_refused(tmp_path: Path, users: str) -> None:
+    """Without a user of its tier a budget would limit nobody, whatever other budgets there are."""
+    error = refuse(tmp_path, 'users:\n  "*": {user_tier: basic}\n', users)
+    assert (error.line, error.column) == (6, 28)
+    assert "give it to somebody under `users`" in error.hint
 
 
 def test_dollars_may_be_quoted_or_have_cents(tmp_path: Path) -> None:

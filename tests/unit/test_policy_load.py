@@ -92,6 +92,51 @@ def test_later_switches_are_listed_when_they_are_set(tmp_path: Path) -> None:
     assert [row.limit for row in policies.all_terms()] == [100 * 10**9]
 
 
+FLOORS = MINIMAL + "  floors: {sonnet: 5}\n"
+ROLLING = "budgets:\n  - {per: user, usd: 9, window: rolling 7d}\n"
+PREMIUM = "budgets:\n  - {per: user, user_tier: premium, usd: 9, window: day}\n"
+
+
+@pytest.mark.parametrize(
+    ("budgets", "users", "whom"),
+    [
+        (ROLLING, "", ["any user"]),
+        (ROLLING, "users:\n  ada: {}\n", ["any user"]),
+        (PREMIUM, 'users:\n  ada: {user_tier: premium}\n  "*": {}\n', ["users without a user_tier"]),
+        (
+            PREMIUM + "  - {per: user, user_tier: basic, usd: 9, window: rolling 1d}\n",
+            'users:\n  ada: {user_tier: premium}\n  bob: {}\n  "*": {user_tier: basic}\n',
+            ["users without a user_tier", "users of the user_tier 'basic'"],
+        ),
+        (PREMIUM, "users:\n  ada: {user_tier: premium}\n", []),
+        (ROLLING.replace("rolling 7d", "day"), "", []),
+    ],
+)
+def test_floors_in_force_for_nobody_of_a_tier_are_listed(
+    tmp_path: Path, budgets: str, users: str, whom: list[str]
+) -> None:
+    """Where no usd budget of a tier's users is counted, its floors are said not to hold for them."""
+    policies = load(write(tmp_path, research=FLOORS.replace("budgets:\n", budgets) + users))
+    listed = [notice for notice in policies.not_in_force if notice.path == "routing.floors"]
+    assert [notice.text.split(", who")[0] for notice in listed] == [f"not in force for {who}" for who in whom]
+    assert all(str(notice).startswith(f"{tmp_path}/research.yaml:") for notice in listed)
+    assert all(notice.column == 3 for notice in listed)
+
+
+def test_floors_on_a_budget_of_the_organisation_are_in_force(tmp_path: Path) -> None:
+    """The organisation's usd budget of a user bears the floors, where it is for the department's users."""
+    shared = ORGANIZATION.replace("user_tier: basik, ", "")
+    assert load(write(tmp_path, organization=shared, research=FLOORS)).not_in_force == ()
+
+
+def test_floors_that_no_user_of_the_department_can_meet_are_refused(tmp_path: Path) -> None:
+    """A usd budget for the tier of another department's users is none that floors could be judged on."""
+    sales = TIERED.replace("research", "sales")
+    error = refusal(write(tmp_path, organization=ORGANIZATION, research=FLOORS, sales=sales))
+    assert places(error) == [("research.yaml", 7, 3)]
+    assert "longest usd budget" in str(error)
+
+
 def test_a_file_in_force_as_a_whole_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Where everything is enforced, nothing is logged."""
     policies = load(write(tmp_path, research=MINIMAL))
@@ -142,6 +187,44 @@ def test_two_organisations_are_refused(tmp_path: Path) -> None:
     """There is one organisation, whatever the files call it."""
     error = refusal(write(tmp_path, a="version: 1\norganization: one\n", b="version: 1\norganization: two\n"))
     assert places(error) == [("b.yaml", 2, 15)]
+
+
+ORGANIZATION = """\
+version: 1
+organization: acme
+budgets:
+  - {per: user, user_tier: basik, usd: 10, window: day}
+"""
+TIERED = MINIMAL + 'users:\n  "*": {user_tier: basik}\n'
+
+
+def test_the_organisations_tiers_must_be_those_of_some_department(tmp_path: Path) -> None:
+    """A tier that one department knows is enough; one that none knows is refused with the nearest name."""
+    write(tmp_path, organization=ORGANIZATION, research=TIERED, sales=MINIMAL.replace("research", "sales"))
+    assert load(tmp_path).departments == ("research", "sales")
+    budget = "budgets:\n  - {per: user, user_tier: basic, usd: 5, window: day}\n"
+    renamed = TIERED.replace("basik", "basic").replace("budgets:\n", budget)
+    error = refusal(write(tmp_path, research=renamed))
+    assert places(error) == [("organization.yaml", 4, 28)]
+    assert "no user in any department's file" in str(error)
+    assert "did you mean 'basic'?" in error.hint
+
+
+def test_what_a_file_that_was_not_read_may_hold_is_not_missed(tmp_path: Path) -> None:
+    """Tiers are held against each other once every file is read: a typo elsewhere causes no further error."""
+    broken = write(tmp_path, organization=ORGANIZATION, research=TIERED.replace("usd: 100", "usd: -1"))
+    assert places(refusal(broken)) == [("research.yaml", 4, 28)]
+    assert places(refusal(write(tmp_path, research="["))) == [("research.yaml", 1, 2)]
+    own = TIERED.replace("budgets:\n", "budgets:\n  - {per: user, user_tier: pro, usd: 5, window: day}\n")
+    own += "  ada: {user_tier: pro}\n"
+    broken = write(tmp_path, organization=ORGANIZATION.replace("usd: 10", "usd: -1"), research=own)
+    assert places(refusal(broken)) == [("organization.yaml", 4, 40)]
+    assert load(write(tmp_path, organization=ORGANIZATION)).organization == "acme"
+
+
+def test_the_organisations_file_may_be_loaded_alone(tmp_path: Path) -> None:
+    """Without any department's file nothing is known of users, and no tier is refused."""
+    assert load(write(tmp_path, organization=ORGANIZATION)).departments == ()
 
 
 @pytest.mark.parametrize(

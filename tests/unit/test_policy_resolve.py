@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from governor.budgets import Period, Unit
 from governor.errors import PolicyViolation
-from governor.policy import Attribution, Policies, load
+from governor.policy import LINES, Attribution, Policies, load
 from governor.policy.check import check, remarks
+from governor.pricing import PriceTable
 
 POLICIES = Path(__file__).parents[2] / "policies"
 USD = 10**9
@@ -71,7 +73,10 @@ def test_a_budget_named_for_a_feature_is_for_that_one_only(policies: Policies) -
 def test_promotion_and_new_limits_keep_the_balance(policies: Policies, tmp_path: Path) -> None:
     """Another tier or limit changes no identity, so nothing that was spent is forgotten."""
     changed = edited(
-        tmp_path, ('"*": {user_tier: basic}', '"*": {user_tier: premium}'), ("usd: 15000", "usd: 1")
+        tmp_path,
+        ("ada@example.com: {user_tier: premium}", "ada@example.com: {user_tier: basic}"),
+        ('"*": {user_tier: basic}', '"*": {user_tier: premium}'),
+        ("usd: 15000", "usd: 1"),
     )
     before, after = limits(policies, BOB), limits(changed, BOB)
     assert list(before) == list(after)
@@ -120,8 +125,37 @@ def test_floors_sit_on_the_users_longest_usd_budget(policies: Policies) -> None:
     """One budget bears the floors: the month, not the day; and the cheapest line has none."""
     bearing = {term.identity: term.floors for term in policies.budgets(ADA, ()) if term.floors}
     assert bearing == {
-        "department=engineering/user=ada@example.com/usd/month": {"sonnet": 50 * USD, "opus": 200 * USD}
+        "department=engineering/user=ada@example.com/usd/month": {
+            "sonnet": 50 * USD,
+            **dict.fromkeys(("opus", "fable", "mythos"), 200 * USD),
+        }
     }
+
+
+@pytest.mark.parametrize(
+    ("lines", "written", "floors"),
+    [
+        ("haiku sonnet opus", {"sonnet": 50}, {"sonnet": 50, "opus": 50, "fable": 50, "mythos": 50}),
+        ("haiku sonnet opus", {"opus": 9, "sonnet": 50}, dict.fromkeys(LINES[1:], 50)),
+        ("haiku sonnet opus", {"opus": 9}, {"opus": 9, "fable": 9, "mythos": 9}),
+        ("mythos sonnet opus", {"mythos": 7, "opus": 9}, {"opus": 9, "fable": 9, "mythos": 9}),
+    ],
+)
+def test_no_dearer_line_escapes_a_floor(
+    tmp_path: Path, lines: str, written: dict[str, int], floors: dict[str, int]
+) -> None:
+    """A line's floor is the largest of those at or below it, for lines the policy does not list too."""
+    text = f"""version: 1
+department: team
+budgets:
+  - {{per: user, usd: 100, window: day}}
+routing:
+  lines: {json.dumps({line: f"m-{line}" for line in lines.split()})}
+  floors: {json.dumps(written)}
+"""
+    (tmp_path / "team.yaml").write_text(text, encoding="utf-8")
+    (term,) = load(tmp_path).budgets(Attribution("team", "ada"), ())
+    assert term.floors == {line: dollars * USD for line, dollars in floors.items()}
 
 
 def test_a_budget_per_model_is_touched_by_that_model_only(tmp_path: Path) -> None:
@@ -225,7 +259,7 @@ def test_a_request_by_nobody_known_is_a_violation(policies: Policies, who: Attri
 
 def test_without_a_row_for_everybody_an_unknown_user_is_refused(tmp_path: Path) -> None:
     """Where `users` lists people and no `*`, others may not ask; and no other name is given away."""
-    policies = edited(tmp_path, ('  "*": {user_tier: basic}\n', ""))
+    policies = edited(tmp_path, ('  "*": {user_tier: basic}\n', "  eve: {user_tier: basic}\n"))
     for ask in (policies.rules, lambda who: policies.budgets(who, ())):
         with pytest.raises(PolicyViolation) as caught:
             ask(BOB)
@@ -293,6 +327,25 @@ def test_check_names_models_without_a_price(tmp_path: Path) -> None:
         ("legal.yaml", 21, 44),
         ("support.yaml", 20, 44),
     ]
+
+
+def test_check_refuses_a_budget_named_for_an_alias(tmp_path: Path) -> None:
+    """Requests count under a model's id, so a budget of an alias is reported; a line may name either."""
+    dated = "claude-haiku-4-5-20251001"
+    rows = "".join(
+        f"  - {{per: model, name: {name}, usd: 9, window: week}}\n"
+        for name in (dated, "claude-opus-5-5", "gpt")
+    )
+    policies = edited(tmp_path, ("budgets:\n", f"budgets:\n{rows}"), ("claude-haiku-5-5", dated))
+    prices = PriceTable.load()
+    known = {name for model in prices.models() for name in (model.id, *model.aliases)}
+    alias, unknown = check(policies, known.__contains__, lambda name: prices.model(name).id)
+    assert (Path(alias.file).name, alias.line, alias.column) == ("engineering.yaml", 8, 24)
+    assert repr(dated) in alias.message
+    assert alias.hint == "write claude-haiku-4-5"
+    assert (unknown.line, unknown.column) == (10, 24)
+    assert "no price" in unknown.message
+    assert [problem.line for problem in check(policies, known.__contains__)] == [10]
 
 
 def test_a_limit_above_the_organisations_is_remarked(tmp_path: Path, policies: Policies) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from datetime import date
+from pathlib import Path
 
 import pytest
 from anthropic.types import TextBlock
@@ -115,11 +117,32 @@ def test_sdk_objects_in_content_are_read():
         body_of(thread={"type": "continue", "previous_message_id": "msg_1"}),
         {"messages": [7]},
         body_of(text("x" * 2_000_000)),
+        body_of({"type": "document", "citations": True, "source": {"type": "text", "data": "x"}}),
+        body_of({"type": "document", "source": {"type": "text", "data": Path("/etc/hosts")}}),
+        body_of({"type": "document", "source": object()}),
+        body_of({"type": "tool_use", "id": "1", "name": "t", "input": {"rows": iter(["x" * 99])}}),
+        body_of(tools=[{"name": "t", "input_schema": {"enum": map(str, range(9_999))}}]),
+        body_of(text("hi"), output_config=object()),
+        body_of(TextBlock),
     ],
 )
 def test_what_the_body_does_not_bound_takes_the_window(body):
     """PDFs, URLs, files, citations, unknown blocks, server tools, threads, huge texts: the whole window."""
     assert local_bound(body, WINDOW) == WINDOW
+
+
+def test_every_list_the_sdk_sends_is_read():
+    """Views, sets and objects inside a tool, and views of blocks, are measured as the lists they become."""
+    view = dict.fromkeys(["x" * 500]).keys()
+    block = TextBlock(type="text", text="x" * 500)
+    for part in (
+        body_of({"type": "tool_use", "id": "1", "name": "t", "input": {"rows": view}}),
+        body_of({"type": "tool_use", "id": "1", "name": "t", "input": {"rows": {"x" * 500}}}),
+        body_of({"type": "tool_use", "id": "1", "name": "t", "input": {"block": block, "on": date.max}}),
+        {"messages": [{"role": "user", "content": {"a": block}.values()}]},
+    ):
+        assert 500 <= local_bound(part, WINDOW) < 1_000
+    assert local_bound(body_of(text("hi"), tools={"a": {"name": "t"}}.values()), WINDOW) < 2_000
 
 
 def test_countable_keeps_what_counting_accepts():

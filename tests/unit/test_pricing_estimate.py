@@ -5,8 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from anthropic import BaseModel
+from anthropic.types import Message
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from governor.errors import PolicyViolation, UnknownModel
 from governor.pricing import PriceTable, Unbounded, Usage, ceiling, cost_nanos
@@ -64,6 +67,60 @@ def test_input_is_priced_at_the_dearest_cache_write_asked_for(body, rate):
     assert mtok((rate, 10_000), ("20", 1_000)) == ceiling_of(**body).nanos
 
 
+class Part(BaseModel):
+    """Any block, tool, message or setting as an object of the SDK."""
+
+
+def part(**fields) -> Part:
+    return Part.model_construct(None, **fields)
+
+
+class Aliased(BaseModel):
+    """A block whose breakpoint has another name in Python than in the request."""
+
+    type: str
+    text: str
+    breakpoint: dict = Field(alias="cache_control")
+
+
+HOUR = {"type": "ephemeral", "ttl": "1h"}
+CACHED = part(type="text", text="x", cache_control=HOUR)
+ANSWER = Message.model_construct(
+    None, id="m", type="message", role="assistant", content=[CACHED], model="m", usage=None
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"system": [CACHED]},
+        {"system": (CACHED,)},
+        {"messages": [{"role": "user", "content": [CACHED]}]},
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [CACHED]}]}]},
+        {"messages": [ANSWER]},
+        {"messages": {"first": {"role": "user", "content": [CACHED]}}.values()},
+        {"messages": iter([{"role": "user", "content": [CACHED]}])},
+        {"messages": [{"role": "user", "content": map(dict, [{"cache_control": HOUR}])}]},
+        {"tools": [part(name="t", input_schema={}, cache_control=part(type="ephemeral", ttl="1h"))]},
+        {"system": [Aliased(type="text", text="x", cache_control=HOUR)]},
+        {"cache_control": part(type="ephemeral", ttl="1h")},
+        {"cache_control": object()},
+    ],
+)
+def test_a_breakpoint_is_priced_however_it_is_written(body):
+    """Objects of the SDK count as the mappings they are sent as; what cannot be read may ask for an hour."""
+    assert mtok(("8", 10_000), ("20", 1_000)) == ceiling_of(**body).nanos
+
+
+def test_objects_without_a_breakpoint_cost_no_more(tmp_path):
+    """Objects, files and empty settings that ask for nothing are priced as plain input."""
+    source = {"type": "base64", "media_type": "image/png", "data": tmp_path / "a.png"}
+    blocks = [part(type="text", text="x"), {"type": "image", "source": source}]
+    body = {"messages": [{"role": "user", "content": blocks}], "context_management": {}, "tools": []}
+    assert ceiling_of(**body).nanos == ceiling_of().nanos
+    assert mtok(("5", 10_000), ("20", 1_000)) == ceiling_of(cache_control={}).nanos
+
+
 def test_long_prompt_step_follows_the_bound():
     """Haiku 5.5 pays the higher rates once the bound, with its margin, passes 100,000 tokens."""
     assert mtok(("0.10", 100_000), ("0.50", 1_000)) == ceiling_of("claude-haiku-5-5", 100_000).nanos
@@ -92,6 +149,15 @@ def test_speed_and_region_asked_for_are_priced():
         {"fallbacks": [{"model": "claude-opus-5-5"}]},
         {"compaction": {"type": "summarize"}},
         {"context_management": {"edits": [{"type": "compact_20260112"}]}},
+        {"context_management": part(edits=[part(type="compact_20260112")])},
+        {"context_management": object()},
+        {"tools": [part(type="web_search_20260318", name="web_search")]},
+        {"tools": {"a": part(type="web_search_20260318", name="web_search")}.values()},
+        {"tools": [Part]},
+        {"speed": part(value="fast")},
+        {"speed": "turbo"},
+        {"inference_geo": part(value="us")},
+        {"inference_geo": ["us"]},
         {"max_tokens": None},
         {"max_tokens": -1},
         {"max_tokens": True},
@@ -99,7 +165,7 @@ def test_speed_and_region_asked_for_are_priced():
     ],
 )
 def test_what_has_no_bound_is_refused(body):
-    """Server tools, MCP, fallbacks, compaction and a missing max_tokens are policy violations."""
+    """Server tools, MCP, fallbacks, compaction, odd speeds and a missing max_tokens are violations."""
     with pytest.raises(Unbounded) as caught:
         ceiling_of(**body)
     assert isinstance(caught.value, PolicyViolation)
@@ -117,6 +183,8 @@ def test_client_tools_have_a_bound():
     ]
     clear = {"edits": [{"type": "clear_tool_uses_20250919"}]}
     assert ceiling_of().nanos == ceiling_of(tools=tools, context_management=clear).nanos
+    objects = {"tools": [part(**tool) for tool in tools], "context_management": part(**clear)}
+    assert ceiling_of().nanos == ceiling_of(**objects).nanos
 
 
 def test_zero_max_tokens_is_a_cache_warming():

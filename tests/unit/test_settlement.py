@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.governed import NOON_MS, SONNET
+from support.governed import NOON_MS, OPUS, SONNET
 
 from governor.pricing import PriceTable, ceiling
 from governor.routing import Candidate
@@ -16,7 +18,7 @@ from governor.story.settlement import actual
 PRICES = PriceTable.load()
 BODY = {"max_tokens": 1000}
 OFFER = Offer(
-    Candidate("sonnet", SONNET, "asked for"),
+    Candidate("sonnet", SONNET, "asked for", SONNET),
     ceiling(PRICES, SONNET, input_tokens=100, counted=True, body=BODY, at_ms=NOON_MS),
 )
 INPUT, OUTPUT = 2000, 10_000
@@ -91,3 +93,40 @@ def test_a_way_of_serving_without_a_price_is_charged_the_hold():
     said = outcome("answered", usage=usage(speed="fast"))
     assert (said.nanos, said.uncertain) == (OFFER.ceiling.nanos, True)
     assert "no price for fast mode" in said.unpriced[0]
+
+
+def test_a_refusal_before_any_output_costs_nothing():
+    """The API lists the prompt of such an answer and does not bill it; its tokens are counted."""
+    said = outcome("answered", usage=usage(tokens_out=0), message=SimpleNamespace(stop_reason="refusal"))
+    assert (said.nanos, said.tokens, said.uncertain) == (0, 100, False)
+    begun = outcome("answered", usage=usage(tokens_out=5), message=SimpleNamespace(stop_reason="refusal"))
+    assert begun.nanos == 100 * INPUT + 5 * OUTPUT
+    empty = outcome("answered", usage=usage(tokens_out=0), message=SimpleNamespace(stop_reason="end_turn"))
+    assert empty.nanos == 100 * INPUT
+
+
+@pytest.mark.parametrize("kind", ["answered", "cut"])
+def test_the_model_that_served_is_priced(kind):
+    """Where the answer names another model than was asked for, its prices count; a cut stays in the hold."""
+    asked, dearer = outcome(kind, usage=usage()), outcome(kind, usage=usage(), model=OPUS)
+    assert (asked.model, dearer.model) == (SONNET, OPUS)
+    assert asked.nanos < dearer.nanos <= OFFER.ceiling.nanos
+    assert outcome("cut", usage=usage(), model=OPUS, delivered_bytes=4000).nanos == OFFER.ceiling.nanos
+
+
+@pytest.mark.parametrize("kind", ["answered", "cut"])
+def test_an_unknown_model_that_served_is_charged_the_hold(kind):
+    """What a model without a price cost is not known: the hold, marked, with the model's name."""
+    said = outcome(kind, usage=usage(), model="claude-nova-9")
+    assert (said.nanos, said.tokens, said.uncertain) == (OFFER.ceiling.nanos, OFFER.ceiling.tokens, True)
+    assert said.model == "claude-nova-9"
+    assert "claude-nova-9" in said.unpriced[0]
+
+
+def test_a_model_named_by_its_id_is_the_one_that_was_asked_for_by_an_alias():
+    """An alias and its id are one model, at one price."""
+    alias, name = "claude-haiku-4-5-20251001", "claude-haiku-4-5"
+    offer = Offer(Candidate("haiku", alias, "asked for", name), OFFER.ceiling)
+    for answered in (alias, name, ""):
+        said = actual(PRICES, offer, Ended("answered", usage=usage(), model=answered), NOON_MS)
+        assert (said.model, said.nanos) == (alias, 100 * 1000 + 5 * 5000)

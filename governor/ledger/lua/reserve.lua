@@ -2,9 +2,10 @@
 -- Decide which candidate every budget can bear, and hold it. The rule: governor/ledger/admission.py.
 -- KEYS  1 meta  2 admin  3 expiry  4 journal  5 hold  6… one balance per budget
 -- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 ttl_ms  6 record  7 budgets n  8 candidates m
---       9 due holds to name
+--       9 due holds to name  10 '1': a contended refusal goes unrecorded
 --       then per budget: identity  window  start_ms  end_ms (0: none)  limit  steps
---       then per candidate and budget: `amount mark_bp floor charge_on_expiry`, '' where it is not touched
+--       then per candidate and budget: `amount mark_bp floor comes_back charge_on_expiry`;
+--       '' where it is not touched
 --       then per candidate: its member of the expiry set, `id identity window identity window …`
 -- Reply {'held', now, candidate (from 0), state, expires_ms, n, (posted, held, limit, frozen)×n, due…}
 --       {'exhausted' | 'contended' | 'frozen', now, earliest expiry or '', n, (…)×n, due…}
@@ -15,7 +16,7 @@ if foreign then
   return foreign
 end
 local n, m = tonumber(ARGV[7]), tonumber(ARGV[8])
-local first_budget, first_ask = 10, 10 + 6 * n
+local first_budget, first_ask = 11, 11 + 6 * n
 local first_member = first_ask + n * m
 
 -- read
@@ -64,7 +65,7 @@ for c = 0, m - 1 do
   for i = 1, n do
     local asked = ARGV[first_ask + c * n + i - 1]
     if asked ~= '' then
-      local ask, bp, floor = string.match(asked, '^(%d+) (%d+) (%d+) ')
+      local ask, bp, floor, comes_back = string.match(asked, '^(%d+) (%d+) (%d+) (%d) ')
       local amount, said = tonumber(ask), 0
       local top = math.min(mark(limits[i], tonumber(bp)), limits[i] - tonumber(floor))
       if frozen[i] ~= '' then
@@ -72,7 +73,7 @@ for c = 0, m - 1 do
       elseif posted[i] + amount > top then
         said = 2
       elseif posted[i] + held[i] + amount > limits[i] then
-        said = 1
+        said = comes_back == '1' and 1 or 2
       end
       verdict = math.max(verdict, said)
     end
@@ -88,7 +89,9 @@ end
 local detail = table.concat(rows, ',')
 if not chosen then
   local reason = ({'contended', 'exhausted', 'frozen'})[mildest]
-  journal(KEYS[4], 'reserve', ARGV[3], now, reason, '- ' .. detail, ARGV[6])
+  if reason ~= 'contended' or ARGV[10] ~= '1' then
+    journal(KEYS[4], 'reserve', ARGV[3], now, reason, '- ' .. detail, ARGV[6])
+  end
   local first = redis.call('ZRANGE', KEYS[3], '0', '0', 'WITHSCORES')
   return answer({reason, text(now), first[2] and text(tonumber(first[2])) or ''})
 end
@@ -97,7 +100,7 @@ for i = 1, n do
   local at, asked = first_budget + 6 * (i - 1), ARGV[first_ask + chosen * n + i - 1]
   if asked ~= '' then
     local k = #amounts + 1
-    amounts[k], charges[k] = string.match(asked, '^(%d+) %d+ %d+ (%d+)$')
+    amounts[k], charges[k] = string.match(asked, '^(%d+) %d+ %d+ %d (%d+)$')
     ends[k], file_limits[k], steps[k] = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
     ensure(KEYS[5 + i], had[i], ARGV[at + 3], ARGV[at + 4], now)
     redis.call('HINCRBY', KEYS[5 + i], 'held', amounts[k])

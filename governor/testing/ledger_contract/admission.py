@@ -104,6 +104,28 @@ class AdmissionContract:
         assert isinstance(exhausted, c.Refused)
         assert (contended.reason, exhausted.reason) == ("contended", "exhausted")
 
+    def test_held_requests_are_exhausted(self, bench: Bench) -> None:
+        """What is held of a budget whose holds do not come back is as good as spent, frozen or not."""
+        day = bench.budget("user=ada/requests/day", 2)
+        once = (c.Ask(1, comes_back=False),)
+        bench.choose("r1", (day,), once)
+        bench.choose("r2", (day,), once)
+        refused = bench.choose("r3", (day,), once)
+        assert isinstance(refused, c.Refused)
+        assert refused.reason == "exhausted"
+        assert bench.amounts(day) == [(0, 2)]
+
+    def test_held_requests_beside_held_money_are_exhausted(self, bench: Bench) -> None:
+        """Money that may come back does not make a request wait for one that will not."""
+        team, day = bench.budget(TEAM, 100), bench.budget("user=ada/requests/day", 1)
+        both = (c.Ask(60), c.Ask(1, comes_back=False))
+        bench.choose("r1", (team, day), both)
+        reasons = [
+            getattr(bench.choose("r2", (team, day), *candidates), "reason", None)
+            for candidates in [(both,), (both, (c.Ask(60), None)), ((None, c.Ask(1, comes_back=False)),)]
+        ]
+        assert reasons == ["exhausted", "contended", "exhausted"]
+
     def test_a_frozen_budget_refuses_first(self, bench: Bench) -> None:
         """Whatever the numbers, a frozen budget is the reason, and the reading says why it is frozen."""
         team = bench.budget(TEAM, 100)

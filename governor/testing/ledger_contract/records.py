@@ -109,6 +109,34 @@ class RecordsContract:
         ]
         assert [entry.detail for entry in entries[-4:]] == ["40", "300", "audit", ""]
 
+    def test_a_quiet_reserve_records_all_but_that_it_waits(self, bench: Bench) -> None:
+        """Who waits and asks again leaves no record of being contended; any other answer is recorded."""
+        team, user = bench.budget(TEAM, 100), bench.budget(USER, 100)
+        bench.reserve("h", (team, 90))
+        bench.ledger.execute(c.Freeze("f", user.identity, "audit"))
+
+        def ask(name: str, budget: c.BudgetRow, amount: int, *, quiet: bool = True) -> object:
+            command = c.Reserve(name, (budget,), ((c.Ask(amount),),), TTL_MS, quiet=quiet)
+            return getattr(bench.ledger.execute(command), "reason", "held")
+
+        told = [
+            ask("patient", team, 20),
+            ask("patient", team, 20),
+            ask("frozen", user, 1),
+            ask("big", team, 101),
+            ask("small", team, 1),
+            ask("patient", team, 20, quiet=False),
+        ]
+        assert told == ["contended", "contended", "frozen", "exhausted", "held", "contended"]
+        entries = bench.ledger.execute(c.ReadJournal())
+        assert [(entry.id, entry.outcome) for entry in entries if entry.kind == "reserve"] == [
+            ("h", "held"),
+            ("frozen", "frozen"),
+            ("big", "exhausted"),
+            ("small", "held"),
+            ("patient", "contended"),
+        ]
+
     def test_the_journal_keeps_what_the_decision_saw(self, bench: Bench) -> None:
         """A reserve's record gives the chosen candidate and every balance it was judged by."""
         team, user = bench.budget(TEAM, 1000), bench.budget(USER, 100)
