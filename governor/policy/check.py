@@ -86,12 +86,15 @@ def file_problems(file: PolicyFile) -> Iterator[Problem]:
         yield from _unknown_features(file, file.policy)
 
 
-def cross_problems(files: Sequence[PolicyFile], *, complete: bool = True) -> Iterator[Problem]:
+def cross_problems(
+    files: Sequence[PolicyFile], *, unread: bool = False, alone: bool = False
+) -> Iterator[Problem]:
     """What files say against each other: twice the same department, tiers that lead nowhere.
 
     Args:
         files: The files of the right shape.
-        complete: Whether these are all files there are; else what another file may hold is not missed.
+        unread: Whether there are others that could not be read: what they may hold is not missed.
+        alone: Whether one file was asked for, so that the other departments' are not among them.
     """
     yield from _written_twice(files)
     shared = [file for file in files if isinstance(file.policy, OrganizationPolicy)]
@@ -100,10 +103,10 @@ def cross_problems(files: Sequence[PolicyFile], *, complete: bool = True) -> Ite
         if isinstance(file.policy, DepartmentPolicy):
             everybody |= file.policy.user_tiers
             yield from _idle_tiers(file, file.policy.user_tiers)
-            if complete or shared:
+            if shared or not unread:
                 yield from _tier_faults(file, file.policy, shared)
                 yield from _idle_floors(file, file.policy, shared)
-    if complete and len(files) > len(shared):
+    if len(files) > len(shared) and not (unread or alone):
         for file in shared:
             yield from _idle_tiers(file, everybody)
 

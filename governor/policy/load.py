@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from governor.policy.shape import PolicyFile
 
 MAX_FILE_BYTES = 1 << 20
+ORGANIZATION = "organization.yaml"
+"""Everybody's floor: read with a single file of the same folder, too."""
+
 _ENDINGS = (".yaml", ".yml")
 _TEST_ENDINGS = (".tests.yaml", ".tests.yml")
 
@@ -25,7 +28,7 @@ _logger = logging.getLogger("governor")
 
 
 def load(path: str | os.PathLike[str]) -> Policies:
-    """Read every policy file of a folder, or one file.
+    """Read every policy file of a folder, or one file and the `organization.yaml` beside it.
 
     Files that do not end in `.yaml` or `.yml`, that end in `.tests.yaml`, or that begin with a dot are not
     policies and are left alone. What the files say and this release does not enforce yet is logged once, as
@@ -48,7 +51,7 @@ def load(path: str | os.PathLike[str]) -> Policies:
         document = _read(file, problems)
         if document is not None:
             documents.append(document)
-    files = _validate(documents, problems)
+    files = _validate(documents, problems, alone=Path(path) in paths)
     if problems:
         order = [str(file) for file in paths]
         raise PolicyError(sorted(problems, key=lambda p: (order.index(p.file), p.line, p.column)))
@@ -59,7 +62,8 @@ def _files(path: Path) -> list[Path]:
     """The files to read; raises `PolicyError` where there are none."""
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
-            return [path]
+            floor = path.with_name(ORGANIZATION)
+            return [floor, path] if floor.is_file() and not floor.samefile(path) else [path]
         found = sorted(entry for entry in path.iterdir() if _is_policy(entry))
     except FileNotFoundError:
         raise _refusal(path, "no such file or folder", "make it, or correct the path") from None
@@ -71,7 +75,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_policy(entry: Path) -> bool:
-    name = entry.name
+    name = entry.name.lower()
     if name.startswith(".") or not name.endswith(_ENDINGS) or name.endswith(_TEST_ENDINGS):
         return False
     return not entry.is_dir()
@@ -114,7 +118,7 @@ def _read(path: Path, problems: list[Problem]) -> Document | None:
     return None
 
 
-def _validate(documents: Sequence[Document], problems: list[Problem]) -> list[PolicyFile]:
+def _validate(documents: Sequence[Document], problems: list[Problem], *, alone: bool) -> list[PolicyFile]:
     """The files of the right shape; what is wrong is added to *problems*, file by file."""
     from governor.policy.check import cross_problems, file_problems  # noqa: PLC0415 - as in _read
     from governor.policy.shape import read_shape  # noqa: PLC0415 - same
@@ -127,7 +131,8 @@ def _validate(documents: Sequence[Document], problems: list[Problem]) -> list[Po
         if file is not None:
             files.append(file)
             problems.extend(file_problems(file))
-    problems.extend(cross_problems(files, complete=not unread and len(files) == len(documents)))
+    unread = unread or len(files) < len(documents)
+    problems.extend(cross_problems(files, unread=unread, alone=alone))
     return files
 
 

@@ -223,7 +223,7 @@ def unlucky(down, own_redis, caplog, **more):
 
 
 def test_a_ledger_that_goes_down_during_a_call(down, own_redis, caplog):
-    """The answer still arrives, unsettled and logged; the ledger is told how it ended before the next call."""
+    """The answer still arrives, unsettled and logged; the ledger is told of its end before the next call."""
     caller, receipt = unlucky(down, own_redis, caplog)
     with pytest.raises(LedgerUnavailable, match="cannot be reached"):
         caller.call()

@@ -25,11 +25,8 @@ class Raising(anthropic.Middleware):
     def __init__(self, *, after):
         self._after = after
 
-    def _fails(self, request):
-        return request.url.path == "/v1/messages" if hasattr(request.url, "path") else self._ends(request)
-
     @staticmethod
-    def _ends(request):
+    def _fails(request):
         return str(request.url).endswith("/v1/messages")
 
     def handle(self, request, call_next):

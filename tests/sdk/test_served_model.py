@@ -84,7 +84,7 @@ def test_every_model_has_its_own_balance_whatever_it_is_called(stage):
 
 @on_sqlite
 def test_a_model_and_its_alias_are_one_candidate(stage):
-    """Asked for by its alias, a model that is also a line of the policy is tried once."""
-    team = department(TEAM, routing={"lines": {"haiku": OLD_HAIKU, "sonnet": SONNET}})
-    decision = stage.governor(team).decide(model=SNAPSHOT)
+    """Two lines that name one model, once by an alias, are tried once."""
+    team = department(TEAM, routing={"lines": {"haiku": OLD_HAIKU, "sonnet": SNAPSHOT}})
+    decision = stage.governor(team).decide(model="sonnet")
     assert [view.model for view in decision.candidates] == [SNAPSHOT]

@@ -48,7 +48,12 @@ def test_a_pin_outside_a_features_lines_is_a_violation(stage, model):
     """A pin is never swapped, so one that the feature may not use is refused with the lines it may."""
     caller = stage.governor(department(TEAM, features=FEATURES))
     refused(
-        stage, caller, "cannot be pinned: the feature may use haiku only", feature="classify", model=model, pin=True
+        stage,
+        caller,
+        "cannot be pinned: the feature may use haiku only",
+        feature="classify",
+        model=model,
+        pin=True,
     )
 
 
@@ -57,7 +62,9 @@ def test_a_pin_of_a_line_that_is_missing_is_a_violation(stage):
     """A line the policy has no model for cannot be pinned; unpinned it goes to the next below."""
     team = department(TEAM, routing={"lines": {key: LINES[key] for key in ("haiku", "sonnet")}})
     caller = stage.governor(team)
-    refused(stage, caller, "opus cannot be pinned: it is not among the policy's lines", model="opus", pin=True)
+    refused(
+        stage, caller, "opus cannot be pinned: it is not among the policy's lines", model="opus", pin=True
+    )
     assert caller.call(model="opus").receipt.model == SONNET
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.governed import Caller
-
     from governor.ledger.commands import Command
+    from support.governed import Caller
 
 
 @dataclass

@@ -96,3 +96,15 @@ def test_a_story_given_up_between_two_effects_says_nothing_more(house, ledger):
         effect = story.send(19 if isinstance(effect, CountTokens) else ledger.execute(effect))
     story.close()
     assert [hold.id for hold in ledger.execute(c.ListHolds())] == ["one"]
+
+
+def test_a_decision_reads_the_window_of_the_ledgers_clock(house, ledger):
+    """With a clock that is an hour behind, the first decision already shows what is spent this minute."""
+    drive(flow.govern(House(house.policies, house.prices, LedgerClock(Clock())), request()), ledger)
+    assert house.clock.now_ms() != NOON_MS
+    names, decision = drive(flow.decide(house, request("two")), ledger)
+    (budget,) = decision.budgets
+    assert (budget.window, budget.posted > 0) == ("2026-11-20T12:00Z", True)
+    assert names == ["CountTokens", "Read", "Read"]
+    names, _ = drive(flow.decide(house, request("three")), ledger)
+    assert names == ["CountTokens", "Read"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from governor.errors import PolicyError
-from governor.policy import Policies, load
+from governor.policy import Attribution, Policies, load
 
 POLICIES = Path(__file__).parents[2] / "policies"
 
@@ -222,6 +222,13 @@ def test_what_a_file_that_was_not_read_may_hold_is_not_missed(tmp_path: Path) ->
     assert load(write(tmp_path, organization=ORGANIZATION)).organization == "acme"
 
 
+def test_one_file_is_not_refused_for_tiers_of_departments_that_were_not_read(tmp_path: Path) -> None:
+    """With one file alone, the tiers of `organization.yaml` beside it may be those of other departments."""
+    other = MINIMAL.replace("research", "sales")
+    write(tmp_path, organization=ORGANIZATION, research=TIERED, sales=other)
+    assert load(tmp_path / "sales.yaml").departments == ("sales",)
+
+
 def test_the_organisations_file_may_be_loaded_alone(tmp_path: Path) -> None:
     """Without any department's file nothing is known of users, and no tier is refused."""
     assert load(write(tmp_path, organization=ORGANIZATION)).departments == ()
@@ -351,3 +358,23 @@ def test_the_parser_is_imported_when_a_file_is_read() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_one_file_is_read_with_the_organizations_floor_beside_it(tmp_path: Path) -> None:
+    """Naming a single file does not drop what `organization.yaml` beside it says for everybody."""
+    (tmp_path / "organization.yaml").write_text(
+        "version: 1\norganization: acme\nbudgets: [{per: organization, usd: 5, window: month}]\n",
+        encoding="utf-8",
+    )
+    team = tmp_path / "team.yaml"
+    team.write_text(
+        "version: 1\ndepartment: team\nbudgets: [{per: department, usd: 9, window: month}]\n"
+        "routing: {lines: {haiku: claude-haiku-5-5}}\n",
+        encoding="utf-8",
+    )
+    policies = load(team)
+    assert policies.organization == "acme"
+    assert [term.identity for term in policies.budgets(Attribution("team", "u"), [])] == [
+        "org/usd/month",
+        "department=team/usd/month",
+    ]

@@ -56,7 +56,11 @@ def models(asked, **overrides):
         ("opus", {"feature_lines": ("haiku", "opus"), "pin": True}, [OPUS]),
         ("sonnet-snapshot", {}, ["sonnet-snapshot", HAIKU]),
         ("opus", {"lines": ALIASED}, [OPUS, "sonnet-snapshot", HAIKU]),
-        ("auto", {"lines": {"opus": "sonnet-snapshot", "sonnet": SONNET}, "default": "opus"}, ["sonnet-snapshot"]),
+        (
+            "auto",
+            {"lines": {"opus": "sonnet-snapshot", "sonnet": SONNET}, "default": "opus"},
+            ["sonnet-snapshot"],
+        ),
         ("claude-sonnet-5", {}, ["claude-sonnet-5", HAIKU]),
         ("mythos", {}, [OPUS, SONNET, HAIKU]),
         ("opus", {"lines": {"haiku": HAIKU}}, [HAIKU]),

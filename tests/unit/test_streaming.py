@@ -95,6 +95,10 @@ def test_what_the_http_library_says_of_sending(cause, kind):
 
 def test_what_never_left_is_free():
     """Whatever went wrong before the request was handed to the HTTP library, it was not sent."""
-    for error in (ValueError("middleware"), KeyboardInterrupt(), anthropic.APIConnectionError(request=REQUEST)):
+    for error in (
+        ValueError("middleware"),
+        KeyboardInterrupt(),
+        anthropic.APIConnectionError(request=REQUEST),
+    ):
         assert meter(left=False).failed(error).kind == "refused"
         assert meter().failed(error).kind == "silent"
