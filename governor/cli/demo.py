@@ -186,7 +186,9 @@ def _posted(stage: _Stage) -> int:
 
 def _next_lines(stage: _Stage) -> list[str]:
     """The two lines to type next; in the demo's folder the policies and the ledger need no option."""
-    command = "governor" if shutil.which("governor") else str(Path(sys.argv[0]).resolve())
+    beside = Path(sys.executable).with_name("governor")
+    elsewhere = str(beside) if beside.exists() else f"{sys.executable} -m governor.cli"
+    command = "governor" if shutil.which("governor") else elsewhere
     inside = stage.url.startswith("sqlite:") and str(stage.folder) in stage.url
     where = "" if inside else f" --ledger {_from_anywhere(stage.url)}"
     refused = next((t.blocked_id for t in stage.month.tallies.values() if t.blocked_id), "REQUEST_ID")
