@@ -11,7 +11,6 @@ from governor.clock import LedgerClock
 from governor.errors import PolicyError
 from governor.ledger.opening import DEFAULT_URL
 from governor.policy import load
-from governor.policy.check import check
 from governor.pricing import PriceTable
 from governor.story.request import House
 
@@ -31,6 +30,8 @@ def load_house(
     policies: str | Path | None, prices: str | Path | None, clock: Callable[[], int] | None
 ) -> House:
     """Read policies and prices; see `Governor.load` for the arguments and errors."""
+    from governor.policy.check import check  # noqa: PLC0415 - it needs the file's models, as `load` does
+
     folder = policies or os.environ.get(POLICIES_VARIABLE) or DEFAULT_POLICIES
     table = PriceTable.load(None if prices is None else Path(prices))
     house = House(load(folder), table, LedgerClock(clock))
