@@ -158,6 +158,8 @@ class Policies:
         *scope, unit, period = identity.split("/")
         names, values = zip(*(part.partition("=")[::2] for part in scope), strict=True)
         value = unquote(values[-1])
+        if not all(clean_id(unquote(written)) for written in values[names[0] == "org" :]):
+            return None
         terms = []
         for row, floors in self._bound_to(names, values, value):
             if (row.dimensions, row.unit, row.period) != (names, unit, period):

@@ -293,6 +293,9 @@ def test_an_identity_leads_back_to_its_budget(policies: Policies, who: Attributi
         "department=engineering/usd/year",
         "department=engineering/feature=classify/usd/day",
         "org/feature=x/usd/day",
+        "department=engineering/user=/usd/day",
+        "department=engineering/user=%00/usd/day",
+        f"department=engineering/user={'a' * 257}/usd/day",
         "///",
     ],
 )
