@@ -92,7 +92,7 @@ class RedisServer:
             maxmemory: As in redis.conf, for example `"4mb"`; `None` is no limit.
             maxmemory_policy: As in redis.conf.
             cluster: Run as a cluster of one node that owns all 16,384 slots.
-            appendonly: Keep an append-only file, so that data survives `restart` and `kill`.
+            appendonly: Keep an append-only file, synced at every write, so that data survives `kill`.
             unix_socket: Listen on a unix socket in the temporary folder as well.
         """
         self.port = 0
@@ -104,6 +104,8 @@ class RedisServer:
             maxmemory_policy,
             "--appendonly",
             "yes" if appendonly else "no",
+            "--appendfsync",  # `everysec` may keep a write back while it syncs, and `kill` would lose it
+            "always",
         ]
         if maxmemory is not None:
             self._options += ["--maxmemory", maxmemory]
