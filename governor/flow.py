@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +30,9 @@ if TYPE_CHECKING:
     from governor.budgets import Unit
     from governor.policy import Rules
     from governor.routing import Candidate
+    from governor.story.books import Story
     from governor.story.decision import Decision
     from governor.story.request import House, Request
-
-Story = Generator[Any, Any, Any]
 
 TTL_BEYOND_SILENCE_S = 60
 """A hold outlives the silence time-out by this much, so that only a dead process lets it expire."""
@@ -242,7 +240,7 @@ def _ttl_ms(planned: Plan) -> int:
 def _send(planned: Plan, table: matrix.Matrix, held: c.Held) -> Story:
     """Send until it is answered or retrying would not help; returns its end and how often it was sent."""
     body = planned.body(table.offers[held.candidate].candidate)
-    extension = c.Extend(planned.request.id, _touched(table, held), _ttl_ms(planned))
+    extension = c.Extend(planned.request.id, _ttl_ms(planned))
     attempts = 0
     while True:
         attempts += 1
@@ -259,11 +257,6 @@ def _send(planned: Plan, table: matrix.Matrix, held: c.Held) -> Story:
         given_up = given_up or (yield from books.extend(extension))
         if given_up is not None:
             return replace(ended, error=given_up), attempts
-
-
-def _touched(table: matrix.Matrix, held: c.Held) -> tuple[c.BudgetRow, ...]:
-    pairs = zip(table.rows, table.asks[held.candidate], strict=True)
-    return tuple(row for row, ask in pairs if ask is not None)
 
 
 def _close(

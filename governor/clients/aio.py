@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
     from pathlib import Path
 
-    from governor.flow import Story
     from governor.ledger import AsyncLedger
     from governor.policy import Policies
+    from governor.story.books import Story
     from governor.story.decision import Decision, ThresholdCrossed
     from governor.story.request import House
 

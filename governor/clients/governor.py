@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from governor.flow import Story
     from governor.ledger import Ledger
     from governor.policy import Policies
+    from governor.story.books import Story
     from governor.story.decision import Decision, ThresholdCrossed
     from governor.story.request import House
 

@@ -215,7 +215,6 @@ class Extend(Command[Extended]):
     """Give an open hold *ttl_ms* more from now, while a long stream runs."""
 
     id: str
-    budgets: tuple[BudgetRow, ...]
     ttl_ms: int
 
 

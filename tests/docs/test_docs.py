@@ -226,7 +226,7 @@ def act(ledger: Ledger) -> None:
     row = c.BudgetRow("department=legal/usd/life", "life", 0, 0, Unit.USD, 1000, (5000,))
     for name in ("a", "b"):
         ledger.execute(c.Reserve(name, (row,), ((c.Ask(600 if name == "a" else 100),),), ttl_ms=60_000))
-    ledger.execute(c.Extend("a", (row,), 60_000))
+    ledger.execute(c.Extend("a", 60_000))
     closed = ledger.execute(c.Settle("a", (c.Posting(row, 600),)))
     assert [crossing.step_bp for crossing in closed.crossings] == [5000]
     ledger.execute(c.Release("b", (c.Posting(row, 0),)))

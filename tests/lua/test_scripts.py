@@ -57,7 +57,7 @@ STORY: list[tuple[int, c.Command[Any]]] = [
     (NOW_MS, reserve("r2")),
     (NOW_MS, reserve("dead")),
     (NOW_MS, reserve("refused", 2000)),
-    (NOW_MS, c.Extend("r1", (TEAM, RUN), 90_000)),
+    (NOW_MS, c.Extend("r1", 90_000)),
     (NOW_MS, settle("r1")),
     (NOW_MS, c.Release("r2", (c.Posting(TEAM, 0), c.Posting(RUN, 0)))),
     (NOW_MS, settle("lost", 60)),
@@ -267,14 +267,14 @@ def test_the_replies_of_settle_and_release(ledger: Server) -> None:
 
 def test_the_replies_of_extend_and_expire(ledger: Server) -> None:
     """States and expiries; the holds ended, each with its crossings."""
-    assert ledger.run(c.Extend("dead", (TEAM, RUN), 1)) == ["extended", "unknown", "0"]
+    assert ledger.run(c.Extend("dead", 1)) == ["extended", "unknown", "0"]
     ledger.run(c.Reserve("dead", (TEAM, RUN), ((c.Ask(850), c.Ask(0)),), 60_000))
-    assert ledger.run(c.Extend("dead", (TEAM, RUN), 1)) == ["extended", "open", str(NOW_MS + 1)]
+    assert ledger.run(c.Extend("dead", 1)) == ["extended", "open", str(NOW_MS + 1)]
     assert ledger.run(c.Expire((DUE,))) == ["expired", str(NOW_MS)]
     later = str(NOW_MS + 1)
     ended = ["dead", "0:5000:850:1000,0:8000:850:1000"]
     assert ledger.run(c.Expire((DUE, DUE)), later) == ["expired", later, *ended]
-    assert ledger.run(c.Extend("dead", (TEAM, RUN), 1)) == ["extended", "expired", "0"]
+    assert ledger.run(c.Extend("dead", 1)) == ["extended", "expired", "0"]
 
 
 def test_the_replies_of_administration_and_read(ledger: Server) -> None:
@@ -354,7 +354,7 @@ def test_a_full_server_refuses_holds_and_takes_money(redis_available: None, org:
                 ledger.execute(command)
         assert ledger.execute(settle("paid")).state == "settled"
         assert ledger.execute(c.Release("back", (c.Posting(TEAM, 0), c.Posting(RUN, 0)))).state == "released"
-        assert ledger.execute(c.Extend("long", (TEAM, RUN), 9)).state == "open"
+        assert ledger.execute(c.Extend("long", 9)).state == "open"
         assert ledger.execute(c.Expire((DUE,))).ids == ("dead",)
         balances = ledger.execute(c.Read((TEAM, RUN))).balances
         assert [(b.posted, b.held) for b in balances] == [(15, 10), (15, 10)]

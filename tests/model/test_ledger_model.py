@@ -199,8 +199,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def extend(self, pick: int, ttl_ms: int) -> None:
         """Extend some hold; a repetition of this is another extension, so it is not remembered."""
         name = self.hold(pick)
-        rows = tuple(line.row for line in self.auditor.holds.get(name, ()))
-        self.say(c.Extend(name, rows, ttl_ms), remember=False)
+        self.say(c.Extend(name, ttl_ms), remember=False)
 
     @rule(chosen=st.none() | st.lists(picks, min_size=1, max_size=4), wait_ms=delays)
     def expire(self, chosen: list[int] | None, wait_ms: int) -> None:

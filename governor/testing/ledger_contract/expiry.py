@@ -70,7 +70,7 @@ class ExpiryContract:
         team = bench.budget(TEAM, 1000)
         bench.reserve("r1", (team, 10))
         now_ms = bench.clock.advance(TTL_MS - 1)
-        extended = bench.ledger.execute(c.Extend("r1", (team,), TTL_MS))
+        extended = bench.ledger.execute(c.Extend("r1", TTL_MS))
         assert extended == c.Extended("open", now_ms + TTL_MS)
         bench.clock.advance(TTL_MS - 1)
         assert bench.expire(("r1", (team,))).ids == ()
@@ -91,7 +91,7 @@ class ExpiryContract:
         bench.clock.advance(TTL_MS)
         bench.expire(("expired", (team,)))
         for name in ("settled", "released", "expired", "unknown"):
-            assert bench.ledger.execute(c.Extend(name, (team,), TTL_MS)) == c.Extended(name, 0)
+            assert bench.ledger.execute(c.Extend(name, TTL_MS)) == c.Extended(name, 0)
         assert bench.ledger.execute(c.ListHolds()) == ()
 
     def test_replies_name_the_holds_that_are_due(self, bench: Bench) -> None:

@@ -255,7 +255,7 @@ class NewStoreContract:
             c.Reserve("r1", (row,), ((c.Ask(1),),), TTL_MS),
             c.Settle("r1", (c.Posting(row, 1),)),
             c.Release("r1", (c.Posting(row, 0),)),
-            c.Extend("r1", (row,), TTL_MS),
+            c.Extend("r1", TTL_MS),
             c.Expire((due_hold("r1", row),)),
             c.Read((row,)),
             c.Grant("g", row.identity, row.window, 1),
