@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -61,6 +60,11 @@ class Money:
         return Money(self.nanos - other.nanos)
 
 
-def ceil_nanos(nanos: Fraction) -> int:
-    """Round an exact amount of nano-dollars up: once per request, here and nowhere else."""
-    return math.ceil(nanos)
+def ceil_nanos(amount: int, unit: int = 1) -> int:
+    """Round an exact amount up to whole nano-dollars: once per request, here and nowhere else.
+
+    Args:
+        amount: The amount, in parts of a nano-dollar.
+        unit: How many parts are one nano-dollar, at least 1.
+    """
+    return -(-amount // unit)

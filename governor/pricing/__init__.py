@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from governor.pricing.bound import countable, local_bound
-from governor.pricing.cost import cost_nanos
-from governor.pricing.estimate import Ceiling, Unbounded, ceiling
-from governor.pricing.table import Model, Price, PriceTable, Rates
-from governor.pricing.usage import Usage, merge_usage, read_usage
+from governor.pricing.cost import cost_nanos, own_name
+from governor.pricing.entries import Discount, Fee, Model, Price, Rates
+from governor.pricing.estimate import Ceiling, ceiling
+from governor.pricing.server_tools import Bounds, Unbounded, bounded
+from governor.pricing.table import PriceTable
+from governor.pricing.tariff import Tariff, Way
+from governor.pricing.usage import Pass, Usage, merge_usage, read_usage
 
 __all__ = [
+    "Bounds",
     "Ceiling",
+    "Discount",
+    "Fee",
     "Model",
+    "Pass",
     "Price",
     "PriceTable",
     "Rates",
+    "Tariff",
     "Unbounded",
     "Usage",
+    "Way",
+    "bounded",
     "ceiling",
     "cost_nanos",
     "countable",
     "local_bound",
     "merge_usage",
+    "own_name",
     "read_usage",
 ]

@@ -6,33 +6,33 @@ import datetime as dt
 import io
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from governor.errors import PolicyViolation
 from governor.money import ceil_nanos
-from governor.pricing.bound import as_items, as_mapping, is_list, is_server_tool
-from governor.pricing.cost import Tariff, tariff
+from governor.pricing.bound import as_items, as_mapping, is_list
+from governor.pricing.server_tools import Bounds, Unbounded, loop
+from governor.pricing.tariff import Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from fractions import Fraction
 
-    from governor.pricing.table import PriceTable, Rates
+    from governor.pricing.entries import Model
+    from governor.pricing.server_tools import Advisor, Loop
+    from governor.pricing.table import PriceTable
+    from governor.pricing.tariff import Amounts, Tariff
 
 _MARGIN_PERCENT = 2
 _MARGIN_TOKENS = 64
+_ADVISOR_PERCENT, _ADVISOR_TOKENS = 150, 4_096
+"""What the advisor's prompt may be beyond the request's: some 30 % more tokens where its tokenizer is newer,
+and its own system prompt."""
+_ERROR_TOKENS = 256
+"""What the error brings into the prompt that answers an attempt beyond `max_uses`: a few words of JSON."""
 _LEAVES = (str, bytes, bytearray, int, float, dt.date, os.PathLike, io.IOBase)
 """What the SDK sends as one plain value, in which there is no breakpoint."""
 _UNREADABLE = "unreadable"
-_UNBOUNDED_KEYS = {
-    "mcp_servers": "MCP servers are called as often as the model likes",
-    "fallbacks": "another model may serve it, at another price",
-    "compaction": "a compaction is billed beside the answer",
-}
-
-
-class Unbounded(PolicyViolation):
-    """A request whose cost has no upper bound, so that no hold can cover it."""
+_PLAIN = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,17 @@ class Ceiling:
 
     Attributes:
         nanos: Cost in nano-dollars.
-        tokens: Input and output tokens together.
-        input_tokens: The bound on the whole prompt.
+        tokens: Input and output tokens of every pass together.
+        input_tokens: The bound on the prompt as it is sent.
         max_tokens: The bound on the output, thinking included.
+        output_nanos: The part of *nanos* that *max_tokens* costs.
     """
 
     nanos: int
     tokens: int
     input_tokens: int
     max_tokens: int
+    output_nanos: int
 
 
 def ceiling(
@@ -60,59 +62,159 @@ def ceiling(
     counted: bool,
     body: Mapping[str, Any],
     at_ms: int,
+    bounds: Bounds = _PLAIN,
 ) -> Ceiling:
     """The most a request can cost when *model* serves it.
 
-    A count is an estimate, so it is raised by 2 %, at least 64 tokens. The whole prompt is priced at the
-    dearest it may be billed at: uncached, read from the cache, or written to it for a lifetime that any
-    `cache_control` in the body asks for, or might, in a part of it that cannot be read; likewise fast mode,
-    `inference_geo: us`, and the long-prompt prices once the bound passes their step. Every one of
-    `max_tokens` is taken to be used. The batch discount is not assumed. Not covered, because the body does
-    not show it: a workspace whose default region is `us`.
+    - A count is an estimate, so it is raised by 2 %, at least 64 tokens.
+    - The prompt is priced at the dearest it may be billed at: uncached, read from the cache, or written to it
+      for a lifetime that any `cache_control` in the body asks for, or might, in a part of it that cannot be
+      read; likewise fast mode, where it is served (the request's `inference_geo`, else the workspace's), and
+      the long-prompt prices once all passes together may exceed their step.
+    - All of `max_tokens` is taken to be used; thinking is inside it. The batch discount is not assumed.
+    - Server tools that may run *u* times in all send the prompt through the model up to *u* + 1 times: before
+      the first use, and after each (a pass without a use is the last); and once more for each tool, after an
+      attempt beyond its `max_uses`, which is answered by an error of at most 256 tokens. After *j* uses the
+      prompt has grown by at most *j* results, those errors and the output so far; it never exceeds the
+      context window. Each web search has its fee. What one result brings beyond `bounds.tool_result_tokens`,
+      and a second attempt of one tool beyond its `max_uses`, is an overrun; `bounds.strict` leaves none of
+      the first.
+    - An advisor's every use is a prompt of its own on its own model, with all the output that it may give.
+      A compaction before any pass is one more pass, with all the output that the model can give.
 
     Args:
         table: The prices.
-        model: The model that would serve it, an id or an alias; `body["model"]` is not looked at.
+        model: The model that would serve it, by any of its names; `body["model"]` is not looked at.
         input_tokens: Tokens of the whole prompt: from count_tokens, or from `local_bound`.
         counted: Whether it is a count (raised by the margin) or a bound (taken as it is). Either is cut to
             the model's context window.
-        body: The request as sent to `/v1/messages`.
+        body: The request as sent to `/v1/messages`, as `server_tools.bounded` returned it.
         at_ms: When it is sent, Unix time in milliseconds.
+        bounds: What the policy adds to the request's own bounds.
 
     Raises:
-        UnknownModel: The model has no price, or none for the speed or region asked for.
-        Unbounded: Something in the request has no upper bound: server tools, MCP servers, fallbacks to other
-            models, compaction, no valid `max_tokens`, or a speed or region that is no known word.
+        UnknownModel: A model has no price, or none for the speed or region asked for.
+        Unbounded: Something in the request has no upper bound: a server tool without one, fallbacks to other
+            models, no valid `max_tokens`, or a speed or region that is no known word.
         ValueError: *input_tokens* is negative.
     """
     if input_tokens < 0:
         raise ValueError(f"input_tokens must be at least 0, got {input_tokens}")
-    _refuse_unbounded(body)
+    _refuse_fallbacks(body)
     max_tokens = _max_tokens(body)
     prompt = input_tokens + (max(-(-input_tokens * _MARGIN_PERCENT // 100), _MARGIN_TOKENS) if counted else 0)
-    prompt = min(prompt, table.model(model).context_tokens)
-    found = tariff(table, model, at_ms, fast=_word(body, "speed") == "fast", geo=_word(body, "inference_geo"))
+    known = table.model(model)
+    prompt = min(prompt, known.context_tokens)
+    way = _way(table, model, body, bounds, at_ms)
+    tariff = table.tariff(model, at_ms, way)
+    tools = loop(body, bounds)
+    passes = _passes(table, known, tools, prompt, max_tokens, bounds)
+    outputs = max_tokens * (passes.count if bounds.strict else 1)
+    extra = _compactions(body, known, passes)
+    amounts = _dearest(tariff, passes.prompts + extra.prompts, set(_lifetimes(body)))
+    output_units = outputs * amounts.output
+    units = (passes.prompts + extra.prompts) * amounts.input + extra.outputs * amounts.output
+    units += output_units + tools.searches * tariff.web_search
+    advice = [_advice(table, advisor, passes.largest, at_ms, way) for advisor in tools.advisors]
+    exact = Fraction(units, tariff.unit) + sum(part.nanos for part in advice)
     return Ceiling(
-        nanos=ceil_nanos(_dearest(found, prompt, max_tokens, set(_lifetimes(body)))),
-        tokens=prompt + max_tokens,
+        nanos=ceil_nanos(exact.numerator, exact.denominator),
+        tokens=passes.prompts + outputs + extra.prompts + extra.outputs + sum(part.tokens for part in advice),
         input_tokens=prompt,
         max_tokens=max_tokens,
+        output_nanos=ceil_nanos(output_units, tariff.unit),
     )
 
 
-def _dearest(found: Tariff, prompt: int, max_tokens: int, lifetimes: set[str]) -> Fraction:
-    return max(
-        prompt * _prompt_rate(rates, lifetimes) + max_tokens * rates.output
-        for rates in found.reachable(prompt)
+@dataclass(frozen=True, slots=True)
+class _Passes:
+    """Prompts that go through the model: how many, the tokens of the largest, of all, and of their output."""
+
+    count: int
+    largest: int
+    prompts: int
+    outputs: int = 0
+
+
+def _passes(
+    table: PriceTable, model: Model, tools: Loop, prompt: int, max_tokens: int, bounds: Bounds
+) -> _Passes:
+    """The passes of the model that serves, in a loop of server tools or without one."""
+    if not tools.uses:
+        return _Passes(1, prompt, prompt)
+    window, uses, count = model.context_tokens, tools.uses, tools.uses + 1 + tools.tools
+    if bounds.strict:
+        return _Passes(count, window, count * window)
+    advice = sum(_most_output(table, one) * one.max_uses for one in tools.advisors)
+    first = prompt + max_tokens + advice + tools.tools * _ERROR_TOKENS
+    step = bounds.tool_result_tokens
+    below = min(uses, max(0, (window - first) // step))
+    grown = below * first + step * below * (below + 1) // 2 + (uses - below) * window
+    largest = min(window, first + uses * step)
+    return _Passes(count, largest, prompt + grown + tools.tools * largest)
+
+
+def _compactions(body: Mapping[str, Any], model: Model, passes: _Passes) -> _Passes:
+    """The passes that summarise: one on request, or up to one before every pass of the answer."""
+    count = 1 if body.get("compaction") else 0
+    management = body.get("context_management")
+    known = as_mapping(management)
+    for edit in as_items(management if known is None else known.get("edits")):
+        asked = as_mapping(edit) or {}
+        kind = str(asked.get("type"))
+        if kind.startswith("compact_"):
+            count += 1 if asked.get("pause_after_compaction") is True else passes.count
+        elif not kind.startswith("clear_"):
+            raise Unbounded(
+                f"the context_management edit {kind!r} is not known here, nor what it costs; leave it out"
+            )
+    return _Passes(count, passes.largest, count * passes.largest, count * model.max_output_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Advice:
+    nanos: Fraction
+    tokens: int
+
+
+def _advice(table: PriceTable, advisor: Advisor, largest: int, at_ms: int, way: Way) -> _Advice:
+    """All the uses of one advisor: its model reads the request so far."""
+    model = table.model(advisor.model)
+    grown = largest * _ADVISOR_PERCENT // 100 + _ADVISOR_TOKENS
+    prompt, output = min(grown, model.context_tokens), _most_output(table, advisor)
+    tariff = table.tariff(advisor.model, at_ms, table.way_of(advisor.model, at_ms, way._replace(fast=False)))
+    amounts = _dearest(tariff, prompt, set(_lifetimes({"cache_control": advisor.caching})))
+    units = advisor.max_uses * (prompt * amounts.input + output * amounts.output)
+    return _Advice(Fraction(units, tariff.unit), advisor.max_uses * (prompt + output))
+
+
+def _most_output(table: PriceTable, advisor: Advisor) -> int:
+    most = table.model(advisor.model).max_output_tokens
+    return most if advisor.max_tokens is None else min(advisor.max_tokens, most)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dearest:
+    """The dearest that a token of the prompt and one of the output may be, in the units of the tariff."""
+
+    input: int
+    output: int
+
+
+def _dearest(tariff: Tariff, prompt: int, lifetimes: set[str]) -> _Dearest:
+    reachable = tariff.reachable(prompt)
+    return _Dearest(
+        max(_prompt_amount(amounts, lifetimes) for amounts in reachable),
+        max(amounts.output for amounts in reachable),
     )
 
 
-def _prompt_rate(rates: Rates, lifetimes: set[str]) -> Fraction:
-    possible = [rates.input, rates.cache_read]
+def _prompt_amount(amounts: Amounts, lifetimes: set[str]) -> int:
+    possible = [amounts.input, amounts.cache_read]
     if lifetimes:
-        possible.append(rates.cache_write_5m)
+        possible.append(amounts.cache_write_5m)
     if lifetimes - {"5m"}:
-        possible.append(rates.cache_write_1h)
+        possible.append(amounts.cache_write_1h)
     return max(possible)
 
 
@@ -135,6 +237,14 @@ def _lifetimes(value: Any) -> Iterator[str]:
         yield _UNREADABLE
 
 
+def _way(table: PriceTable, model: str, body: Mapping[str, Any], bounds: Bounds, at_ms: int) -> Way:
+    """How the request is served; a workspace's region does not reach models that are served anywhere."""
+    geo = _word(body, "inference_geo")
+    if geo is None and bounds.geo is not None and table.price_at(model, at_ms).us_percent is not None:
+        geo = bounds.geo
+    return Way(fast=_word(body, "speed") == "fast", geo=geo, endpoint=bounds.endpoint)
+
+
 def _word(body: Mapping[str, Any], key: str) -> str | None:
     """A parameter that changes the price and is a word; what is no word would be priced as if left out."""
     value = body.get(key)
@@ -154,23 +264,9 @@ def _max_tokens(body: Mapping[str, Any]) -> int:
     return value
 
 
-def _refuse_unbounded(body: Mapping[str, Any]) -> None:
-    for key, why in _UNBOUNDED_KEYS.items():
-        if body.get(key):
-            raise Unbounded(f"the request's `{key}` leaves its cost without a bound: {why}; leave it out")
-    for tool in as_items(body.get("tools")):
-        if is_server_tool(tool):
-            kind = (as_mapping(tool) or {}).get("type", type(tool).__name__)
-            raise Unbounded(
-                f"the tool of type {kind!r} runs at the API as often as the model likes, so its cost "
-                "has no bound; use a tool of your own instead"
-            )
-    management = body.get("context_management")
-    known = as_mapping(management)
-    for edit in as_items(management if known is None else known.get("edits")):
-        kind = str((as_mapping(edit) or {}).get("type"))
-        if not kind.startswith("clear_"):
-            raise Unbounded(
-                f"the context_management edit {kind!r} is billed beside the answer, without a bound; "
-                "leave it out, or use a clear_ edit"
-            )
+def _refuse_fallbacks(body: Mapping[str, Any]) -> None:
+    if body.get("fallbacks"):
+        raise Unbounded(
+            "the request's `fallbacks` may be billed for several models: let the policy's lines step down "
+            "instead, and leave it out"
+        )

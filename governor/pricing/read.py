@@ -1,244 +1,253 @@
-"""Read a price file and check its form; every problem is told with its line and column."""
+"""Read a price file: a whole table, or a company's own file on top of the shipped one."""
 
 from __future__ import annotations
 
-import datetime as dt
-import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+import itertools
+from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.comments import CommentedMap
 
-from governor.errors import PolicyError, Problem, nearest
+from governor.data import data_file
+from governor.errors import nearest
+from governor.pricing import checker as c
 
 if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
-_Place = tuple[int, int]
-_Check = Callable[["_Checker", Any, _Place], Any]
-_Fields = dict[str, _Check]
-_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-_TOP = (1, 1)
 CURRENCY = "USD per million tokens"
+SHIPPED = "pricing/anthropic.yaml"
+_LINES = ("haiku", "sonnet", "opus", "fable", "mythos")
 
 
 def read_prices(path: Path | Traversable) -> dict[str, Any]:
     """Read and check a price file.
 
     Args:
-        path: A YAML file in the form of `pricing/anthropic.yaml` (its JSON schema is `pricing/schema.json`).
+        path: A YAML file in one of the forms of `pricing/schema.json`: a whole table such as
+            `pricing/anthropic.yaml`, or a company's own file, which says `extends: anthropic`.
 
     Returns:
-        Plain data in the shape of the file: prices stay decimal strings, dates are `datetime.date`, an
-        optional key that is absent stays absent.
+        Plain data in the shape of a whole table: prices stay decimal strings, dates are `datetime.date`, an
+        optional key that is absent stays absent. A company's own file is merged into the shipped table; it
+        adds `aliases` (name to name) and `discounts` (with the ids of their models, the most particular
+        first), and the prices that it gives bear `own`.
 
     Raises:
         PolicyError: The file cannot be read or is malformed; it lists every problem in the file's order.
     """
-    checker = _Checker(str(path))
-    data = checker.mapping(_parse(path), _TOP, _FILE_FIELDS)
+    node = c.parse(path)
+    checker = c.Checker(str(path))
+    if isinstance(node, CommentedMap) and "extends" in node:
+        return _read_own(checker, node)
+    data = checker.mapping(node, c.TOP, _TABLE)
     if not checker.problems:
-        _check_across(checker, data)
-    if checker.problems:
-        raise PolicyError(sorted(checker.problems, key=lambda problem: (problem.line, problem.column)))
+        _check_names(checker, data["models"])
+        for dated in (data["fees"], *(model["prices"] for model in data["models"])):
+            _check_order(checker, dated)
+    checker.refuse()
     return data
 
 
-def _parse(path: Path | Traversable) -> Any:
-    def refuse(message: str, hint: str = "", at: _Place = (0, 0)) -> NoReturn:
-        raise PolicyError([Problem(str(path), *at, message, hint)]) from None
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        refuse(f"cannot be read: {error.strerror or error}", "name an existing price file")
-    except UnicodeDecodeError as error:
-        refuse(f"is not UTF-8 (byte {error.start + 1})", "save it as UTF-8")
-    try:
-        return YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        at = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        refuse(f"is not YAML: {error.problem}", "", at)
-    except YAMLError as error:
-        refuse(f"is not YAML: {error}".replace("\n", " "))
-
-
-class _Checker:
-    """Turns positioned YAML into plain data and collects what is wrong on the way."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.problems: list[Problem] = []
-        self.model_places: list[_Place] = []
-        self.price_places: list[list[_Place]] = []
-
-    def problem(self, at: _Place, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(self.file, *at, message, hint))
-
-    def mapping(
-        self, node: Any, at: _Place, fields: _Fields, optional: _Fields | None = None
-    ) -> dict[str, Any]:
-        if not isinstance(node, CommentedMap):
-            self.problem(at, f"expected {', '.join(fields)}, got {_told(node)}")
-            return {}
-        known = {**fields, **(optional or {})}
-        misspelt = {key: nearest(str(key), known) for key in node if key not in known}
-        for key, hint in misspelt.items():
-            self.problem(_one_based(node.lc.key(key)), f"unknown key {str(key)!r}", hint)
-        for key in fields:
-            # A misspelt key is told once, not also as the missing one.
-            if key not in node and f"did you mean {key!r}?" not in misspelt.values():
-                self.problem(at, f"{key!r} is missing", f"add `{key}:`")
-        return {
-            key: check(self, node[key], _one_based(node.lc.value(key)))
-            for key, check in known.items()
-            if key in node
-        }
-
-    def sequence(self, node: Any, at: _Place, check: _Check, what: str) -> list[tuple[Any, _Place]]:
-        if not isinstance(node, CommentedSeq):
-            self.problem(at, f"expected a list of {what}, got {_told(node)}")
-            return []
-        places = [_one_based(node.lc.item(index)) for index in range(len(node))]
-        return [(check(self, item, place), place) for item, place in zip(node, places, strict=True)]
+def _read_own(checker: c.Checker, node: CommentedMap) -> dict[str, Any]:
+    base = read_prices(data_file(SHIPPED))
+    own = checker.mapping(node, c.TOP, {"version": c.one_of(1), "extends": c.one_of("anthropic")}, _own(base))
+    checker.refuse()
+    new = [model for model in own.get("models", ()) if "line" in model]
+    models = [*base["models"], *new]
+    _check_names(checker, models)
+    _check_aliases(checker, own.get("aliases", {}), node, _every_name(models, base["bedrock_prefixes"]))
+    for dated in (own.get("fees", ()), *(model["prices"] for model in own.get("models", ()))):
+        _check_order(checker, dated)
+    discounts = [_resolved(checker, one, models) for one in own.get("discounts", ())]
+    _check_overlaps(checker, discounts)
+    checker.refuse()
+    priced = {one["id"]: [{**price, "own": True} for price in one["prices"]] for one in own.get("models", ())}
+    return {
+        **base,
+        "fees": _appended(base["fees"], own.get("fees", ())),
+        "models": [
+            *(
+                {**one, "prices": _appended(one["prices"], priced.get(one["id"], ()))}
+                for one in base["models"]
+            ),
+            *({**one, "prices": priced[one["id"]]} for one in new),
+        ],
+        "aliases": own.get("aliases", {}),
+        "discounts": sorted(discounts, key=lambda one: one["width"]),
+    }
 
 
-def _one_based(place: tuple[int, int]) -> _Place:
-    return place[0] + 1, place[1] + 1
+def _appended(before: Sequence[dict[str, Any]], mine: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Dated entries with a company's own: from the first of its own on, only these count."""
+    return [*(one for one in before if not mine or one["from"] < mine[0]["from"]), *mine]
 
 
-def _told(value: Any) -> str:
-    if isinstance(value, (CommentedMap, CommentedSeq)):
-        return "a mapping" if isinstance(value, CommentedMap) else "a list"
-    return "nothing" if value is None else repr(str(value))
+def _check_names(checker: c.Checker, models: Iterable[dict[str, Any]]) -> None:
+    seen: set[str] = set()
+    for model in models:
+        for name in (model["id"], *model["aliases"], *model["bedrock"], *model["vertex"]):
+            if name in seen:
+                hint = "append a dated price to the first"
+                checker.problem(checker.place(model), f"the name {name!r} is used twice", hint)
+            seen.add(name)
 
 
-def _text(checker: _Checker, value: Any, at: _Place) -> str:
-    if isinstance(value, str) and value.strip():
-        return str(value)
-    checker.problem(at, f"expected a text, got {_told(value)}")
-    return ""
+def _check_order(checker: c.Checker, dated: Sequence[dict[str, Any]]) -> None:
+    for earlier, later in itertools.pairwise(dated):
+        if later["from"] <= earlier["from"]:
+            message = f"{later['from']} does not come after {earlier['from']}"
+            checker.problem(checker.place(later), message, "keep the prices in the order of their dates")
 
 
-def _decimal(checker: _Checker, value: Any, at: _Place) -> str:
-    if isinstance(value, str) and _DECIMAL.fullmatch(value) and value.strip("0."):
-        return str(value)
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    hint = f'quote it: "{value}"' if number else 'for example "0.10"'
-    checker.problem(at, f"expected a quoted decimal above 0, got {_told(value)}", hint)
-    return "1"
+def _every_name(models: Iterable[dict[str, Any]], prefixes: Iterable[str]) -> set[str]:
+    names = {name for model in models for name in (model["id"], *model["aliases"], *model["vertex"])}
+    bedrock = {name for model in models for name in model["bedrock"]}
+    return names | bedrock | {f"{prefix}.{name}" for prefix in prefixes for name in bedrock}
 
 
-def _whole(checker: _Checker, value: Any, at: _Place) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return int(value)
-    checker.problem(at, f"expected a whole number above 0, got {_told(value)}")
-    return 1
+def _check_aliases(checker: c.Checker, aliases: dict[str, str], node: Any, known: set[str]) -> None:
+    for alias, name in aliases.items():
+        line, column = node["aliases"].lc.key(alias)
+        if name not in known:
+            message = f"the alias {alias!r} points nowhere: there is no model {name!r}"
+            checker.problem((line + 1, column + 1), message, nearest(name, known))
+        if alias in known:
+            checker.problem((line + 1, column + 1), f"{alias!r} is a model's name already", "remove it")
 
 
-def _date(checker: _Checker, value: Any, at: _Place) -> dt.date:
-    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        return value
-    checker.problem(at, f"expected a date, got {_told(value)}", "for example 2026-10-07")
-    return dt.date.min
+def _resolved(
+    checker: c.Checker, discount: dict[str, Any], models: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """A discount with the ids of its models, and how wide it is: 0 models, 1 lines, 2 everything."""
+    at = checker.place(discount)
+    ids = {model["id"]: model["line"] for model in models}
+    named, lines = discount.get("models"), discount.get("lines")
+    for name in named or ():
+        if name not in ids:
+            checker.problem(at, f"a discount on {name!r}, which is no model's id", nearest(name, ids))
+    if named and lines:
+        checker.problem(at, "a discount is on models or on lines, not on both", "write two")
+    if discount.get("until") is not None and discount["until"] < discount["from"]:
+        checker.problem(at, f"a discount until {discount['until']}, before it begins", "correct its dates")
+    chosen = named or [name for name, line in ids.items() if not lines or line in lines]
+    return {**discount, "models": sorted(chosen), "width": 0 if named else 1 if lines else 2, "at": at}
 
 
-def _date_or_null(checker: _Checker, value: Any, at: _Place) -> dt.date | None:
-    return None if value is None else _date(checker, value, at)
+def _check_overlaps(checker: c.Checker, discounts: Sequence[dict[str, Any]]) -> None:
+    """Refuse two discounts of the same width on one model at one time, and take out their places."""
+    for index, one in enumerate(discounts):
+        for other in discounts[:index]:
+            shared = set(one["models"]) & set(other["models"])
+            if one["width"] == other["width"] and shared and _meet(one, other):
+                message = f"two discounts on {min(shared)} at the same time; they do not add up"
+                checker.problem(one["at"], message, "end the earlier one before, or write one")
+    for one in discounts:
+        del one["at"]
 
 
-def _one_of(*allowed: Any) -> _Check:
-    def check(checker: _Checker, value: Any, at: _Place) -> Any:
-        if value in allowed and not isinstance(value, (bool, float)):
-            return value
-        names = " or ".join(str(one) for one in allowed)
-        checker.problem(at, f"expected {names}, got {_told(value)}")
-        return allowed[0]
+def _meet(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    def ends_before(first: dict[str, Any], second: dict[str, Any]) -> bool:
+        until: dt.date | None = first.get("until")
+        return until is not None and until < second["from"]
 
-    return check
+    return not (ends_before(one, other) or ends_before(other, one))
 
 
-def _percent(checker: _Checker, value: Any, at: _Place) -> int:
-    percent = _whole(checker, value, at)
-    if percent > 1000:
-        checker.problem(at, f"{percent} percent is no multiplier", "100 changes nothing, 50 halves the price")
-    return percent
+def _above(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
+    return checker.mapping(value, at, {"prompt_tokens": c.whole, **_RATES})
 
 
-def _aliases(checker: _Checker, value: Any, at: _Place) -> list[str]:
-    return [alias for alias, _ in checker.sequence(value, at, _text, "model ids")]
+def _fast(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
+    return checker.mapping(value, at, {"input": c.decimal, "output": c.decimal})
 
 
-def _above(checker: _Checker, value: Any, at: _Place) -> dict[str, Any]:
-    return checker.mapping(value, at, {"prompt_tokens": _whole, **_RATES})
+def _price(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
+    optional: c.Fields = {"above": _above, "fast": _fast, **dict.fromkeys(_PERCENTS, c.percent)}
+    return checker.mapping(value, at, {**_DATED, **_RATES}, optional)
 
 
-def _fast(checker: _Checker, value: Any, at: _Place) -> dict[str, Any]:
-    return checker.mapping(value, at, {"input": _decimal, "output": _decimal})
-
-
-def _price(checker: _Checker, value: Any, at: _Place) -> dict[str, Any]:
-    required: _Fields = {"from": _date, "source": _text, "checked": _date, **_RATES}
-    optional: _Fields = {"above": _above, "fast": _fast, "batch_percent": _percent, "us_percent": _percent}
-    return checker.mapping(value, at, required, optional)
-
-
-def _prices(checker: _Checker, value: Any, at: _Place) -> list[dict[str, Any]]:
+def _prices(checker: c.Checker, value: Any, at: c.Place) -> list[dict[str, Any]]:
     items = checker.sequence(value, at, _price, "dated prices")
-    checker.price_places.append([place for _, place in items])
     if not items:
         checker.problem(at, "a model needs at least one dated price", "remove the model, or price it")
-    return [item for item, _ in items]
+    return items
 
 
-def _model(checker: _Checker, value: Any, at: _Place) -> dict[str, Any]:
-    return checker.mapping(value, at, _MODEL_FIELDS)
+def _fee(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
+    return checker.mapping(value, at, {**_DATED, "web_search_per_thousand": c.decimal})
 
 
-def _models(checker: _Checker, value: Any, at: _Place) -> list[dict[str, Any]]:
-    items = checker.sequence(value, at, _model, "models")
-    checker.model_places = [place for _, place in items]
-    return [item for item, _ in items]
+def _fees(checker: c.Checker, value: Any, at: c.Place) -> list[dict[str, Any]]:
+    items = checker.sequence(value, at, _fee, "dated fees")
+    if not items:
+        checker.problem(at, "a web search needs a price", "add a dated entry")
+    return items
 
 
-def _check_across(checker: _Checker, data: dict[str, Any]) -> None:
-    """What no single value shows: names used twice, and entries out of their order."""
-    seen: set[str] = set()
-    for model, at, places in zip(data["models"], checker.model_places, checker.price_places, strict=True):
-        for name in (model["id"], *model["aliases"]):
-            if name in seen:
-                checker.problem(at, f"the name {name!r} is used twice", "append a dated price to the first")
-            seen.add(name)
-        dates = [price["from"] for price in model["prices"]]
-        for earlier, later, place in zip(dates, dates[1:], places[1:], strict=False):
-            if later <= earlier:
-                checker.problem(
-                    place,
-                    f"{later} does not come after {earlier}",
-                    "keep the prices in the order of their dates",
-                )
+def _prefixes(checker: c.Checker, value: Any, at: c.Place) -> dict[str, str]:
+    return checker.table(value, at, c.one_of("global", "regional", "us-gov"), "prefixes")
 
 
-_RATES: _Fields = dict.fromkeys(
-    ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"), _decimal
+def _model(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
+    return checker.mapping(value, at, _MODEL)
+
+
+def _models(checker: c.Checker, value: Any, at: c.Place) -> list[dict[str, Any]]:
+    return checker.sequence(value, at, _model, "models")
+
+
+def _lines(checker: c.Checker, value: Any, at: c.Place) -> list[str]:
+    return checker.sequence(value, at, c.one_of(*_LINES), "lines")
+
+
+def _discount(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
+    required: c.Fields = {"percent": c.share, "from": c.date, "source": c.text}
+    return checker.mapping(value, at, required, {"models": c.texts, "lines": _lines, "until": c.date_or_null})
+
+
+def _own(base: dict[str, Any]) -> c.Fields:
+    """What a company's own file may say: prices appended to a known model, and whole models."""
+    known = {model["id"] for model in base["models"]}
+
+    def model(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
+        shipped = isinstance(value, CommentedMap) and value.get("id") in known
+        return checker.mapping(value, at, {"id": c.text, "prices": _prices} if shipped else _MODEL)
+
+    return {
+        "currency": c.one_of(CURRENCY),
+        "aliases": lambda checker, value, at: checker.table(value, at, c.text, "names to names"),
+        "discounts": lambda checker, value, at: checker.sequence(value, at, _discount, "discounts"),
+        "fees": _fees,
+        "models": lambda checker, value, at: checker.sequence(value, at, model, "models"),
+    }
+
+
+_RATES: c.Fields = dict.fromkeys(
+    ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"), c.decimal
 )
-_MODEL_FIELDS: _Fields = {
-    "id": _text,
-    "line": _text,
-    "aliases": _aliases,
-    "context": _whole,
-    "max_output": _whole,
-    "tokenizer": _whole,
-    "retires": _date_or_null,
+_DATED: c.Fields = {"from": c.date, "source": c.text, "checked": c.date}
+_PERCENTS = ("batch_percent", "us_percent", "regional_percent", "us_gov_percent")
+_MODEL: c.Fields = {
+    "id": c.text,
+    "line": c.one_of(*_LINES),
+    "aliases": c.texts,
+    "bedrock": c.texts,
+    "vertex": c.texts,
+    "context": c.whole,
+    "max_output": c.whole,
+    "tokenizer": c.whole,
+    "lifecycle": c.one_of("active", "legacy", "deprecated", "retired"),
+    "retires": c.date_or_null,
+    "retires_not_before": c.date_or_null,
     "prices": _prices,
 }
-_FILE_FIELDS: _Fields = {
-    "version": _one_of(1),
-    "currency": _one_of(CURRENCY),
-    "web_search_per_thousand": _decimal,
+_TABLE: c.Fields = {
+    "version": c.one_of(1),
+    "currency": c.one_of(CURRENCY),
+    "fees": _fees,
+    "bedrock_prefixes": _prefixes,
     "models": _models,
 }

@@ -5,118 +5,54 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from governor.data import data_file
 from governor.errors import UnknownModel, nearest
+from governor.pricing import entries
+from governor.pricing.tariff import ANTHROPIC, REGIONAL, US_GOV, VERTEX, Tariff, Way, compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
-_NANOS_PER_TOKEN = 1000
-"""One dollar per million tokens is 1000 nano-dollars per token."""
+    from governor.pricing.entries import Discount, Fee, Model, Price
+
 _DAY_MS = 86_400_000
 _EPOCH = dt.date(1970, 1, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model the table prices.
-
-    Attributes:
-        id: The name the API bills under, for example `claude-haiku-5-5`.
-        line: `haiku`, `sonnet`, `opus`, `fable` or `mythos`.
-        aliases: Other names for the same model, for example dated ids.
-        context_tokens: The context window: the most input tokens one request can have.
-        max_output_tokens: The largest `max_tokens` the API accepts.
-        tokenizer: Year of its tokenizer family, 2024 or 2026 (some 30 % more tokens for the same text).
-        retires: The day from which the API stops serving it, where one is announced.
-    """
-
-    id: str
-    line: str
-    aliases: tuple[str, ...]
-    context_tokens: int
-    max_output_tokens: int
-    tokenizer: int
-    retires: dt.date | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Prices per token, exact, in nano-dollars."""
-
-    input: Fraction
-    output: Fraction
-    cache_write_5m: Fraction
-    cache_write_1h: Fraction
-    cache_read: Fraction
-
-    def scaled(self, prompt_by: Fraction, output_by: Fraction) -> Rates:
-        """These rates with the four prompt prices times *prompt_by* and output times *output_by*."""
-        return Rates(
-            self.input * prompt_by,
-            self.output * output_by,
-            self.cache_write_5m * prompt_by,
-            self.cache_write_1h * prompt_by,
-            self.cache_read * prompt_by,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """One dated entry of the table.
-
-    Attributes:
-        since: The entry is in force from 00:00 UTC of this day, until the next entry's.
-        rates: What a token costs.
-        step_tokens: A request whose whole prompt has more tokens than this pays `above` for every token, its
-            output too; `None` where there is no such step.
-        above: See `step_tokens`.
-        fast: Factors of fast mode on (prompt prices, output price); `None` where it is not offered.
-        batch_percent: What a batch pays of everything but web searches; `None` where it has no price.
-        us_percent: The same for `inference_geo: us`.
-        source: What the numbers were read from.
-        checked: The day they were last compared with it.
-    """
-
-    since: dt.date
-    rates: Rates
-    step_tokens: int | None
-    above: Rates | None
-    fast: tuple[Fraction, Fraction] | None
-    batch_percent: int | None
-    us_percent: int | None
-    source: str
-    checked: dt.date
+_MOST_TARIFFS = 4096
+_Dated = TypeVar("_Dated", "Price", "Fee")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PriceTable:
-    """Every model's dated prices, as loaded from one file.
+    """Every model's dated prices, as loaded from the shipped file and, on top of it, a company's own.
 
     Attributes:
         version: First 12 hex digits of the SHA-256 of the canonical data: the journal's name for the table.
-        web_search_nanos: One web search, in nano-dollars.
+        source: The file it was loaded from.
+        fees: What is billed beside tokens, oldest first.
+        discounts: Those negotiated, the most particular first: the first that holds counts, alone.
     """
 
     version: str
-    web_search_nanos: Fraction
-    _source: str
-    _by_name: Mapping[str, Model]
+    source: str
+    fees: tuple[Fee, ...]
+    discounts: tuple[Discount, ...]
+    _names: Mapping[str, tuple[Model, str]]
     _prices: Mapping[str, tuple[Price, ...]]
+    _tariffs: dict[tuple[str, int, Way], Tariff] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path | Traversable | None = None) -> PriceTable:
         """Load a price file.
 
         Args:
-            path: The file; by default `pricing/anthropic.yaml` as shipped.
+            path: A whole table, or a company's own file on top of the shipped one (it says `extends:
+                anthropic`); by default `pricing/anthropic.yaml` as shipped.
 
         Raises:
             PolicyError: The file cannot be read or is malformed, with line and column of every problem.
@@ -126,36 +62,83 @@ class PriceTable:
         source = data_file("pricing/anthropic.yaml") if path is None else path
         data = read_prices(source)
         canonical = json.dumps(data, sort_keys=True, default=str).encode()
-        models = [(_model(entry), tuple(map(_price, entry["prices"]))) for entry in data["models"]]
+        models = [(entries.model(one), tuple(map(entries.price, one["prices"]))) for one in data["models"]]
         return cls(
             version=hashlib.sha256(canonical).hexdigest()[:12],
-            web_search_nanos=Fraction(data["web_search_per_thousand"]) * 1_000_000,
-            _source=str(source),
-            _by_name=MappingProxyType({name: m for m, _ in models for name in (m.id, *m.aliases)}),
-            _prices=MappingProxyType({m.id: prices for m, prices in models}),
+            source=str(source),
+            fees=tuple(map(entries.fee, data["fees"])),
+            discounts=tuple(map(entries.discount, data.get("discounts", ()))),
+            _names=_names([model for model, _ in models], data),
+            _prices={model.id: prices for model, prices in models},
         )
 
     def model(self, name: str) -> Model:
-        """The model called *name*, an id or an alias.
+        """The model called *name*: an id, an alias, or a cloud's name of it.
 
         Raises:
             UnknownModel: The table has no such model; the message names the nearest one.
         """
-        found = self._by_name.get(name)
-        if found is None:
-            raise UnknownModel(
-                f"model {name!r} has no price in {self._source} ({nearest(name, self._by_name)}); "
-                "name a priced model, or add it to the price table"
-            )
-        return found
+        return self._find(name)[0]
+
+    def endpoint(self, name: str) -> str:
+        """Where *name* is served.
+
+        Returns:
+            `""` for Anthropic's own API; `global`, `regional` or `us-gov` on Bedrock; `vertex` for a name of
+            Vertex AI, which does not tell.
+
+        Raises:
+            UnknownModel: The table has no such model.
+        """
+        return self._find(name)[1]
+
+    def canonical(self, name: str) -> str:
+        """The id of the model called *name*, under which requests count.
+
+        Raises:
+            UnknownModel: The table has no such model.
+        """
+        return self.model(name).id
+
+    def tells_endpoint(self, name: str) -> bool:
+        """Whether *name* says which endpoint serves it; Vertex AI's own names do not.
+
+        Raises:
+            UnknownModel: The table has no such model.
+        """
+        return self.endpoint(name) != VERTEX
+
+    def served_at(self, name: str, endpoint: str) -> str:
+        """The endpoint that a model is served at: what *name* tells, else *endpoint*.
+
+        A Bedrock name without a prefix is the same in government regions: there *endpoint* says so.
+
+        Raises:
+            UnknownModel: The table has no such model.
+        """
+        own = self.endpoint(name)
+        return endpoint if endpoint and (own == VERTEX or endpoint == US_GOV) else own or endpoint
+
+    def way_of(self, name: str, at_ms: int, way: Way) -> Way:
+        """*way* for another model of the same request: it is served so as far as the model can be.
+
+        A fallback runs at standard speed where its model has no fast mode; a model from before 4.6 is served
+        anywhere, whatever the request's region.
+
+        Raises:
+            UnknownModel: The table has no such model, or no price of it that early.
+        """
+        price = self.price_at(name, at_ms)
+        geo = way.geo if price.us_percent is not None else None
+        return way._replace(fast=way.fast and price.fast is not None, geo=geo)
 
     def knows(self, name: str) -> bool:
-        """Whether *name* is the id or an alias of a model in the table."""
-        return name in self._by_name
+        """Whether *name* is a name of a model in the table."""
+        return name in self._names or _resource(name) in self._names
 
     def models(self) -> tuple[Model, ...]:
         """Every model, in the order of the file."""
-        return tuple(self._by_name[name] for name in self._prices)
+        return tuple(self._names[name][0] for name in self._prices)
 
     def prices(self, name: str) -> tuple[Price, ...]:
         """Every dated price of the model called *name*, oldest first.
@@ -166,65 +149,102 @@ class PriceTable:
         return self._prices[self.model(name).id]
 
     def price_at(self, name: str, at_ms: int) -> Price:
-        """The price in force at an instant.
+        """The price in force at an instant, before any discount.
 
         Args:
-            name: An id or an alias.
+            name: A name of the model.
             at_ms: Unix time in milliseconds.
 
         Raises:
             UnknownModel: The table has no such model, or no price of it that early.
         """
-        day = at_ms // _DAY_MS
-        entries = self.prices(name)
-        for price in reversed(entries):
-            if (price.since - _EPOCH).days <= day:
-                return price
-        raise UnknownModel(
-            f"model {name!r} has no price before {entries[0].since} in {self._source}; "
-            "add an earlier dated entry, or correct the clock"
-        )
+        dated = self.prices(name)
+        found = _in_force(dated, _day(at_ms))
+        if found is None:
+            raise UnknownModel(
+                f"model {name!r} has no price before {dated[0].since} in {self.source}; "
+                "add an earlier dated entry, or correct the clock"
+            )
+        return found
+
+    def discount_at(self, name: str, at_ms: int) -> Discount | None:
+        """The negotiated discount in force for a model at an instant (Unix milliseconds), if there is one.
+
+        It is taken off the shipped table's prices; a price of the company's own is agreed as it stands.
+
+        Raises:
+            UnknownModel: The table has no such model, or no price of it that early.
+        """
+        model, day = self.model(name), _day(at_ms)
+        if self.price_at(name, at_ms).own:
+            return None
+        return next((one for one in self.discounts if one.holds(model.id, day)), None)
+
+    def tariff(self, name: str, at_ms: int, way: Way) -> Tariff:
+        """What a token of a model costs at an instant, in one way of being served.
+
+        Args:
+            name: A name of the model. A Bedrock name's own endpoint counts, whatever *way* says.
+            at_ms: When it is served, Unix time in milliseconds.
+            way: How it is served.
+
+        Raises:
+            UnknownModel: The model has no price then, or none for this way.
+        """
+        key = (name, at_ms // _DAY_MS, way)
+        found = self._tariffs.get(key)
+        if found is None:
+            if len(self._tariffs) >= _MOST_TARIFFS:
+                self._tariffs.clear()
+            found = self._tariffs[key] = self._compile(name, at_ms, way)
+        return found
+
+    def _compile(self, name: str, at_ms: int, way: Way) -> Tariff:
+        way = way._replace(endpoint=self.served_at(name, way.endpoint))
+        discount = self.discount_at(name, at_ms)
+        keep = 1 - discount.percent / 100 if discount else Fraction(1)
+        fee = _in_force(self.fees, _day(at_ms)) or self.fees[0]
+        return compiled(name, self.price_at(name, at_ms), keep, fee.web_search_nanos, way)
+
+    def _find(self, name: str) -> tuple[Model, str]:
+        found = self._names.get(name) or self._names.get(_resource(name))
+        if found is None:
+            raise UnknownModel(
+                f"model {name!r} has no price in {self.source} ({nearest(name, self._names)}); "
+                "name a priced model, or add it to the price table"
+            )
+        return found
 
 
-def _model(entry: Mapping[str, Any]) -> Model:
-    return Model(
-        id=entry["id"],
-        line=entry["line"],
-        aliases=tuple(entry["aliases"]),
-        context_tokens=entry["context"],
-        max_output_tokens=entry["max_output"],
-        tokenizer=entry["tokenizer"],
-        retires=entry["retires"],
-    )
+def _resource(name: str) -> str:
+    """The model id in a Bedrock ARN: `arn:aws:bedrock:…:inference-profile/us.anthropic.…`."""
+    if not name.startswith("arn:"):
+        return name
+    found = name.rpartition("/")[2]
+    government = name.startswith("arn:aws-us-gov:") and not found.startswith(f"{US_GOV}.")
+    return f"{US_GOV}.{found}" if government else found
 
 
-def _price(entry: Mapping[str, Any]) -> Price:
-    above, fast = entry.get("above"), entry.get("fast")
-    rates = _rates(entry)
-    return Price(
-        since=entry["from"],
-        rates=rates,
-        step_tokens=above["prompt_tokens"] if above else None,
-        above=_rates(above) if above else None,
-        fast=(_per_token(fast["input"]) / rates.input, _per_token(fast["output"]) / rates.output)
-        if fast
-        else None,
-        batch_percent=entry.get("batch_percent"),
-        us_percent=entry.get("us_percent"),
-        source=entry["source"],
-        checked=entry["checked"],
-    )
+def _day(at_ms: int) -> dt.date:
+    return _EPOCH + dt.timedelta(days=at_ms // _DAY_MS)
 
 
-def _rates(entry: Mapping[str, str]) -> Rates:
-    return Rates(
-        input=_per_token(entry["input"]),
-        output=_per_token(entry["output"]),
-        cache_write_5m=_per_token(entry["cache_write_5m"]),
-        cache_write_1h=_per_token(entry["cache_write_1h"]),
-        cache_read=_per_token(entry["cache_read"]),
-    )
+def _in_force(dated: Sequence[_Dated], day: dt.date) -> _Dated | None:
+    return next((one for one in reversed(dated) if one.since <= day), None)
 
 
-def _per_token(dollars_per_million: str) -> Fraction:
-    return Fraction(dollars_per_million) * _NANOS_PER_TOKEN
+def _names(models: Sequence[Model], data: Mapping[str, Any]) -> dict[str, tuple[Model, str]]:
+    """Every name of every model, with the endpoint that it stands for."""
+    found = {name: (model, where) for model in models for name, where in _names_of(model, data)}
+    return found | {alias: found[name] for alias, name in data.get("aliases", {}).items()}
+
+
+def _names_of(model: Model, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in (model.id, *model.aliases):
+        yield name, ANTHROPIC
+    for name in model.vertex:
+        yield name, VERTEX
+    for name in model.bedrock:
+        yield name, REGIONAL
+        for prefix, endpoint in data["bedrock_prefixes"].items():
+            yield f"{prefix}.{name}", endpoint

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 _COUNTS = frozenset(
     {"input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"}
 )
 _SPLIT = frozenset({"ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"})
-_SERVER_TOOLS = frozenset({"web_search_requests", "web_fetch_requests"})
-"""Web fetches have no price of their own: what they bring is billed as input."""
+_SERVER_TOOLS = frozenset({"web_search_requests", "web_fetch_requests", "code_execution_requests"})
+"""Fetches have no price of their own: what they bring is billed as input. Code execution is free beside the
+web tools, and refused alone (see `governor.pricing.server_tools`)."""
 _KNOWN_NUMBERS = frozenset(
     {
         *_COUNTS,
@@ -20,11 +21,15 @@ _KNOWN_NUMBERS = frozenset(
         "output_tokens_details.thinking_tokens",
     }
 )
+MESSAGE, FALLBACK, COMPACTION, ADVISOR = "message", "fallback_message", "compaction", "advisor_message"
+_IN_TOTALS = frozenset({MESSAGE, FALLBACK})
+"""The kinds of passes that the totals include; they leave out compaction and the advisor (SDK,
+`BetaUsage.iterations`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """The billable dimensions of one request. The four kinds of input tokens exclude each other.
+class Tokens:
+    """Tokens by what they cost. The four kinds of input tokens exclude each other.
 
     Attributes:
         input_tokens: Input that was neither written to nor read from the cache.
@@ -32,11 +37,6 @@ class Usage:
         cache_write_5m_tokens: Input written to the cache for five minutes.
         cache_write_1h_tokens: Input written to the cache for an hour.
         cache_read_tokens: Input read from the cache.
-        web_searches: Web searches made by the API.
-        fast: Served in fast mode.
-        batch: Served as part of a batch.
-        geo: Where it was served: `us`, `global`, `not_available`, or `None`.
-        unknown: Names of reported things this version has no price for, to be journalled and looked at.
     """
 
     input_tokens: int = 0
@@ -44,11 +44,6 @@ class Usage:
     cache_write_5m_tokens: int = 0
     cache_write_1h_tokens: int = 0
     cache_read_tokens: int = 0
-    web_searches: int = 0
-    fast: bool = False
-    batch: bool = False
-    geo: str | None = None
-    unknown: tuple[str, ...] = ()
 
     @property
     def prompt_tokens(self) -> int:
@@ -56,10 +51,66 @@ class Usage:
         cached = self.cache_write_5m_tokens + self.cache_write_1h_tokens + self.cache_read_tokens
         return self.input_tokens + cached
 
+
+@dataclass(frozen=True, slots=True)
+class Pass(Tokens):
+    """One pass of a model over a prompt: an entry of `usage.iterations`.
+
+    Attributes:
+        kind: `message`, `fallback_message`, `compaction` or `advisor_message`.
+        model: The model that made it; `None`: the one that served the request.
+        free: It is listed and not billed: a fallback's declined attempt, before any output.
+    """
+
+    kind: str = MESSAGE
+    model: str | None = None
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Tokens):
+    """The billable dimensions of one request; the tokens are the API's totals.
+
+    Attributes:
+        web_searches: Web searches made by the API.
+        fast: Served in fast mode.
+        batch: Served as part of a batch.
+        geo: Where it was served: `us`, `global`, `not_available`, or `None`.
+        passes: The passes it was made of, where they are not one `message` of the model that served.
+        unknown: Names of reported things this version has no price for, to be journalled and looked at.
+    """
+
+    web_searches: int = 0
+    fast: bool = False
+    batch: bool = False
+    geo: str | None = None
+    passes: tuple[Pass, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Pass, ...]:
+        """What it is made of: the passes, and what the totals show beyond them."""
+        told = [one for one in self.passes if one.kind in _IN_TOTALS]
+        rest = Pass(*(max(0, getattr(self, n) - sum(getattr(one, n) for one in told)) for n in _TOKENS))
+        return (*self.passes, rest) if rest != Pass() else self.passes
+
+    @property
+    def billed(self) -> tuple[Pass, ...]:
+        """The parts that are billed, each at its own model."""
+        return tuple(part for part in self.parts if not part.free)
+
     @property
     def total_tokens(self) -> int:
-        """What a `tokens` budget counts: the whole prompt and the output."""
-        return self.prompt_tokens + self.output_tokens
+        """What a `tokens` budget counts: the prompt and the output of every part, billed or free."""
+        return sum(part.prompt_tokens + part.output_tokens for part in self.parts)
+
+    def declined(self) -> Usage:
+        """The same, refused before any output: only compaction and the advisor are billed."""
+        return replace(self, passes=tuple(replace(one, free=one.kind in _IN_TOTALS) for one in self.parts))
+
+
+_Five = tuple[int, int, int, int, int]
+_TOKENS = tuple(field.name for field in fields(Tokens))
 
 
 def read_usage(raw: Mapping[str, Any]) -> Usage:
@@ -67,33 +118,28 @@ def read_usage(raw: Mapping[str, Any]) -> Usage:
 
     Args:
         raw: The API's usage object as a dictionary (`model_dump()` of the SDK's, or the JSON itself). Absent
-            keys and `None` count as 0. Cache writes without the split by lifetime count as five-minute
-            writes; writes beyond the split go to its one-hour part if that has any.
+            keys and `None` count as 0, but for `input_tokens` and `output_tokens`, which the API always
+            sends. Cache writes without the split by lifetime count as five-minute writes; writes beyond the
+            split go to its one-hour part if that has any.
 
     Returns:
-        The usage. `unknown` names every number of no known meaning, `iterations` if several models or
-        passes took part, and a service tier or speed of no known price: priced as standard, but told.
+        The usage. `unknown` names every number but 0 of no known meaning, a kind of iteration, a service
+        tier or a speed of no known price (priced as standard, but told), and a redeemed `fallback_credit`.
 
     Raises:
-        ValueError: A count is negative or not a whole number; the message names the field.
+        ValueError: A count is missing, negative or not a whole number; the message names the field.
     """
-    count = _Counts(raw)
-    written = count("cache_creation_input_tokens")
-    for_5m = count("cache_creation.ephemeral_5m_input_tokens")
-    for_1h = count("cache_creation.ephemeral_1h_input_tokens")
-    rest = max(0, written - for_5m - for_1h)
     geo = raw.get("inference_geo")
+    totals = _tokens(_Counts(raw, "usage"))
+    passes = _passes(raw, totals)
     return Usage(
-        input_tokens=count("input_tokens"),
-        output_tokens=count("output_tokens"),
-        cache_write_5m_tokens=for_5m + (0 if for_1h else rest),
-        cache_write_1h_tokens=for_1h + (rest if for_1h else 0),
-        cache_read_tokens=count("cache_read_input_tokens"),
-        web_searches=count("server_tool_use.web_search_requests"),
+        *totals,
+        web_searches=_Counts(raw, "usage")("server_tool_use.web_search_requests"),
         fast=raw.get("speed") == "fast",
         batch=raw.get("service_tier") == "batch",
         geo=None if geo is None else str(geo),
-        unknown=tuple(sorted(_unknown(raw))),
+        passes=passes,
+        unknown=tuple(sorted(_unknown(raw, passes))),
     )
 
 
@@ -117,42 +163,79 @@ def merge_usage(start: Mapping[str, Any] | None, delta: Mapping[str, Any] | None
 class _Counts:
     """Looks counts up by dotted name and refuses what is no count."""
 
-    def __init__(self, raw: Mapping[str, Any]) -> None:
+    def __init__(self, raw: Mapping[str, Any], path: str) -> None:
         self.raw = raw
+        self.path = path
 
-    def __call__(self, name: str) -> int:
+    def __call__(self, name: str, *, required: bool = False) -> int:
         group, _, key = name.rpartition(".")
         holder = self.raw.get(group) if group else self.raw
         if holder is None:
             return 0
         if not isinstance(holder, Mapping):
-            raise ValueError(f"usage.{group} must be an object, got {holder!r}")  # noqa: TRY004 - documented
+            raise ValueError(f"{self.path}.{group} must be an object, got {holder!r}")  # noqa: TRY004 - documented
         value = holder.get(key)
-        if value is None:
+        if value is None and not required:
             return 0
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(f"usage.{name} must be a whole number of at least 0, got {value!r}")
+            told = "is missing" if value is None else f"must be a whole number of at least 0, got {value!r}"
+            raise ValueError(f"{self.path}.{name} {told}")
         return value
 
 
-def _unknown(raw: Mapping[str, Any]) -> set[str]:
-    found = set(_numbers(raw, "")) - _KNOWN_NUMBERS
+def _tokens(count: _Counts) -> _Five:
+    """Tokens in the order of `Tokens`."""
+    written = count("cache_creation_input_tokens")
+    for_5m = count("cache_creation.ephemeral_5m_input_tokens")
+    for_1h = count("cache_creation.ephemeral_1h_input_tokens")
+    rest = max(0, written - for_5m - for_1h)
+    return (
+        count("input_tokens", required=True),
+        count("output_tokens", required=True),
+        for_5m + (0 if for_1h else rest),
+        for_1h + (rest if for_1h else 0),
+        count("cache_read_input_tokens"),
+    )
+
+
+def _passes(raw: Mapping[str, Any], totals: _Five) -> tuple[Pass, ...]:
+    """The passes of a request; none where it was one `message` of the model that served, as in the totals."""
+    listed = raw.get("iterations") or ()
+    if not isinstance(listed, Sequence) or not all(isinstance(one, Mapping) for one in listed):
+        raise ValueError(f"usage.iterations must be a list of objects, got {repr(listed)[:60]}")
+    fell_back = next((one.get("model") for one in listed if one.get("type") == FALLBACK), None)
+    found = []
+    for index, one in enumerate(listed):
+        tokens = _tokens(_Counts(one, f"usage.iterations[{index}]"))
+        kind, model = str(one.get("type")), one.get("model")
+        other = None not in (fell_back, model) and model != fell_back
+        declined = kind == MESSAGE and other and not one["output_tokens"]
+        found.append(Pass(*tokens, kind=kind, model=None if model is None else str(model), free=declined))
+    return () if found == [Pass(*totals)] else tuple(found)
+
+
+def _unknown(raw: Mapping[str, Any], passes: Sequence[Pass]) -> set[str]:
+    passed = {f"iterations.{name}" for name in _KNOWN_NUMBERS}
+    found = set(_numbers(raw, "")) - _KNOWN_NUMBERS - passed
+    known = {*_IN_TOTALS, COMPACTION, ADVISOR}
+    found |= {f"iterations.type={one.kind}" for one in passes if one.kind not in known}
+    credit = raw.get("fallback_credit")
+    status = credit.get("status") if isinstance(credit, Mapping) else None
+    if isinstance(status, Mapping) and status.get("type") != "not_applied":
+        found.add(f"fallback_credit={status.get('type')}")
     if raw.get("service_tier") not in (None, "standard", "batch"):
         found.add(f"service_tier={raw['service_tier']}")
     if raw.get("speed") not in (None, "standard", "fast"):
         found.add(f"speed={raw['speed']}")
-    iterations = raw.get("iterations")
-    if isinstance(iterations, Sequence) and len(iterations) > 1:
-        found.add("iterations")
     return found
 
 
-def _numbers(raw: Mapping[str, Any], prefix: str) -> list[str]:
-    names = []
-    for key, value in raw.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            names += _numbers(value, f"{name}.")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            names.append(name)
-    return names
+def _numbers(value: Any, name: str) -> list[str]:
+    """The dotted names of every number below *value* that is not 0; the items of a list share one."""
+    if isinstance(value, Mapping):
+        dot = f"{name}." if name else ""
+        return [found for key, inner in value.items() for found in _numbers(inner, f"{dot}{key}")]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [found for inner in value for found in _numbers(inner, name)]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return [name] if number and value else []

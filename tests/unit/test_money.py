@@ -56,6 +56,7 @@ def test_dollars_are_taken_exactly(dollars):
         ("NaN", "is not a finite number of dollars"),
         (Decimal("Infinity"), "is not a finite number of dollars"),
         ("0.0000000001", "is finer than one nano-dollar"),
+        ("1e19", "is more money than there is"),
     ],
 )
 def test_what_nano_dollars_cannot_hold_is_refused(dollars, why):
@@ -64,11 +65,34 @@ def test_what_nano_dollars_cannot_hold_is_refused(dollars, why):
         Money.from_dollars(dollars)
 
 
-@given(st.fractions(min_value=0, max_value=10**12))
-def test_the_one_rounding_goes_up(exact):
-    """Rounding gives the smallest integer that is not below the exact amount."""
-    assert exact <= ceil_nanos(exact) < exact + 1
-    assert ceil_nanos(Fraction(ceil_nanos(exact))) == ceil_nanos(exact)
+@given(st.integers(0, 10**30), st.integers(1, 10**12))
+def test_the_one_rounding_goes_up(amount, unit):
+    """Rounding gives the smallest integer that is not below the exact amount, itself an integer."""
+    rounded = ceil_nanos(amount, unit)
+    assert type(rounded) is int
+    assert amount <= rounded * unit < amount + unit
+
+
+@given(st.integers(0, 10**30))
+def test_whole_nano_dollars_are_left_as_they_are(nanos):
+    """An amount in nano-dollars, or in parts that make whole ones, is not rounded."""
+    assert nanos == ceil_nanos(nanos) == ceil_nanos(nanos * 400, 400)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20), st.integers(1, 1_000))
+def test_rounding_once_never_costs_more_than_rounding_each(parts, unit):
+    """The sum rounded once is at most the sum of the rounded, and less than one nano-dollar above exact."""
+    once, each = ceil_nanos(sum(parts), unit), sum(ceil_nanos(part, unit) for part in parts)
+    assert Fraction(sum(parts), unit) <= once <= each < Fraction(sum(parts), unit) + len(parts)
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "nanos"),
+    [(0, 7, 0), (1, 7, 1), (7, 7, 1), (8, 7, 2), (11, 2, 6), (2**80 + 1, 2, 2**79 + 1)],
+)
+def test_rounding_by_hand(amount, unit, nanos):
+    """Nothing stays nothing; the smallest part of a nano-dollar is a whole one, beyond a float's digits."""
+    assert ceil_nanos(amount, unit) == nanos
 
 
 def test_a_limit_fits_a_lua_number():
