@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import anthropic
+import httpx2
 import pytest
 
-from governor.testing import FakeClaude, Reply
+from governor.testing import FakeClaude, Reply, cut_mid_stream
+from governor.testing.fake_api.catalogue import Catalogue
+from governor.testing.fake_api.rates import Unpriced
 
 NOV_2026_MS = int(datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp() * 1000)
 HELLO = [{"role": "user", "content": "Hello, Claude"}]
 HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
 PLAIN = {"input_tokens": 1000, "output_tokens": 100}
 SEARCHED = {"server_tool_use": {"web_search_requests": 1}}
+WRITTEN = {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 30}
 ONE_READ = {"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 1}
 
 
@@ -111,12 +115,177 @@ def test_the_bill_names_the_model_that_served(api):
     assert (api.bill[0].model, api.bill[0].nanos) == (HAIKU, 150_000)
 
 
-def test_iterations_are_billed_instead_of_the_totals(api):
-    """With iterations each part is charged at its own model, whatever the totals say."""
-    parts = [{"type": "message", **PLAIN}, {"type": "advisor_message", "model": OPUS, **PLAIN}]
-    api.next(Reply(usage={**PLAIN, "iterations": parts}))
+def part(kind, input_tokens, output_tokens, model=None, **more):
+    """One of `usage.iterations`."""
+    part = {"type": kind, "input_tokens": input_tokens, "output_tokens": output_tokens, **more}
+    return part if model is None else {**part, "model": model}
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "iterations", "nanos"),
+    [
+        (HAIKU, PLAIN, [part("message", 1000, 100), part("advisor_message", 1000, 100, OPUS)], 6_150_000),
+        (HAIKU, PLAIN, [part("compaction", 2000, 200), part("message", 1000, 100)], 300_000 + 150_000),
+        (
+            HAIKU,
+            {"input_tokens": 120_000, "output_tokens": 200},
+            [part("message", 60_000, 100), part("message", 60_000, 100)],
+            12_000_000 + 100_000,
+        ),
+        (
+            HAIKU,
+            {"input_tokens": 100_002, "output_tokens": 200},
+            [part("message", 1, 100), part("message", 100_001, 100)],
+            100 + 50_000 + 50_000_500 + 250_000,
+        ),
+        (
+            OPUS,
+            {**PLAIN, "speed": "fast"},
+            [part("message", 1000, 100), part("compaction", 1000, 0), part("advisor_message", 1000, 0, OPUS)],
+            12_000_000 + 8_000_000 + 4_000_000,
+        ),
+        (
+            HAIKU,
+            {**PLAIN, "service_tier": "batch", "inference_geo": "us"},
+            [part("message", 1000, 100), part("advisor_message", 1000, 0, OPUS)],
+            150_000 * 55 // 100 + 4_000_000 * 55 // 100,
+        ),
+        (
+            SONNET,
+            PLAIN,
+            [part("message", 9000, 0, OPUS), part("fallback_message", 1000, 100, SONNET)],
+            3_000_000,
+        ),
+        (
+            SONNET,
+            {**PLAIN, "input_tokens": 1500},
+            [part("message", 500, 0, SONNET), part("fallback_message", 1000, 100, SONNET)],
+            4_000_000,
+        ),
+        (
+            SONNET,
+            {"input_tokens": 10_000, "output_tokens": 100},
+            [part("message", 9000, 1, OPUS), part("fallback_message", 1000, 99, SONNET)],
+            36_000_000 + 20_000 + 2_000_000 + 990_000,
+        ),
+        (SONNET, PLAIN, [part("message", 1000, 0, OPUS), part("message", 0, 100)], 4_000_000 + 1_000_000),
+        (SONNET, {**PLAIN, **SEARCHED}, [part("message", 400, 60)], 3_000_000 + 10_000_000),
+        (SONNET, {**PLAIN, "cache_read_input_tokens": 1000}, [part("message", 1000, 100)], 3_100_000),
+        (
+            SONNET,
+            {"input_tokens": 0, "output_tokens": 0, "cache_creation": WRITTEN},
+            [part("message", 0, 0, cache_creation_input_tokens=10)],
+            10 * 2500 + 30 * 4000,
+        ),
+    ],
+    ids=[
+        "advisor beside the totals", "compaction beside the totals", "each below the step",
+        "one above the step", "advisor at standard speed", "advisor in the same batch and geography",
+        "declined hop", "pass of the model that served", "hop that said something", "no fallback",
+        "totals above the parts", "cache beyond the parts", "writes without a split",
+    ],
+)  # fmt: skip
+def test_each_iteration_is_billed_at_its_own_model_and_step(api, model, usage, iterations, nanos):
+    """Iterations cost what their own model and prompt cost; what only the totals show is billed besides."""
+    api.next(Reply(usage={**usage, "iterations": iterations}))
+    ask(api, model)
+    assert api.bill[0].nanos == nanos
+
+
+def test_a_refusal_before_output_bills_only_what_ran_beside_it(api):
+    """A refusal without output is free but for the compaction and the advisor that had run."""
+    beside = [part("compaction", 1000, 100), part("advisor_message", 1000, 100, SONNET)]
+    api.next(
+        Reply(
+            stop_reason="refusal",
+            usage={
+                "input_tokens": 1000,
+                "output_tokens": 0,
+                "iterations": [*beside, part("message", 1000, 0)],
+            },
+        )
+    )
     ask(api, HAIKU)
-    assert api.bill[0].nanos == 150_000 + 6_000_000
+    assert api.bill[0].nanos == 150_000 + 3_000_000
+
+
+def test_a_refusal_that_breaks_off_is_as_free_as_a_whole_one(api):
+    """A stream that breaks before a refusal without output costs nothing, either."""
+    api.inject(cut_mid_stream(1, reply=Reply(stop_reason="refusal", output_tokens=0)))
+    with pytest.raises(httpx2.RemoteProtocolError):
+        list(ask(api, HAIKU, stream=True))
+    assert [(line.complete, line.nanos) for line in api.bill] == [(False, 0)]
+
+
+def test_a_broken_stream_is_billed_its_compaction(api):
+    """Of a stream that broke off, a compaction is billed beside the prompt and the output sent."""
+    iterations = [part("compaction", 1000, 100), part("message", 1000, 100)]
+    api.inject(cut_mid_stream(0, reply=Reply(usage={**PLAIN, "iterations": iterations})))
+    with pytest.raises(httpx2.RemoteProtocolError):
+        list(ask(api, HAIKU, stream=True))
+    assert api.bill[0].nanos == 150_000 + 100_000
+
+
+@pytest.mark.parametrize(
+    ("model", "percent"),
+    [
+        ("anthropic.claude-sonnet-5-5", 110),
+        ("global.anthropic.claude-sonnet-5-5", 100),
+        ("eu.anthropic.claude-sonnet-5-5", 110),
+        ("us-gov.anthropic.claude-sonnet-5-5", 120),
+        ("claude-sonnet-5-5@default", 100),
+        ("claude-sonnet-5-5", 100),
+    ],
+)
+def test_a_name_of_a_cloud_is_billed_at_its_endpoint(api, model, percent):
+    """A Bedrock name costs what its prefix stands for, a Vertex name the worldwide price unless told."""
+    api.next(
+        Reply(usage=PLAIN), Reply(usage={**PLAIN, "service_tier": "batch"}), Reply(model=SONNET, usage=PLAIN)
+    )
+    for _ in range(3):
+        ask(api, model)
+    assert [line.nanos for line in api.bill] == [30_000 * percent, 15_000 * percent, 30_000 * percent]
+
+
+def test_vertex_names_may_stand_for_a_regional_endpoint():
+    """With vertex_endpoint="regional" a Vertex name costs a tenth more; Bedrock's names are as they are."""
+    with FakeClaude(now_ms=lambda: NOV_2026_MS, vertex_endpoint="regional") as api:
+        api.replies(Reply(usage=PLAIN))
+        usage = ask(api, "claude-haiku-5-5@default").usage
+        ask(api, "global.anthropic.claude-haiku-5-5")
+        assert [line.nanos for line in api.bill] == [165_000, 150_000]
+    assert usage.inference_geo == "not_available"
+
+
+def test_the_workspaces_geography_is_billed_where_none_is_asked_for():
+    """A workspace in the USA serves and bills there what says nothing else; older models have no choice."""
+    with FakeClaude(now_ms=lambda: NOV_2026_MS, workspace_geo="us") as api:
+        api.replies(Reply(usage=PLAIN))
+        told = [
+            ask(api, SONNET).usage.inference_geo,
+            ask(api, SONNET, inference_geo="global").usage.inference_geo,
+            ask(api, "claude-haiku-4-5").usage.inference_geo,
+            ask(api, "anthropic.claude-sonnet-5-5").usage.inference_geo,
+        ]
+        assert told == ["us", "global", "not_available", "not_available"]
+        assert [line.nanos for line in api.bill] == [3_300_000, 3_000_000, 1_500_000, 3_300_000]
+
+
+def test_a_search_costs_the_fee_of_its_day():
+    """A search costs the fee in force on its day; before the first fee it has no price."""
+    fees = [
+        {"from": date(2026, 2, 1), "web_search_per_thousand": "12.50"},
+        {"from": date(2026, 1, 1), "web_search_per_thousand": "10"},
+    ]
+    catalogue = Catalogue({"fees": fees, "models": [], "bedrock_prefixes": {}})
+    usage = {"server_tool_use": {"web_search_requests": 2}}
+    january, february = (
+        int(datetime(2026, *day, tzinfo=UTC).timestamp() * 1000) for day in ((1, 31), (2, 1))
+    )
+    assert catalogue.charge("any", usage, january) == 20_000_000
+    assert catalogue.charge("any", usage, february) == 25_000_000
+    with pytest.raises(Unpriced, match="2025-12-31"):
+        catalogue.charge("any", usage, january - 31 * 86_400_000)
 
 
 def test_a_refusal_before_any_output_is_free(api):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import anthropic
 import pytest
 
@@ -10,6 +12,7 @@ from governor.testing import FakeClaude, RateLimits
 HAIKU = "claude-haiku-5-5"
 HELLO = [{"role": "user", "content": "Hello, Claude"}]
 NOW_MS = 1_795_228_230_000  # 2026-11-21T02:30:30Z
+SEARCH = {"type": "web_search_20260318", "name": "web_search"}
 TOOL = {"name": "get_weather", "description": "Weather of a city", "input_schema": {"type": "object"}}
 
 
@@ -86,6 +89,48 @@ def test_client_tools_are_counted(client):
         ({"speed": "fast"}, anthropic.BadRequestError, "speed: 'fast' is not supported"),
         ({"model": "claude-haiku-4-5", "inference_geo": "us"}, anthropic.BadRequestError, "inference_geo"),
         (
+            {"model": "claude-haiku-4-5", "inference_geo": "global"},
+            anthropic.BadRequestError,
+            "inference_geo",
+        ),
+        (
+            {"model": "anthropic.claude-opus-5-5", "inference_geo": "us"},
+            anthropic.BadRequestError,
+            "inference_geo: 'us' is not supported",
+        ),
+        (
+            {"model": "global.anthropic.claude-opus-5-5", "speed": "fast"},
+            anthropic.BadRequestError,
+            "speed: 'fast' is not supported",
+        ),
+        ({"model": "mars.anthropic.claude-opus-5-5"}, anthropic.NotFoundError, "model: mars.anthropic"),
+        ({"model": "us-gov.anthropic.claude-opus-4-7"}, anthropic.NotFoundError, "model: us-gov.anthropic"),
+        (
+            {"extra_body": {"tools": [{**SEARCH, "max_uses": 0}]}},
+            anthropic.BadRequestError,
+            "tools.0.max_uses: Input should be greater than or equal to 1",
+        ),
+        (
+            {"extra_body": {"tools": [TOOL, {**SEARCH, "max_uses": "3"}]}},
+            anthropic.BadRequestError,
+            "tools.1.max_uses: Input should be a valid integer",
+        ),
+        (
+            {"extra_body": {"tools": [{**SEARCH, "max_uses": True}]}},
+            anthropic.BadRequestError,
+            "tools.0.max_uses: Input should be a valid integer",
+        ),
+        (
+            {"extra_body": {"tools": [{"type": "code_execution_20260521", "name": "x", "max_uses": 1}]}},
+            anthropic.BadRequestError,
+            "tools.0.max_uses: Extra inputs are not permitted",
+        ),
+        (
+            {"extra_body": {"tools": ["search"]}},
+            anthropic.BadRequestError,
+            "tools.0: Input should be a valid",
+        ),
+        (
             {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "a" * 1_000_000}]},
             anthropic.BadRequestError,
             "prompt is too long: 250011 tokens > 200000 maximum",
@@ -99,6 +144,37 @@ def test_invalid_requests_are_refused_like_by_the_api(api, client, change, error
     assert said in refused.value.api_message
     assert refused.value.request_id == api.requests[0].request_id
     assert api.bill == []
+
+
+@pytest.mark.parametrize(
+    ("model", "day", "served"),
+    [
+        ("claude-opus-4-1", (2026, 1, 1), False),
+        ("claude-mythos-preview", (2026, 6, 29), True),
+        ("claude-mythos-preview", (2026, 6, 30), False),
+        ("claude-sonnet-4-5", (2026, 11, 29), True),
+        ("anthropic.claude-sonnet-4-5-20250929-v1:0", (2026, 11, 30), False),
+    ],
+)
+def test_a_retired_model_is_not_found(model, day, served):
+    """From its day of retirement a model is answered and counted no more, whatever it is called."""
+    at_ms = int(datetime(*day, 12, tzinfo=UTC).timestamp() * 1000)
+    with FakeClaude(now_ms=lambda: at_ms) as api:
+        client = api.client(max_retries=0)
+        for path, extra in (("/v1/messages", {"max_tokens": 5}), ("/v1/messages/count_tokens", {})):
+            body = {"model": model, "messages": HELLO, **extra}
+            if served:
+                assert client.post(path, body=body, cast_to=object)
+                continue
+            with pytest.raises(anthropic.NotFoundError, match=f"model: {model}") as refused:
+                client.post(path, body=body, cast_to=object)
+            assert refused.value.type == "not_found_error"
+
+
+@pytest.mark.parametrize("limit", [None, 1, 5])
+def test_a_server_tool_may_have_a_limit_of_uses_or_none(client, limit):
+    """A max_uses of null or of at least 1 is accepted."""
+    assert ask(client, tools=[{**SEARCH, "max_uses": limit}]).role == "assistant"
 
 
 @pytest.mark.parametrize("missing", ["max_tokens", "messages", "model"])
@@ -169,6 +245,27 @@ def test_token_limits_refuse_the_second_call(limits):
             ask(client)
 
 
+def test_counts_have_a_limit_of_their_own():
+    """Counts beyond their limit of a minute are answered 429 until it turns; messages are not affected."""
+    now = [NOW_MS]
+    with FakeClaude(count_requests_per_minute=1, now_ms=lambda: now[0]) as api:
+        client = api.client(max_retries=0)
+        asked = {"model": HAIKU, "messages": HELLO}
+        client.messages.count_tokens(**asked)
+        with pytest.raises(anthropic.RateLimitError, match="1 requests per minute") as refused:
+            client.messages.count_tokens(**asked)
+        assert refused.value.response.headers["retry-after"] == "30"
+        assert ask(client).role == "assistant"
+        now[0] += 30_000
+        counted = client.messages.count_tokens(**asked)
+        assert counted.input_tokens > 0
+        assert [count.body["model"] for count in api.counts] == [HAIKU] * 3
+        with pytest.raises(anthropic.RateLimitError):
+            client.messages.count_tokens(**asked)
+        api.reset()
+        assert (client.messages.count_tokens(**asked), len(api.counts)) == (counted, 1)
+
+
 def test_limits_that_are_not_enforced_only_show_in_headers():
     """With enforce=False no call is refused, and the headers stand at zero."""
     with FakeClaude(rate_limits=RateLimits(requests=1, enforce=False), now_ms=lambda: NOW_MS) as api:
@@ -184,5 +281,11 @@ def test_arguments_out_of_range_are_refused():
         FakeClaude(count_drift=2)
     with pytest.raises(ValueError, match="at least 1"):
         FakeClaude(tokens_per_delta=0)
+    with pytest.raises(ValueError, match="at least 0"):
+        FakeClaude(count_requests_per_minute=-1)
+    with pytest.raises(ValueError, match="'global' or 'us'"):
+        FakeClaude(workspace_geo="eu")
+    with pytest.raises(ValueError, match="'global' or 'regional'"):
+        FakeClaude(vertex_endpoint="us")
     with FakeClaude() as api, pytest.raises(ValueError, match="either"):
         api.replies()

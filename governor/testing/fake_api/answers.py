@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from governor.testing.fake_api.filler import CHARACTERS_PER_TOKEN, filler, tokens_of
+from governor.testing.fake_api.server_tools import (
+    CALL_TOKENS,
+    Pass,
+    begun,
+    blocks_of,
+    loop_usage,
+    passes_of,
+    tool_uses,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from governor.testing.fake_api.script import Reply
+    from governor.testing.fake_api.server_tools import ToolUse
 
-CHARACTERS_PER_TOKEN = 4
-_WORDS = (
-    "the red fox ran out for one new day and saw the big old oak sit low but not too far off its own way "
-)
+_ASIDE = ("compaction", "advisor_message")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of an answer that was generated in one go.
+
+    Attributes:
+        blocks: Its content blocks.
+        tokens: Its output tokens.
+    """
+
+    blocks: list[dict[str, Any]]
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +46,18 @@ class Answer:
     Attributes:
         id: The message's id.
         model: The model that answers.
-        content: Its content blocks.
+        segments: Its content, in order.
         stop_reason: Why it ended.
         usage: The final usage, as reported.
+        passes: The passes of a loop over server tools; empty where none ran.
     """
 
     id: str
     model: str
-    content: list[dict[str, Any]]
+    segments: list[Segment]
     stop_reason: str
     usage: dict[str, Any]
+    passes: list[Pass]
 
     def message(self) -> dict[str, Any]:
         """The message object of the API."""
@@ -43,21 +66,47 @@ class Answer:
             "type": "message",
             "role": "assistant",
             "model": self.model,
-            "content": self.content,
+            "content": [block for segment in self.segments for block in segment.blocks],
             "stop_reason": self.stop_reason,
             "stop_sequence": None,
             "usage": self.usage,
         }
 
+    def opening_usage(self) -> dict[str, Any]:
+        """The usage when the first pass has read its prompt and said nothing.
+
+        Of a loop it has the first pass's prompt; the sum comes with the final usage (documented by an example
+        of a streamed web search).
+        """
+        if not self.passes:
+            return {**self.usage, "output_tokens": 0}
+        return {**self.usage, "input_tokens": self.passes[0].input_tokens, "output_tokens": 0}
+
     def partial_usage(self, output_tokens: int) -> dict[str, Any]:
-        """The usage of an answer that broke off: all the input, and *output_tokens* of the output."""
-        known = {
-            key: value for key, value in self.usage.items() if key not in ("iterations", "server_tool_use")
-        }
-        return {**known, "output_tokens": min(output_tokens, self.usage["output_tokens"])}
+        """What is charged of an answer that broke off after *output_tokens* of output (assumed).
+
+        Of a loop: the passes begun by then and the tools that had run. Otherwise: all the input, and of
+        scripted `iterations` only those that the totals leave out.
+        """
+        sent = min(output_tokens, self.usage["output_tokens"])
+        if self.passes:
+            found = begun(self.passes, sent)
+            ran = sum(part.output_tokens == one.output_tokens for part, one in zip(found, self.passes))  # noqa: B905 - the passes not begun are left out
+            return {**self.usage, **loop_usage(found, ran)}
+        known = {key: value for key, value in self.usage.items() if key != "server_tool_use"}
+        aside = [part for part in known.pop("iterations", None) or () if part.get("type") in _ASIDE]
+        return {**known, "output_tokens": sent, **({"iterations": aside} if aside else {})}
 
 
-def compose(reply: Reply, body: Mapping[str, Any], message_id: str, input_tokens: int) -> Answer:
+def compose(
+    reply: Reply,
+    body: Mapping[str, Any],
+    message_id: str,
+    *,
+    input_tokens: int,
+    context_tokens: int,
+    inference_geo: str,
+) -> Answer:
     """Make the answer that *reply* means for a request.
 
     Args:
@@ -65,43 +114,70 @@ def compose(reply: Reply, body: Mapping[str, Any], message_id: str, input_tokens
         body: The request's body, already checked.
         message_id: The id to give it.
         input_tokens: Input tokens to bill, before what *reply* overrides.
+        context_tokens: The model's context window; see `server_tools.passes_of`.
+        inference_geo: Where it is served.
+
+    Raises:
+        ValueError: The reply uses a server tool that the request does not have.
     """
-    content, wanted = _content(reply)
+    uses = tool_uses(reply, body.get("tools") or ())
+    wanted = _wanted(reply, uses)
     output_tokens = min(wanted, body["max_tokens"])
-    if reply.content is None:
-        text = (
-            filler(output_tokens)
-            if reply.text is None
-            else reply.text[: output_tokens * CHARACTERS_PER_TOKEN]
-        )
-        content = [{"type": "text", "text": text}] if output_tokens else []
+    passes = passes_of(uses, input_tokens, output_tokens, context_tokens) if uses else []
+    segments = [
+        Segment(blocks_of(one.use, number, message_id), one.output_tokens)
+        for number, one in enumerate(passes)
+        if one.use is not None
+    ]
+    exceeded = len(segments) == len(passes) > 0
+    if not exceeded:
+        left = passes[-1].output_tokens if passes else output_tokens
+        segments.append(Segment(_final_blocks(reply, left), left))
+    usage = _usage(reply, body, input_tokens, output_tokens, inference_geo)
+    if passes:
+        usage |= loop_usage(passes, len(passes))
+    cut = wanted > output_tokens or not body["max_tokens"]
+    reason = "model_context_window_exceeded" if exceeded else reply.stop_reason
     return Answer(
         id=message_id,
         model=reply.model or body["model"],
-        content=content,
-        stop_reason=reply.stop_reason
-        or _stop_reason(content, cut=wanted > output_tokens or not body["max_tokens"]),
-        usage=_usage(reply, body, input_tokens, output_tokens),
+        segments=segments,
+        stop_reason=reason or _stop_reason(segments, cut=cut),
+        usage=usage,
+        passes=passes,
     )
 
 
-def _content(reply: Reply) -> tuple[list[dict[str, Any]], int]:
-    """The content that is given as it is, and the output tokens the whole reply wants."""
-    content = [dict(block) for block in reply.content or ()]
+def _wanted(reply: Reply, uses: Sequence[ToolUse]) -> int:
+    """The output tokens that the whole reply wants."""
     if reply.output_tokens is not None:
-        return content, reply.output_tokens
+        return reply.output_tokens
+    calls = CALL_TOKENS * len(uses)
     if reply.content is not None:
-        return content, tokens_of(json.dumps(content, ensure_ascii=False))
-    return content, 100 if reply.text is None else tokens_of(reply.text)
+        return calls + tokens_of(json.dumps([dict(block) for block in reply.content], ensure_ascii=False))
+    return calls + (100 if reply.text is None else tokens_of(reply.text))
 
 
-def _stop_reason(content: Sequence[Mapping[str, Any]], *, cut: bool) -> str:
+def _final_blocks(reply: Reply, output_tokens: int) -> list[dict[str, Any]]:
+    """The content that is no call of a server tool: as given, or a text of *output_tokens*."""
+    if reply.content is not None:
+        return [dict(block) for block in reply.content]
+    if not output_tokens:
+        return []
+    full = filler(output_tokens) if reply.text is None else reply.text[: output_tokens * CHARACTERS_PER_TOKEN]
+    return [{"type": "text", "text": full}]
+
+
+def _stop_reason(segments: Sequence[Segment], *, cut: bool) -> str:
     if cut:
         return "max_tokens"
-    return "tool_use" if any(block.get("type") == "tool_use" for block in content) else "end_turn"
+    blocks = [block for segment in segments for block in segment.blocks]
+    return "tool_use" if any(block.get("type") == "tool_use" for block in blocks) else "end_turn"
 
 
-def _usage(reply: Reply, body: Mapping[str, Any], input_tokens: int, output_tokens: int) -> dict[str, Any]:
+def _usage(
+    reply: Reply, body: Mapping[str, Any], input_tokens: int, output_tokens: int, inference_geo: str
+) -> dict[str, Any]:
     usage: dict[str, Any] = {
         "input_tokens": input_tokens,
         "cache_creation_input_tokens": 0,
@@ -110,7 +186,7 @@ def _usage(reply: Reply, body: Mapping[str, Any], input_tokens: int, output_toke
         "output_tokens": output_tokens,
         "service_tier": "standard",
         "speed": body.get("speed") or "standard",
-        "inference_geo": body.get("inference_geo") or "global",
+        "inference_geo": inference_geo,
     }
     usage.update(reply.usage)
     split = {
@@ -125,15 +201,3 @@ def _usage(reply: Reply, body: Mapping[str, Any], input_tokens: int, output_toke
     if usage["cache_creation"] is not None:
         usage["cache_creation"] = split
     return usage
-
-
-def tokens_of(text: str) -> int:
-    """Output tokens of a text: four characters each, rounded up."""
-    return -(-len(text) // CHARACTERS_PER_TOKEN)
-
-
-@lru_cache(maxsize=64)
-def filler(tokens: int) -> str:
-    """A text of exactly that many output tokens; always the same for the same number."""
-    characters = tokens * CHARACTERS_PER_TOKEN
-    return (_WORDS * (characters // len(_WORDS) + 1))[:characters].rstrip()

@@ -78,6 +78,7 @@ class Account:
         bill: The bill it goes to.
         catalogue: The prices.
         request_id: As in `BillLine`; likewise `model`, `streamed`, `at_ms` and `tag`.
+        endpoint: The cloud's endpoint that was asked, if any; see `Catalogue.charge`.
         charged: Whether it has been charged.
     """
 
@@ -88,16 +89,19 @@ class Account:
     streamed: bool
     at_ms: int
     tag: str | None
+    endpoint: str | None = None
     charged: bool = False
 
     def price(self, usage: Mapping[str, Any], stop_reason: str | None) -> int:
-        """The charge in nano-dollars; a refusal before any output is free.
+        """The charge in nano-dollars, rounded up once; see `Catalogue.charge` for what is free.
 
         Raises:
             Unpriced: The usage reports what has no price.
         """
-        nanos = math.ceil(self.catalogue.charge(self.model, usage, self.at_ms))
-        return 0 if stop_reason == "refusal" and not usage["output_tokens"] else nanos
+        exact = self.catalogue.charge(
+            self.model, usage, self.at_ms, endpoint=self.endpoint, stop_reason=stop_reason
+        )
+        return math.ceil(exact)
 
     def charge(self, usage: Mapping[str, Any], *, complete: bool, stop_reason: str | None = None) -> None:
         """Charge *usage*, unless the request was charged already."""

@@ -1,169 +1,128 @@
-"""The models the fake API serves and what each token of them costs.
-
-This reads the same price file as the governor but shares no arithmetic with it, so that a bill and a ledger
-that agree were computed twice.
-"""
+"""The models the fake API serves, under every name of the price file, and its charge for a usage."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from governor.data import data_file
+from governor.testing.fake_api.rates import Mode, ServedModel, Unpriced, day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import date
 
-NANOS_PER_TOKEN_PER_DOLLAR = 1000
-"""A price of $1 per million tokens is 1,000 nano-dollars a token."""
-
-_CATEGORIES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
-
-
-class Unpriced(ValueError):  # noqa: N818 - it says what the request is
-    """A model, or a way of serving it, that has no price at that date."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """How a request was served, as far as the price depends on it."""
-
-    fast: bool = False
-    batch: bool = False
-    us: bool = False
-    prompt_tokens: int = 0
-
-    @classmethod
-    def of(cls, usage: Mapping[str, Any]) -> Mode:
-        """The mode that a reported usage states, of a prompt of unknown length."""
-        return cls(
-            fast=usage.get("speed") == "fast",
-            batch=usage.get("service_tier") == "batch",
-            us=usage.get("inference_geo") == "us",
-        )
-
-
-class Entry:
-    """One dated row of prices of a model."""
-
-    def __init__(self, row: Mapping[str, Any]) -> None:
-        self.since: date = row["from"]
-        self._base = _prices(row)
-        above = row.get("above")
-        self._step: int | None = above["prompt_tokens"] if above else None
-        self._above = {**self._base, **_prices(above)} if above else self._base
-        self._fast = _prices(row["fast"]) if row.get("fast") else None
-        self._percent: dict[str, Any] = {"batch": row.get("batch_percent"), "us": row.get("us_percent")}
-        self._memo: dict[tuple[bool, bool, bool, bool], dict[str, Fraction]] = {}
-
-    def rates(self, mode: Mode) -> dict[str, Fraction]:
-        """Nano-dollars per token of each category.
-
-        Raises:
-            Unpriced: The row has no price for that mode.
-        """
-        above = self._step is not None and mode.prompt_tokens > self._step
-        key = (above, mode.fast, mode.batch, mode.us)
-        if key not in self._memo:
-            self._memo[key] = self._compute(above=above, mode=mode)
-        return self._memo[key]
-
-    def _compute(self, *, above: bool, mode: Mode) -> dict[str, Fraction]:
-        factor = Fraction(NANOS_PER_TOKEN_PER_DOLLAR)
-        for name, wanted in (("batch", mode.batch), ("us", mode.us)):
-            if wanted and self._percent[name] is None:
-                raise Unpriced(f"no {name} price")
-            factor *= Fraction(self._percent[name], 100) if wanted else 1
-        rates = {name: price * factor for name, price in (self._above if above else self._base).items()}
-        if mode.fast:
-            if self._fast is None:
-                raise Unpriced("no fast price")
-            for name in rates:
-                side = "output" if name == "output" else "input"
-                rates[name] *= self._fast[side] / self._base[side]
-        return rates
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A model of the price file.
-
-    Attributes:
-        id: Its name in the price file.
-        context_tokens: Largest prompt.
-        max_output_tokens: Largest `max_tokens`.
-        tokenizer: Tokenizer family, 2024 or 2026.
-        entries: Its price rows, oldest first.
-    """
-
-    id: str
-    context_tokens: int
-    max_output_tokens: int
-    tokenizer: int
-    entries: tuple[Entry, ...]
-
-    def rates(self, mode: Mode, at_ms: int) -> dict[str, Fraction]:
-        """Nano-dollars per token of each category at an instant (Unix milliseconds, days in UTC).
-
-        Raises:
-            Unpriced: There is no price at that instant, or not for that mode.
-        """
-        day = _day(at_ms // 86_400_000)
-        for entry in reversed(self.entries):
-            if entry.since <= day:
-                return entry.rates(mode)
-        raise Unpriced(f"{self.id} has no price on {day}")
+_BESIDE_THE_TOTALS = ("compaction", "advisor_message")
+"""Types of iterations whose tokens the totals of a usage leave out."""
 
 
 class Catalogue:
-    """Every model by id and alias."""
+    """Every model by id, alias, Bedrock name and Vertex name, and the fees.
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        self._models: dict[str, ServedModel] = {}
-        self.web_search_nanos = Fraction(data["web_search_per_thousand"]) * 1_000_000_000 / 1000
+    Args:
+        data: The price file.
+        vertex_endpoint: The endpoint of every Vertex name, which does not tell it: `global` or `regional`.
+    """
+
+    def __init__(self, data: Mapping[str, Any], vertex_endpoint: str = "global") -> None:
+        self._names: dict[str, tuple[ServedModel, str | None]] = {}
+        self._fees: list[tuple[date, Fraction]] = sorted(
+            (row["from"], Fraction(row["web_search_per_thousand"])) for row in data["fees"]
+        )
         for row in data["models"]:
-            model = ServedModel(
-                id=row["id"],
-                context_tokens=row["context"],
-                max_output_tokens=row["max_output"],
-                tokenizer=int(row["tokenizer"]),
-                entries=tuple(sorted(map(Entry, row["prices"]), key=lambda entry: entry.since)),
-            )
+            model = ServedModel.of(row)
             for name in (row["id"], *(row.get("aliases") or ())):
-                self._models[name] = model
+                self._names[name] = (model, None)
+            for name in row.get("vertex") or ():
+                self._names[name] = (model, vertex_endpoint)
+            for name in row.get("bedrock") or ():
+                self._names[name] = (model, "regional")
+                for prefix, endpoint in data["bedrock_prefixes"].items():
+                    self._names[f"{prefix}.{name}"] = (model, endpoint)
 
     def find(self, name: str) -> ServedModel | None:
-        """The model of that id or alias, or `None`."""
-        return self._models.get(name)
+        """The model of that id, alias, Bedrock or Vertex name, or `None`."""
+        return self._names.get(name, (None, None))[0]
 
-    def charge(self, name: str, usage: Mapping[str, Any], at_ms: int) -> Fraction:
-        """Exact nano-dollars that the API charges for a reported usage.
+    def endpoint(self, name: str) -> str | None:
+        """The cloud's endpoint that a name stands for, `None` for one of Anthropic's own API."""
+        return self._names.get(name, (None, None))[1]
 
-        With `iterations`, these are summed, each at its own model, instead of the totals. Web searches cost
-        the same in every mode.
+    def web_search_nanos(self, at_ms: int) -> Fraction:
+        """The fee of one web search at an instant (Unix milliseconds, days in UTC), in nano-dollars.
 
         Raises:
-            Unpriced: The model or the mode has no price.
+            Unpriced: There was no fee yet.
         """
-        mode = Mode.of(usage)
-        parts = usage.get("iterations") or [usage]
-        total = sum(
-            (self._tokens(part.get("model") or name, part, mode, at_ms) for part in parts), Fraction()
-        )
-        searches = (usage.get("server_tool_use") or {}).get("web_search_requests") or 0
-        return total + searches * self.web_search_nanos
+        day = day_of(at_ms)
+        for since, per_thousand in reversed(self._fees):
+            if since <= day:
+                return per_thousand * 1_000_000
+        raise Unpriced(f"web searches have no price on {day}")
 
-    def _tokens(self, name: str, usage: Mapping[str, Any], mode: Mode, at_ms: int) -> Fraction:
+    def charge(
+        self,
+        name: str,
+        usage: Mapping[str, Any],
+        at_ms: int,
+        *,
+        endpoint: str | None = None,
+        stop_reason: str | None = None,
+    ) -> Fraction:
+        """Exact nano-dollars that the API charges for a reported usage.
+
+        Each of `iterations` is charged at its own `model`, or else at *name*, with a long-prompt step of its
+        own (SDK types: each is a sampling of its own). What the totals show beyond the `message` and
+        `fallback_message` ones is charged at *name*; totals leave out compaction (SDK types) and the advisor
+        (documented). A compaction is served as the request was, the advisor at standard speed (assumed).
+
+        Free are a refusal before any output (documented) but for its compaction and advisor (assumed), and a
+        hop that declined before any output, so that a fallback served the answer (documented). Web searches
+        cost the same in every mode, at the fee of the day.
+
+        Args:
+            name: The model that answered.
+            usage: The usage as the API spells it.
+            at_ms: When the request arrived, Unix milliseconds; it decides the prices.
+            endpoint: The cloud's endpoint that was asked; a model named as a cloud names it has its own.
+            stop_reason: Why the answer ended.
+
+        Raises:
+            Unpriced: The model, the mode or the fee has no price.
+        """
+        iterations = usage.get("iterations") or ()
+        beside = [part for part in iterations if part.get("type") in _BESIDE_THE_TOTALS]
+        counted = [part for part in iterations if part.get("type") not in _BESIDE_THE_TOTALS]
+        bill = [(part.get("model") or name, counts_of(part), _is_advisor(part)) for part in beside]
+        total = Fraction()
+        if stop_reason != "refusal" or usage.get("output_tokens"):
+            billed = [part for part in counted if not self._declined(part, counted)]
+            bill += [(part.get("model") or name, counts_of(part), False) for part in billed]
+            bill.append((name, _rest(usage, counted), False))
+            searches = (usage.get("server_tool_use") or {}).get("web_search_requests")
+            total += searches * self.web_search_nanos(at_ms) if searches else 0
+        for model, counts, standard in bill:
+            total += self._tokens(model, counts, _mode(usage, endpoint, standard=standard), at_ms)
+        return total
+
+    def _declined(self, part: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether *part* is a hop that declined before any output, so that a fallback served the answer."""
+        served = [other["model"] for other in parts if other.get("type") == "fallback_message"]
+        if part.get("type") != "message" or part.get("output_tokens") or not served or not part.get("model"):
+            return False
+        return self.find(part["model"]) is not self.find(served[-1])
+
+    def _tokens(self, name: str, counts: Mapping[str, int], mode: Mode, at_ms: int) -> Fraction:
+        if not any(counts.values()):
+            return Fraction()
         model = self.find(name)
         if model is None:
             raise Unpriced(f"{name} is not in the price file")
-        counts = counts_of(usage)
-        prompt = sum(counts.values()) - counts["output"]
-        rates = model.rates(Mode(mode.fast, mode.batch, mode.us, prompt), at_ms)
-        return sum((count * rates[name] for name, count in counts.items() if count), Fraction())
+        prompt_tokens = sum(counts.values()) - counts["output"]
+        own = Mode(mode.fast, mode.batch, mode.us, self.endpoint(name) or mode.endpoint, prompt_tokens)
+        rates = model.rates(own, at_ms)
+        return sum((count * rates[kind] for kind, count in counts.items() if count), Fraction())
 
 
 def counts_of(usage: Mapping[str, Any]) -> dict[str, int]:
@@ -181,19 +140,37 @@ def counts_of(usage: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _prices(row: Mapping[str, Any]) -> dict[str, Fraction]:
-    return {name: Fraction(row[name]) for name in _CATEGORIES if name in row}
+def _rest(usage: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Tokens of the totals that no part accounts for, each category by itself."""
+    seen = [counts_of(part) for part in parts]
+    return {
+        kind: max(count - sum(part[kind] for part in seen), 0) for kind, count in counts_of(usage).items()
+    }
 
 
-@lru_cache(maxsize=64)
-def _day(days_since_epoch: int) -> date:
-    return datetime.fromtimestamp(days_since_epoch * 86_400, UTC).date()
+def _is_advisor(part: Mapping[str, Any]) -> bool:
+    return part.get("type") == "advisor_message"
+
+
+def _mode(usage: Mapping[str, Any], endpoint: str | None, *, standard: bool) -> Mode:
+    """How a reported usage says that it was served, but for the length of the prompt."""
+    return Mode(
+        fast=usage.get("speed") == "fast" and not standard,
+        batch=usage.get("service_tier") == "batch",
+        us=usage.get("inference_geo") == "us",
+        endpoint=endpoint,
+    )
+
+
+@lru_cache(maxsize=4)
+def shipped_catalogue(vertex_endpoint: str = "global") -> Catalogue:
+    """The catalogue of the price file that ships with the governor, built once for each endpoint."""
+    return Catalogue(_shipped_data(), vertex_endpoint)
 
 
 @lru_cache(maxsize=1)
-def shipped_catalogue() -> Catalogue:
-    """The catalogue of the price file that ships with the governor, read once."""
+def _shipped_data() -> Any:
     from ruamel.yaml import YAML  # noqa: PLC0415 - only a running fake needs a YAML reader
 
     text = data_file("pricing/anthropic.yaml").read_text(encoding="utf-8")
-    return Catalogue(YAML(typ="safe", pure=True).load(text))
+    return YAML(typ="safe", pure=True).load(text)

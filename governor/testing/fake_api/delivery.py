@@ -65,8 +65,12 @@ class Delivery:
         self.account.charge(self.answer.usage, complete=True, stop_reason=self.answer.stop_reason)
 
     def _charge_part(self, output_tokens: int) -> None:
-        if not self.account.charged:
-            self.account.charge(self.answer.partial_usage(output_tokens), complete=False)
+        if self.account.charged:
+            return
+        # Why it ended is known of an answer without any output only: nothing was still to come.
+        reason = None if self.answer.usage["output_tokens"] else self.answer.stop_reason
+        usage = self.answer.partial_usage(output_tokens)
+        self.account.charge(usage, complete=False, stop_reason=reason)
 
     async def _plain(self, kind: FaultKind | None) -> None:
         """One JSON message. It is charged first, so whoever has the answer finds it on the bill."""

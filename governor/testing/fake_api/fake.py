@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from governor.testing.fake_api.limits import RateLimits
 from governor.testing.fake_api.loop import ServerThread, unix_ms
 from governor.testing.fake_api.script import Reply
-from governor.testing.fake_api.service import ReceivedRequest, Service, Settings
+from governor.testing.fake_api.service import COUNT_PATH, ReceivedRequest, Service, Settings
 from governor.testing.fake_api.tokens import count_tokens
 
 if TYPE_CHECKING:
@@ -52,7 +52,13 @@ class FakeClaude:
         count_drift: The billed input exceeds the counted one by up to this share (0.01 is 1 %), a fixed
             amount for each request body.
         tokens_per_delta: Tokens of text in one event of a stream.
-        rate_limits: Limits per clock minute.
+        rate_limits: Limits per clock minute of `/v1/messages`.
+        count_requests_per_minute: Limit per clock minute of `/v1/messages/count_tokens`, which has its own
+            (documented); `None`: none.
+        workspace_geo: Where a request without `inference_geo` is served, `global` or `us`: the workspace's
+            `default_inference_geo` (documented). Models without a choice go on as they are.
+        vertex_endpoint: The endpoint at which models named as Vertex names them are served and billed:
+            `global` or `regional`. Bedrock's names tell theirs.
         max_body_bytes: Longer request bodies are answered 413.
         now_ms: The clock, in Unix milliseconds; default: the system's. It decides prices and minutes.
 
@@ -70,6 +76,9 @@ class FakeClaude:
         count_drift: float = 0.0,
         tokens_per_delta: int = 10,
         rate_limits: RateLimits | None = None,
+        count_requests_per_minute: int | None = None,
+        workspace_geo: Literal["global", "us"] = "global",
+        vertex_endpoint: Literal["global", "regional"] = "global",
         max_body_bytes: int = MAX_BODY_BYTES,
         now_ms: Callable[[], int] = unix_ms,
     ) -> None:
@@ -77,6 +86,12 @@ class FakeClaude:
             raise ValueError(f"count_drift is {count_drift}; give a share between 0 and 1")
         if tokens_per_delta < 1:
             raise ValueError(f"tokens_per_delta is {tokens_per_delta}; give at least 1")
+        if count_requests_per_minute is not None and count_requests_per_minute < 0:
+            raise ValueError(f"count_requests_per_minute is {count_requests_per_minute}; give at least 0")
+        if workspace_geo not in ("global", "us"):
+            raise ValueError(f"workspace_geo is {workspace_geo!r}; give 'global' or 'us'")
+        if vertex_endpoint not in ("global", "regional"):
+            raise ValueError(f"vertex_endpoint is {vertex_endpoint!r}; give 'global' or 'regional'")
         self.api_key = api_key
         self._port = port
         self._service = Service(
@@ -87,6 +102,9 @@ class FakeClaude:
                 count_drift=count_drift,
                 tokens_per_delta=tokens_per_delta,
                 rate_limits=rate_limits or RateLimits(),
+                count_requests_per_minute=count_requests_per_minute,
+                workspace_geo=workspace_geo,
+                vertex_endpoint=vertex_endpoint,
                 now_ms=now_ms,
             )
         )
@@ -217,6 +235,11 @@ class FakeClaude:
     def requests(self) -> list[ReceivedRequest]:
         """A copy of every request received so far, in the order of arrival."""
         return self._service.requests()
+
+    @property
+    def counts(self) -> list[ReceivedRequest]:
+        """The requests to count tokens among `requests`, refused and failed ones too."""
+        return [request for request in self.requests if request.path == COUNT_PATH]
 
     def wait_idle(self, timeout_s: float = 5.0) -> bool:
         """Wait until no request is being answered, as after a client went away in the middle of a stream.

@@ -72,9 +72,7 @@ class Meter:
             (used["output"] < limits.output_tokens, limits.output_tokens, "output tokens"),
         ):
             if not passed:
-                wait_s = -(-(_MINUTE_MS - at_ms % _MINUTE_MS) // 1000)
-                message = f"This request would exceed your rate limit of {limit:,} {name} per minute."
-                raise ApiError(429, message, headers={"retry-after": str(wait_s), **self.headers()})
+                raise _beyond(limit, name, at_ms, self.headers())
 
     def headers(self) -> dict[str, str]:
         """The twelve headers; remaining tokens are rounded to thousands, as the API rounds them."""
@@ -97,6 +95,38 @@ class Meter:
             headers[f"anthropic-ratelimit-{name}-remaining"] = str(left)
             headers[f"anthropic-ratelimit-{name}-reset"] = self._reset
         return headers
+
+
+class CountMeter:
+    """The counts of the current minute; their limit is apart from that of messages (documented).
+
+    Args:
+        requests_per_minute: Counts per clock minute; `None`: no limit.
+    """
+
+    def __init__(self, requests_per_minute: int | None) -> None:
+        self._limit = requests_per_minute
+        self._minute = -1
+        self._used = 0
+
+    def admit(self, at_ms: int) -> None:
+        """Count one count.
+
+        Raises:
+            ApiError: 429 with `retry-after` (seconds to the next minute): the limit is reached. Which other
+                headers the API sends here is not documented, so there are none.
+        """
+        if self._minute != at_ms // _MINUTE_MS:
+            self._minute, self._used = at_ms // _MINUTE_MS, 0
+        if self._limit is not None and self._used >= self._limit:
+            raise _beyond(self._limit, "requests", at_ms, {})
+        self._used += 1
+
+
+def _beyond(limit: int, name: str, at_ms: int, headers: dict[str, str]) -> ApiError:
+    wait_s = -(-(_MINUTE_MS - at_ms % _MINUTE_MS) // 1000)
+    message = f"This request would exceed your rate limit of {limit:,} {name} per minute."
+    return ApiError(429, message, headers={"retry-after": str(wait_s), **headers})
 
 
 def _thousands(tokens: int) -> int:

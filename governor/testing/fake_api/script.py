@@ -11,6 +11,9 @@ from typing import Any
 from governor.testing.fake_api.faults import Fault
 
 DEFAULT_OUTPUT_TOKENS = 100
+DEFAULT_RESULT_TOKENS = 3000
+
+_SET_BY_USES = {"input_tokens", "output_tokens", "iterations", "server_tool_use"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,29 @@ class Reply:
             `{"cache_creation": {"ephemeral_1h_input_tokens": 500}}`, `{"output_tokens": 7}`,
             `{"service_tier": "batch"}`, `{"speed": "fast"}`, `{"inference_geo": "us"}`,
             `{"server_tool_use": {"web_search_requests": 2}}`, `{"iterations": [...]}`. What the bill
-            charges follows from it.
+            charges follows from it; see `Catalogue.charge`.
         stop_reason: Default: `max_tokens` if cut, else `tool_use` if *content* has one, else `end_turn`.
         delay_ms: Silence before the head of the answer, in milliseconds.
         event_delay_ms: Silence between two events of a stream, in milliseconds. With 0, the whole stream
             leaves in one piece; with more, a client that goes away leaves a partial bill.
-        model: The model that answers and is billed; default: the one asked for.
+        model: The model that answers and is billed; default: the one asked for. Of a request to a cloud's
+            endpoint, a model without an endpoint in its name is billed at the one asked for.
+        searches: How often the model uses a `web_search_*` tool before it answers; see below.
+        fetches: The same for a `web_fetch_*` tool.
+        code_runs: The same for a `code_execution_*` tool.
+        tool_searches: The same for a `tool_search_tool_*` tool.
+        tool_result_tokens: Tokens of each result of these.
+
+    The API runs those tools itself, in a loop. Each use is one pass of the model, and one more pass answers;
+    the usage is the sum over the passes, and lists them as `iterations`. *output_tokens* is then the sum over
+    the passes, too; without it each use adds 30 tokens to the text's. Uses beyond a tool's `max_uses` become
+    one use that fails, with a pass of its own. If the results no longer fit the context window, the answer
+    ends after the last that ran, with `model_context_window_exceeded` and no text. A request without such a
+    tool is a mistake of the test, and answered 500 with the reason. The rules and what is assumed in them:
+    `governor.testing.fake_api.server_tools`.
+
+    Raises:
+        ValueError: A number of uses or of tokens is negative, or *usage* sets what the uses determine.
     """
 
     text: str | None = None
@@ -45,6 +65,22 @@ class Reply:
     delay_ms: int = 0
     event_delay_ms: int = 0
     model: str | None = None
+    searches: int = 0
+    fetches: int = 0
+    code_runs: int = 0
+    tool_searches: int = 0
+    tool_result_tokens: int = DEFAULT_RESULT_TOKENS
+
+    def __post_init__(self) -> None:
+        """Refuse what no answer can be made of."""
+        uses = (self.searches, self.fetches, self.code_runs, self.tool_searches)
+        if min(*uses, self.tool_result_tokens) < 0:
+            raise ValueError(
+                "searches, fetches, code_runs, tool_searches, tool_result_tokens: give at least 0"
+            )
+        fixed = sorted(self.usage.keys() & _SET_BY_USES) if any(uses) else []
+        if fixed:
+            raise ValueError(f"usage sets {fixed[0]}, which follows from the server tools the Reply uses")
 
 
 ReplyMaker = Callable[[dict[str, Any]], Reply]

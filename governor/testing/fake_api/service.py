@@ -16,7 +16,8 @@ from governor.testing.fake_api.catalogue import shipped_catalogue
 from governor.testing.fake_api.delivery import Delivery
 from governor.testing.fake_api.errors import ApiError, error_body
 from governor.testing.fake_api.faults import Fault, FaultKind
-from governor.testing.fake_api.limits import Meter, RateLimits
+from governor.testing.fake_api.limits import CountMeter, Meter, RateLimits
+from governor.testing.fake_api.rates import Mode
 from governor.testing.fake_api.script import Script
 from governor.testing.fake_api.tokens import count_tokens
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from governor.testing.fake_api.connection import Connection, Incoming
+
+COUNT_PATH = "/v1/messages/count_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,9 @@ class Settings:
     count_drift: float
     tokens_per_delta: int
     rate_limits: RateLimits
+    count_requests_per_minute: int | None
+    workspace_geo: str
+    vertex_endpoint: str
     now_ms: Callable[[], int]
 
 
@@ -99,18 +105,19 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.catalogue = shipped_catalogue()
+        self.catalogue = shipped_catalogue(settings.vertex_endpoint)
         self.bill = Bill()
         self._lock = threading.Lock()
         self._requests: list[ReceivedRequest] = []
         self._numbered = 0
-        self._endpoints = {"/v1/messages": self._messages, "/v1/messages/count_tokens": self._count}
+        self._endpoints = {"/v1/messages": self._messages, COUNT_PATH: self._count}
         self.reset()
 
     def reset(self) -> None:
         """Forget script, bill, requests and used limits."""
         self.script = Script()
         self._meter = Meter(self.settings.rate_limits)
+        self._count_meter = CountMeter(self.settings.count_requests_per_minute)
         self.bill.clear()
         with self._lock:
             self._requests.clear()
@@ -166,7 +173,8 @@ class Service:
 
     async def _count(self, call: _Call) -> None:
         body = call.json()
-        model = validate.check_count(body, self.catalogue)
+        model = validate.check_count(body, self.catalogue, call.at_ms)
+        self._count_meter.admit(call.at_ms)
         fault = self.script.take_count_fault()
         if fault is not None:
             await _break_before_head(call, fault)
@@ -185,7 +193,12 @@ class Service:
         if fault is not None and fault.kind is FaultKind.STATUS:
             raise _status(fault, limits)
         answer = compose(
-            reply, body, f"msg_{call.request_id[4:]}", counted + self._drift(call.request, counted)
+            reply,
+            body,
+            f"msg_{call.request_id[4:]}",
+            input_tokens=counted + self._drift(call.request, counted),
+            context_tokens=model.context_tokens,
+            inference_geo=self._geography(reply.model or body["model"], body, call.at_ms),
         )
         account = self._account(call, answer)
         account.price(answer.usage, answer.stop_reason)
@@ -199,6 +212,19 @@ class Service:
         await Delivery(call.connection, answer, account, reply, fault, headers, width).send()
         self._meter.served(answer.usage["output_tokens"], call.at_ms)
 
+    def _geography(self, name: str, body: dict[str, Any], at_ms: int) -> str:
+        """Where the model of that name serves a request.
+
+        The workspace's default stands in for an `inference_geo` that the request does not give (documented).
+        `not_available` where there is no choice: of models before 4.6 (documented), on a cloud (assumed).
+        """
+        model = self.catalogue.find(name)
+        if model is None or self.catalogue.endpoint(name) is not None:
+            return "not_available"
+        if self.catalogue.endpoint(body["model"]) is not None or not model.prices(Mode(us=True), at_ms):
+            return "not_available"
+        return body.get("inference_geo") or self.settings.workspace_geo
+
     def _account(self, call: _Call, answer: Answer) -> Account:
         return Account(
             bill=self.bill,
@@ -208,6 +234,7 @@ class Service:
             streamed=bool(call.json().get("stream")),
             at_ms=call.at_ms,
             tag=call.request.headers.get("x-fake-tag"),
+            endpoint=self.catalogue.endpoint(call.json()["model"]),
         )
 
     def _drift(self, request: Incoming, counted: int) -> int:

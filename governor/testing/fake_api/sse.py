@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from governor.testing.fake_api.answers import CHARACTERS_PER_TOKEN
+from governor.testing.fake_api.filler import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from governor.testing.fake_api.answers import Answer
 
@@ -39,36 +39,44 @@ def encode(name: str, data: Mapping[str, Any]) -> bytes:
 
 def placeholder(answer: Answer) -> int:
     """The output tokens that `message_start` reports: 1 to 4, as the API does, never more than there are."""
-    total, prompt = int(answer.usage["output_tokens"]), int(answer.usage["input_tokens"])
-    return min(total, 1 + prompt % 4)
+    first = answer.passes[0].output_tokens if answer.passes else int(answer.usage["output_tokens"])
+    return min(first, 1 + int(answer.opening_usage()["input_tokens"]) % 4)
 
 
 def events(answer: Answer, tokens_per_delta: int) -> list[Event]:
     """Every event of *answer*.
 
-    Output tokens are taken to be generated evenly over the deltas.
+    Output tokens are taken to be generated evenly over the deltas of each segment. The result of a server
+    tool has no deltas: its block starts whole (documented).
 
     Args:
         answer: The whole answer.
         tokens_per_delta: How many tokens of text one delta carries.
     """
     total = answer.usage["output_tokens"]
-    blocks = list(_blocks(answer, tokens_per_delta))
-    deltas = sum(name == "content_block_delta" for name, _ in blocks)
-    sent, done = placeholder(answer), 0
+    sent = placeholder(answer)
     stream = [Event(_start(answer, sent), sent), Event(b'event: ping\ndata: {"type": "ping"}\n\n', sent)]
-    for name, raw in blocks:
-        if name == "content_block_delta":
-            done += 1
-            sent = max(sent, total * done // deltas)
-        stream.append(Event(raw, sent))
+    before = index = 0
+    for segment in answer.segments:
+        # What a reply overrides in the usage is the whole answer's; only the passes of a loop have their own.
+        tokens = segment.tokens if answer.passes else total
+        blocks = list(_blocks(segment.blocks, index, tokens_per_delta))
+        deltas = sum(name == "content_block_delta" for name, _ in blocks)
+        done = 0
+        for name, raw in blocks:
+            if name == "content_block_delta":
+                done += 1
+                sent = max(sent, before + tokens * done // deltas)
+            stream.append(Event(raw, sent))
+        before += tokens
+        index += len(segment.blocks)
     stream.append(Event(_delta(answer), total, final=True))
     stream.append(Event(b'event: message_stop\ndata: {"type": "message_stop"}\n\n', total))
     return stream
 
 
 def _start(answer: Answer, output_tokens: int) -> bytes:
-    usage = {key: value for key, value in answer.usage.items() if key not in _END_ONLY}
+    usage = {key: value for key, value in answer.opening_usage().items() if key not in _END_ONLY}
     usage["output_tokens"] = output_tokens
     message = {**answer.message(), "content": [], "stop_reason": None, "usage": usage}
     return encode("message_start", {"type": "message_start", "message": message})
@@ -80,9 +88,11 @@ def _delta(answer: Answer) -> bytes:
     return encode("message_delta", {"type": "message_delta", "delta": delta, "usage": usage})
 
 
-def _blocks(answer: Answer, tokens_per_delta: int) -> Iterator[tuple[str, bytes]]:
+def _blocks(
+    blocks: Sequence[Mapping[str, Any]], first: int, tokens_per_delta: int
+) -> Iterator[tuple[str, bytes]]:
     width = tokens_per_delta * CHARACTERS_PER_TOKEN
-    for index, block in enumerate(answer.content):
+    for index, block in enumerate(blocks, first):
         opening, deltas = _opened(block, width)
         name = "content_block_start"
         yield name, encode(name, {"type": name, "index": index, "content_block": opening})

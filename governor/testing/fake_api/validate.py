@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from governor.testing.fake_api.catalogue import Catalogue, Mode, ServedModel, Unpriced
 from governor.testing.fake_api.errors import ApiError
+from governor.testing.fake_api.rates import Mode, ServedModel
+from governor.testing.fake_api.server_tools import LIMITED, SERVER_TOOLS
 from governor.testing.fake_api.tokens import uncountable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from governor.testing.fake_api.catalogue import Catalogue
 
 _SHARED_KEYS = frozenset(
     {
@@ -61,27 +64,27 @@ def check_message(body: Mapping[str, Any], catalogue: Catalogue, at_ms: int) -> 
     """Check a body of `/v1/messages`, and find the model that serves it.
 
     Raises:
-        ApiError: 404 for an unknown model, else 400.
+        ApiError: 404 for a model that is unknown, retired or without a price, else 400.
     """
     _check_keys(body, _MESSAGE_KEYS)
-    model = _check_model(body, catalogue)
+    model = _check_model(body, catalogue, at_ms)
     _check_max_tokens(body, model)
     _check_messages(body)
     if not isinstance(body.get("stream", False), bool):
         raise ApiError(400, "stream: Input should be a valid boolean")
-    _check_mode(body, model, at_ms)
+    _check_mode(body, model, catalogue.endpoint(body["model"]), at_ms)
     return model
 
 
-def check_count(body: Mapping[str, Any], catalogue: Catalogue) -> ServedModel:
+def check_count(body: Mapping[str, Any], catalogue: Catalogue, at_ms: int) -> ServedModel:
     """Check a body of `/v1/messages/count_tokens`, and find its model.
 
     Raises:
-        ApiError: 404 for an unknown model; 400 for a key that belongs to `/v1/messages` only, and for what
+        ApiError: 404 as for a message; 400 for a key that belongs to `/v1/messages` only, and for what
             the API does not count (see `uncountable`).
     """
     _check_keys(body, _SHARED_KEYS)
-    model = _check_model(body, catalogue)
+    model = _check_model(body, catalogue, at_ms)
     _check_messages(body)
     reason = uncountable(body)
     if reason is not None:
@@ -105,14 +108,15 @@ def _check_keys(body: Mapping[str, Any], known: frozenset[str]) -> None:
         raise ApiError(400, f"{unknown[0]}: Extra inputs are not permitted")
 
 
-def _check_model(body: Mapping[str, Any], catalogue: Catalogue) -> ServedModel:
+def _check_model(body: Mapping[str, Any], catalogue: Catalogue, at_ms: int) -> ServedModel:
     name = body.get("model")
     if not isinstance(name, str):
         raise ApiError(
             400, "model: Field required" if name is None else "model: Input should be a valid string"
         )
     model = catalogue.find(name)
-    if model is None:
+    mode = Mode(endpoint=catalogue.endpoint(name))
+    if model is None or model.gone(at_ms) or not model.prices(mode, at_ms):
         raise ApiError(404, f"model: {name}")
     return model
 
@@ -150,6 +154,7 @@ def _check_messages(body: Mapping[str, Any]) -> None:
             and not (key == "system" and isinstance(value, str))
         ):
             raise ApiError(400, f"{key}: Input should be a valid list")
+    _check_tools(body)
 
 
 def _check_turn(place: str, message: Any) -> None:
@@ -166,21 +171,35 @@ def _check_turn(place: str, message: Any) -> None:
         raise ApiError(400, f"{place}.content: every block needs a type")
 
 
-def _check_mode(body: Mapping[str, Any], model: ServedModel, at_ms: int) -> None:
+def _check_tools(body: Mapping[str, Any]) -> None:
+    """Check `max_uses`: a whole number of at least 1, or null, of the tools that take it (SDK types)."""
+    for index, tool in enumerate(body.get("tools") or ()):
+        if not isinstance(tool, dict):
+            raise ApiError(400, f"tools.{index}: Input should be a valid dictionary")
+        place, kind, limit = f"tools.{index}.max_uses", str(tool.get("type")), tool.get("max_uses")
+        if "max_uses" in tool and kind.startswith(SERVER_TOOLS) and not kind.startswith(LIMITED):
+            raise ApiError(400, f"{place}: Extra inputs are not permitted")
+        if limit is None or not kind.startswith(LIMITED):
+            continue
+        if not isinstance(limit, int) or isinstance(limit, bool):
+            raise ApiError(400, f"{place}: Input should be a valid integer")
+        if limit < 1:
+            raise ApiError(400, f"{place}: Input should be greater than or equal to 1")
+
+
+def _check_mode(body: Mapping[str, Any], model: ServedModel, endpoint: str | None, at_ms: int) -> None:
+    """Check speed and geography.
+
+    A model without a price for fast mode, or on a cloud, refuses it; one without a price for the USA refuses
+    `inference_geo` whatever it says (documented of models before 4.6), as a cloud does (assumed).
+    """
     speed, geo = body.get("speed"), body.get("inference_geo")
     if speed not in (None, "standard", "fast"):
         raise ApiError(400, "speed: Input should be 'standard' or 'fast'")
     if geo not in (None, "global", "us"):
         raise ApiError(400, "inference_geo: Input should be 'global' or 'us'")
-    try:
-        model.rates(Mode(), at_ms)
-    except Unpriced:
-        raise ApiError(404, f"model: {body['model']}") from None
-    for key, value, mode in (
-        ("speed", speed, Mode(fast=speed == "fast")),
-        ("inference_geo", geo, Mode(us=geo == "us")),
-    ):
-        try:
-            model.rates(mode, at_ms)
-        except Unpriced:
-            raise ApiError(400, f"{key}: '{value}' is not supported by {body['model']}") from None
+    no_geo = geo is not None and (endpoint is not None or not model.prices(Mode(us=True), at_ms))
+    no_speed = speed == "fast" and not model.prices(Mode(fast=True, endpoint=endpoint), at_ms)
+    for key, value, refused in (("speed", speed, no_speed), ("inference_geo", geo, no_geo)):
+        if refused:
+            raise ApiError(400, f"{key}: '{value}' is not supported by {body['model']}")
