@@ -36,6 +36,7 @@ class Tried:
         why: Why it stood in the list, or was skipped.
         binding: The identity of the budget that refused it, or `None`.
         sentence: Why that budget did, with its numbers; may be empty.
+        expected_nanos: What it would probably cost, nano-dollars; `None` where nothing was learned yet.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Tried:
     why: str
     binding: str | None = None
     sentence: str = ""
+    expected_nanos: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +145,32 @@ def _tried(
     offer: Offer,
     judged: admission.CandidateVerdict | None,
 ) -> Tried:
-    candidate, nanos = offer.candidate, offer.ceiling.nanos
-    if judged is None:
-        return Tried(candidate.model, candidate.line, nanos, "not tried", candidate.why)
-    verdict = judged.verdict.name.lower()
-    if judged.binding is None:
-        return Tried(candidate.model, candidate.line, nanos, verdict, candidate.why)
-    binding = table.rows[judged.binding].identity
-    sentence = views.refusal_sentence(table, balances, index, judged.binding)
-    return Tried(candidate.model, candidate.line, nanos, verdict, candidate.why, binding, sentence)
+    binding, sentence = None, ""
+    if judged is not None and judged.binding is not None:
+        binding = table.rows[judged.binding].identity
+        sentence = views.refusal_sentence(table, balances, index, judged.binding)
+    return Tried(
+        model=offer.candidate.model,
+        line=offer.candidate.line,
+        ceiling_nanos=offer.ceiling.nanos,
+        verdict="not tried" if judged is None else judged.verdict.name.lower(),
+        why=offer.candidate.why,
+        binding=binding,
+        sentence=sentence,
+        expected_nanos=offer.expected_nanos,
+    )
 
 
 def _skipped(offer: dict[str, Any]) -> Tried:
-    return Tried(offer["model"], offer["line"], offer["ceiling_nanos"], "skipped", offer["why"])
+    expected = offer.get("expected_nanos")
+    return Tried(
+        offer["model"],
+        offer["line"],
+        offer["ceiling_nanos"],
+        "skipped",
+        offer["why"],
+        expected_nanos=expected,
+    )
 
 
 def _matrix(record: dict[str, Any]) -> Matrix:
@@ -186,7 +201,8 @@ def _matrix(record: dict[str, Any]) -> Matrix:
     offers = [
         Offer(
             Candidate(offer["line"], offer["model"], offer["why"], offer["model"]),
-            Ceiling(offer["ceiling_nanos"], offer["ceiling_tokens"], 0, 0),
+            Ceiling(offer["ceiling_nanos"], offer["ceiling_tokens"], 0, 0, 0),
+            expected_nanos=offer.get("expected_nanos"),
         )
         for offer in record["candidates"]
     ]

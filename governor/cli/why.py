@@ -14,7 +14,7 @@ from governor.money import Money
 from governor.story.decision import instant, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from governor.cli.context import Desk
     from governor.cli.story import Ending, Ruling, Story
@@ -77,9 +77,15 @@ def _asked(ruling: Ruling) -> Iterator[str]:
     yield f"  who        {record['user']}, department {record['department']}{for_what}"
     pinned = ", pinned" if record["pin"] else ""
     yield f"  asked for  {record['asked']}{pinned}, max_tokens {record['max_tokens']:,}"
-    yield f"  prompt     about {record['input_tokens']:,} tokens ({record['estimate']})"
+    yield f"  prompt     about {record['input_tokens']:,} tokens ({record['estimate']}{_hint(record)})"
     yield f"  when       {stamp(ruling.at_ms)} UTC"
     yield f"  rules      policy {record['policy']}, prices {record['prices']}"
+
+
+def _hint(record: Mapping[str, Any]) -> str:
+    """Why the prompt was not counted, where little was at stake."""
+    age_ms = record.get("hint_age_ms")
+    return "" if age_ms is None else f", under 1 % of what was left {age_ms / 1000:.1f} s before"
 
 
 def _waited(story: Story) -> Iterator[str]:
@@ -96,7 +102,9 @@ def _decided(ruling: Ruling) -> Iterator[str]:
         yield f"  {view}{frozen}" + (f"  [{view.source}]" if view.source else "")
     yield "Models, best first"
     for number, tried in enumerate(ruling.tried, start=1):
-        yield f"  {number}. {tried.model} ({tried.why}), up to {Money(tried.ceiling_nanos)}: {tried.verdict}"
+        expected = "" if tried.expected_nanos is None else f", about {Money(tried.expected_nanos)} expected"
+        most = f"up to {Money(tried.ceiling_nanos)}{expected}"
+        yield f"  {number}. {tried.model} ({tried.why}), {most}: {tried.verdict}"
         if tried.sentence:
             yield f"     {tried.sentence}"
     served = next((tried for tried in ruling.tried if tried.verdict == "fits"), None)

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any, Self
 import anthropic
 
 from governor.clients import setup
-from governor.clients.governor import COUNT_TIMEOUT_S
+from governor.clients.counting import COUNT_TIMEOUT_S, uncounted
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
 from governor.flow import catch_up, decide, govern
 from governor.ledger import open_async_ledger
-from governor.story.effects import Abandon, CountTokens, Ended, Notify, Resume, Running, Send, Sleep
+from governor.story.effects import (
+    Abandon,
+    CountLater,
+    CountTokens,
+    Ended,
+    Notify,
+    Resume,
+    Running,
+    Send,
+    Sleep,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -40,7 +50,7 @@ class AsyncGovernor:
         self._house = house
         self.ledger = ledger
         self._client = client
-        self._sender: anthropic.AsyncAnthropic | None = None
+        self._made: tuple[anthropic.AsyncAnthropic, anthropic.AsyncAnthropic] | None = None
         self._own_client = client is None
         self._on_event = on_event
 
@@ -129,7 +139,7 @@ class AsyncGovernor:
         await self.ledger.close()
         if self._own_client and self._client is not None:
             await self._client.close()
-            self._client = self._sender = None
+            self._client = self._made = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -189,7 +199,7 @@ class AsyncGovernor:
         SENDING.set(meter)
         report_at = time.monotonic() + effect.report_after_s
         try:
-            client = self._sdk()
+            client, _ = self._sdk()
             async with client.messages.stream(**effect.body, timeout=silence(effect.silence_s)) as stream:
                 meter.opened(stream.request_id)
                 async for event in stream:
@@ -204,21 +214,23 @@ class AsyncGovernor:
             ended = meter.failed(error)
         yield ended
 
-    async def _count(self, effect: CountTokens) -> int | None:
+    async def _count(self, effect: CountTokens) -> int | CountLater | None:
+        _, counter = self._sdk()
         try:
-            count = await self._sdk().messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
-        except anthropic.APIError:
-            return None
+            count = await counter.messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
+        except anthropic.AnthropicError as error:
+            return uncounted(error)
         except TypeError as error:
             raise explained(error) from None
         return count.input_tokens
 
-    def _sdk(self) -> anthropic.AsyncAnthropic:
-        """The client to send with, whose own retries are off: one layer retries, and it is the flow."""
-        if self._sender is None:
+    def _sdk(self) -> tuple[anthropic.AsyncAnthropic, anthropic.AsyncAnthropic]:
+        """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""
+        if self._made is None:
             self._client = self._client or anthropic.AsyncAnthropic()
-            self._sender = self._client.with_options(max_retries=0).with_middleware(Departure())
-        return self._sender
+            plain = self._client.with_options(max_retries=0)
+            self._made = (plain.with_middleware(Departure()), plain)
+        return self._made
 
 
 class _Run:

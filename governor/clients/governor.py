@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any, Self
 import anthropic
 
 from governor.clients import setup
+from governor.clients.counting import COUNT_TIMEOUT_S, uncounted
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
 from governor.flow import catch_up, decide, govern
 from governor.ledger import open_ledger
-from governor.story.effects import Abandon, CountTokens, Ended, Notify, Resume, Running, Send, Sleep
+from governor.story.effects import (
+    Abandon,
+    CountLater,
+    CountTokens,
+    Ended,
+    Notify,
+    Resume,
+    Running,
+    Send,
+    Sleep,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -24,9 +35,6 @@ if TYPE_CHECKING:
     from governor.story.books import Story
     from governor.story.decision import Decision, ThresholdCrossed
     from governor.story.request import House
-
-COUNT_TIMEOUT_S = 10.0
-"""A count that takes longer is given up for the local bound."""
 
 
 class Governor:
@@ -45,7 +53,7 @@ class Governor:
         self._house = house
         self.ledger = ledger
         self._client = client
-        self._sender: anthropic.Anthropic | None = None
+        self._made: tuple[anthropic.Anthropic, anthropic.Anthropic] | None = None
         self._own_client = client is None
         self._on_event = on_event
         self._lock = threading.Lock()
@@ -68,7 +76,7 @@ class Governor:
             policies: A folder of policy files, or one file; else `GOVERNOR_POLICIES`, else `policies/`.
             ledger: A URL (`sqlite:///…`, `redis://…`); else `GOVERNOR_LEDGER`, else `sqlite:///governor.db`.
             client: The Anthropic client to send with; else one made from the environment.
-            prices: A price table; else the one that ships with the package.
+            prices: A company's own price file, or a whole table; else `GOVERNOR_PRICES`, else what ships.
             create_ledger: Make an empty Redis a ledger (a SQLite file is always made).
             on_event: Called with every `ThresholdCrossed`, in the thread of the call that crossed it.
             clock: Unix milliseconds; only tests give one.
@@ -177,7 +185,7 @@ class Governor:
         self.ledger.close()
         if self._own_client and self._client is not None:
             self._client.close()
-            self._client = self._sender = None
+            self._client = self._made = None
 
     def __enter__(self) -> Self:
         return self
@@ -224,7 +232,7 @@ class Governor:
         SENDING.set(meter)
         report_at = time.monotonic() + effect.report_after_s
         try:
-            client = self._sdk()
+            client, _ = self._sdk()
             with client.messages.stream(**effect.body, timeout=silence(effect.silence_s)) as stream:
                 meter.opened(stream.request_id)
                 for event in stream:
@@ -239,19 +247,21 @@ class Governor:
             ended = meter.failed(error)
         yield ended
 
-    def _count(self, effect: CountTokens) -> int | None:
+    def _count(self, effect: CountTokens) -> int | CountLater | None:
+        _, counter = self._sdk()
         try:
-            count = self._sdk().messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
-        except anthropic.APIError:
-            return None
+            count = counter.messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
+        except anthropic.AnthropicError as error:
+            return uncounted(error)
         except TypeError as error:
             raise explained(error) from None
         return count.input_tokens
 
-    def _sdk(self) -> anthropic.Anthropic:
-        """The client to send with, whose own retries are off: one layer retries, and it is the flow."""
+    def _sdk(self) -> tuple[anthropic.Anthropic, anthropic.Anthropic]:
+        """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""
         with self._lock:
-            if self._sender is None:
+            if self._made is None:
                 self._client = self._client or anthropic.Anthropic()
-                self._sender = self._client.with_options(max_retries=0).with_middleware(Departure())
-            return self._sender
+                plain = self._client.with_options(max_retries=0)
+                self._made = (plain.with_middleware(Departure()), plain)
+            return self._made

@@ -23,6 +23,7 @@ log = logging.getLogger("governor")
 
 POLICIES_VARIABLE = "GOVERNOR_POLICIES"
 LEDGER_VARIABLE = "GOVERNOR_LEDGER"
+PRICES_VARIABLE = "GOVERNOR_PRICES"
 DEFAULT_POLICIES = "policies"
 
 
@@ -32,10 +33,11 @@ def load_house(
     """Read policies and prices; see `Governor.load` for the arguments and errors."""
     from governor.policy.check import check  # noqa: PLC0415 - it needs the file's models, as `load` does
 
+    file = prices or os.environ.get(PRICES_VARIABLE) or None
     folder = policies or os.environ.get(POLICIES_VARIABLE) or DEFAULT_POLICIES
-    table = PriceTable.load(None if prices is None else Path(prices))
+    table = PriceTable.load(None if file is None else Path(file))
     house = House(load(folder), table, LedgerClock(clock))
-    problems = check(house.policies, table.knows, lambda name: table.model(name).id)
+    problems = check(house.policies, table)
     if problems:
         raise PolicyError(problems)
     return house

@@ -33,6 +33,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
             "max_tokens": planned.max_tokens,
             "input_tokens": planned.input_tokens,
             "estimate": planned.estimate,
+            "hint_age_ms": planned.hint_age_ms,
             "complexity": None,
             "load": None,
             "candidates": [_candidate(offer) for offer in table.offers],
@@ -97,6 +98,7 @@ def _candidate(offer: Offer) -> dict[str, Any]:
         "why": offer.skipped or offer.candidate.why,
         "ceiling_nanos": offer.ceiling.nanos,
         "ceiling_tokens": offer.ceiling.tokens,
+        "expected_nanos": offer.expected_nanos,
     }
 
 

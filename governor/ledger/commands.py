@@ -135,6 +135,7 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
         record: The journal record, JSON.
         call: What tells this call from another one that took the same id: made anew for each call.
         quiet: Whether a contended refusal goes unrecorded, because the caller waits and asks again.
+        trial: Whether any refusal goes unrecorded, because the caller asks again with a closer estimate.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
     record: str = "{}"
     call: str = ""
     quiet: bool = False
+    trial: bool = False
 
     def payload(self) -> str:
         """A digest of what makes this the same request again: not the windows, which move."""

@@ -51,7 +51,8 @@ def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
 def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
     budgets = command.budgets
     args = [now, str(SCHEMA), command.id, command.payload(), str(command.ttl_ms), command.record]
-    args += [str(len(budgets)), str(len(command.candidates)), str(c.DUE_PER_REPLY), str(int(command.quiet))]
+    unrecorded = "2" if command.trial else str(int(command.quiet))
+    args += [str(len(budgets)), str(len(command.candidates)), str(c.DUE_PER_REPLY), unrecorded]
     for b in budgets:
         args += [b.identity, b.window, str(b.start_ms), str(b.end_ms), str(b.limit), _steps(b)]
     for asks in command.candidates:

@@ -43,7 +43,7 @@ def reserve(db: sqlite3.Connection, command: c.Reserve, now_ms: int) -> c.Held |
     text = detail.write_balances(decision.chosen, balances)
     if decision.chosen is not None:
         _hold(db, command, decision.chosen, now_ms)
-    if not (command.quiet and outcome == "contended"):
+    if outcome == "held" or not (command.trial or (command.quiet and outcome == "contended")):
         write_journal(db, "reserve", command.id, now_ms, outcome, text, command.record)
     due = due_holds(db, now_ms)
     if decision.chosen is None:

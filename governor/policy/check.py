@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from governor.budgets import Unit
 from governor.errors import Problem, nearest
@@ -11,7 +11,7 @@ from governor.policy.shape import dotted
 from governor.policy.terms import LINES, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from governor.policy.resolve import Policies
@@ -21,33 +21,54 @@ if TYPE_CHECKING:
 EVERYONE = "*"
 
 
-def check(
-    policies: Policies, known_models: Callable[[str], bool], canonical: Callable[[str], str] | None = None
-) -> list[Problem]:
+class PricedModels(Protocol):
+    """What the check asks of a price table."""
+
+    def knows(self, name: str) -> bool:
+        """Whether a model has a price."""
+        ...
+
+    def canonical(self, name: str) -> str:
+        """The id that requests to a model count under: for an id itself, for an alias what it stands for."""
+        ...
+
+    def tells_endpoint(self, name: str) -> bool:
+        """Whether a model's name says which endpoint serves it; Vertex AI's names do not."""
+        ...
+
+
+def check(policies: Policies, prices: PricedModels) -> list[Problem]:
     """Check loaded policies against the price table.
 
     Args:
         policies: What was loaded; its files are right in themselves, or loading had refused them.
-        known_models: Whether a model id or alias has a price.
-        canonical: The id of a model that has a price: for an id itself, for an alias what it stands for.
-            Requests count under ids, so a budget named for an alias would never be touched. `None`: aliases
-            are not looked for.
+        prices: The price table.
 
     Returns:
-        One problem per model named without a price, and per budget named for an alias, in the order of the
-        files.
+        One problem per model named without a price, per budget named for an alias (requests count under ids,
+        so it would never be touched), and per line whose endpoint nobody tells; in the order of the files.
     """
     problems = []
+    told = any(file.policy.workspace.endpoint for file in policies.files if _shared(file))
     for file in policies.files:
         for path, model in _models(file.policy):
-            if not known_models(model):
+            if not prices.knows(model):
                 message = f"model {model!r} has no price"
                 hint = "correct its name, or add it to the price table"
-                problems.append(file.document.problem(path, message, hint))
-            elif canonical is not None and path[0] == "budgets" and canonical(model) != model:
+            elif path[0] == "budgets" and prices.canonical(model) != model:
                 message = f"{dotted(path)}: {model!r} is an alias, and a model's budget counts under its id"
-                problems.append(file.document.problem(path, message, f"write {canonical(model)}"))
+                hint = f"write {prices.canonical(model)}"
+            elif not (told or file.policy.workspace.endpoint or prices.tells_endpoint(model)):
+                message = f"the name {model!r} does not tell which endpoint of Vertex AI serves it"
+                hint = "add `workspace: {endpoint: global}`, or regional"
+            else:
+                continue
+            problems.append(file.document.problem(path, message, hint))
     return problems
+
+
+def _shared(file: PolicyFile) -> bool:
+    return isinstance(file.policy, OrganizationPolicy)
 
 
 def remarks(policies: Policies) -> list[Notice]:

@@ -16,7 +16,14 @@ from governor.policy.terms import LINES, MAX_ID, Attribution, BudgetRow, BudgetT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from governor.policy.schema import DepartmentPolicy, Feature, OrganizationPolicy
+    from governor.policy.schema import (
+        DepartmentPolicy,
+        Feature,
+        Limits,
+        OrganizationPolicy,
+        PolicyBase,
+        Workspace,
+    )
     from governor.policy.shape import PolicyFile
 
 DEFAULT_ORGANIZATION = "default"
@@ -35,8 +42,10 @@ class _Department:
     policy: DepartmentPolicy
     lines: Mapping[str, str]
     preferred_line: str
-    cost_per_request_nanos: int | None
-    input_tokens: int | None
+    limits: Limits
+    estimate: str
+    strict_tools: bool
+    workspace: Workspace
     owner: str
     rows: Mapping[str | None, tuple[_Bound, ...]]
 
@@ -115,15 +124,21 @@ class Policies:
             default=routing.default,
             preferred_line=department.preferred_line,
             feature_lines=tuple(feature.lines) if feature and feature.lines else None,
-            feature_max_tokens=feature.max_tokens if feature else None,
-            cost_per_request_nanos=department.cost_per_request_nanos,
-            input_tokens=department.input_tokens,
+            max_tokens=_least((feature.max_tokens if feature else None, department.limits.max_tokens)),
+            cost_per_request_nanos=department.limits.cost_per_request,
+            input_tokens=department.limits.input_tokens,
             timeout_s=standard.timeout if standard else _DEFAULT_TIMEOUT_S,
             retries=standard.retries if standard else _DEFAULT_RETRIES,
             max_wait_s=routing.when_contended.max_wait,
             on_expiry_charge=policy.on_expiry == "charge",
             policy_hash=self.hash,
             owner=department.owner,
+            estimate=department.estimate,
+            tool_uses=department.limits.tool_uses,
+            tool_result_tokens=department.limits.tool_result_tokens,
+            strict_tools=department.strict_tools,
+            inference_geo=department.workspace.inference_geo,
+            endpoint=department.workspace.endpoint or "",
         )
 
     def budgets(self, who: Attribution, models: Sequence[str]) -> tuple[BudgetTerm, ...]:
@@ -224,7 +239,7 @@ def _compile(
     own: Sequence[BudgetRow],
 ) -> _Department:
     policy: DepartmentPolicy = file.policy  # type: ignore[assignment]
-    limits = [policy.limits, *([shared.limits] if shared else [])]
+    both = [policy, *([shared] if shared else [])]
     written = {str(line): model for line, model in policy.routing.lines.items()}
     lines = {line: written[line] for line in LINES if line in written}
     tiers = {None, *(user.user_tier for user in (policy.users or {}).values())}
@@ -234,11 +249,31 @@ def _compile(
         policy=policy,
         lines=lines,
         preferred_line=standard.prefer if standard else _middle(lines),
-        cost_per_request_nanos=_least(limit.cost_per_request for limit in limits),
-        input_tokens=_least(limit.input_tokens for limit in limits),
-        owner=policy.owner or (shared.owner if shared else None) or "",
+        limits=_strictest(both),
+        estimate=next((one.estimate for one in both if one.estimate), "auto"),
+        strict_tools=any(one.server_tools == "strict" for one in both),
+        workspace=_workspace(both),
+        owner=next((one.owner for one in both if one.owner), ""),
         rows={tier: _bind([*shared_rows, *own], tier, _floors(policy, lines)) for tier in tiers},
     )
+
+
+def _strictest(files: Sequence[PolicyBase]) -> Limits:
+    """The smallest of every limit, and the largest result of a tool."""
+    least = ("cost_per_request", "input_tokens", "max_tokens", "tool_uses")
+    found: dict[str, int | None] = {
+        name: _least(getattr(file.limits, name) for file in files) for name in least
+    }
+    results = [file.limits.tool_result_tokens for file in files]
+    found["tool_result_tokens"] = max((size for size in results if size is not None), default=None)
+    return files[0].limits.model_copy(update=found)
+
+
+def _workspace(files: Sequence[PolicyBase]) -> Workspace:
+    """Where requests are served: as the department says, else as the organisation does."""
+    own, shared = files[0].workspace, files[-1].workspace
+    said = {name: getattr(own, name) or getattr(shared, name) for name in ("inference_geo", "endpoint")}
+    return own.model_copy(update=said)
 
 
 def _least(values: Iterable[int | None]) -> int | None:

@@ -186,6 +186,21 @@ class Limits(_Strict):
     """Dollars."""
     input_tokens: Tokens | None = None
     """Input tokens."""
+    max_tokens: Tokens | None = None
+    """The most output tokens; put into a request that gives none."""
+    tool_uses: Annotated[int | None, Field(gt=0, le=1000)] = None
+    """How often each tool that runs at the API may run; put into a tool that gives no `max_uses`."""
+    tool_result_tokens: Tokens | None = None
+    """Tokens that one use of such a tool is taken to bring into the prompt: 25000 if left out."""
+
+
+class Workspace(_Strict):
+    """Where the API serves requests that do not say."""
+
+    inference_geo: Literal["us", "global"] | None = None
+    """The workspace's `default_inference_geo`."""
+    endpoint: Literal["global", "regional", "us-gov"] | None = None
+    """The kind of a cloud's endpoint, where the model's name does not tell it (Vertex AI)."""
 
 
 class Feature(_Strict):
@@ -216,6 +231,13 @@ class PolicyBase(_Strict):
     thresholds: dict[Percent, Actions] = {}
     """What happens at which share of every usd budget of this file."""
     limits: Limits = Limits()
+    estimate: Literal["auto", "count", "local"] | None = None
+    """How a prompt is measured before the call: by the API (`count`), by a bound that needs no network
+    (`local`), or by the API where it matters (`auto`, if left out)."""
+    server_tools: Literal["bounded", "strict"] | None = None
+    """What is held for tools that run at the API: results of `tool_result_tokens` each (`bounded`, if left
+    out), or the whole context window for every pass (`strict`)."""
+    workspace: Workspace = Workspace()
 
 
 class OrganizationPolicy(PolicyBase):

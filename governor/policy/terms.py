@@ -85,7 +85,7 @@ class Rules:
         default: What `model="auto"` or no model means: `auto`, a line, or a model id.
         preferred_line: The line `auto` stands for: the one the standard tier prefers.
         feature_lines: The only lines the feature may use, as the file orders them; `None`: all.
-        feature_max_tokens: The feature's bound on `max_tokens`, or `None`.
+        max_tokens: The bound on `max_tokens`, the feature's or the file's, or `None`.
         cost_per_request_nanos: The most one request may cost, nano-dollars, or `None`.
         input_tokens: The most input tokens one request may have, or `None`.
         timeout_s: Seconds of silence after which a call is given up.
@@ -94,6 +94,12 @@ class Rules:
         on_expiry_charge: Whether a hold that expires is charged; else it is given back.
         policy_hash: The hash of the whole policy, as `Policies.hash`.
         owner: Whom to ask about the file; may be empty.
+        estimate: How a prompt is measured: `auto`, `count` or `local`.
+        tool_uses: How often each server tool may run in one request, or `None`.
+        tool_result_tokens: Tokens that one use of one may bring into the prompt; `None`: as is usual.
+        strict_tools: Whether the whole context window is held for every pass of a server tool's loop.
+        inference_geo: Where a request that does not say is served, or `None`.
+        endpoint: The kind of cloud endpoint that serves; '' where none is written.
     """
 
     attribution: Attribution
@@ -102,7 +108,7 @@ class Rules:
     default: str
     preferred_line: str
     feature_lines: tuple[str, ...] | None
-    feature_max_tokens: int | None
+    max_tokens: int | None
     cost_per_request_nanos: int | None
     input_tokens: int | None
     timeout_s: float
@@ -111,6 +117,12 @@ class Rules:
     on_expiry_charge: bool
     policy_hash: str
     owner: str
+    estimate: str = "auto"
+    tool_uses: int | None = None
+    tool_result_tokens: int | None = None
+    strict_tools: bool = False
+    inference_geo: str | None = None
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

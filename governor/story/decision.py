@@ -67,6 +67,8 @@ class CandidateView:
             `not tried` if an earlier one fitted.
         why: Why it stands in the list, or was skipped.
         binding: The identity of the budget that refused it, or `None`.
+        expected: What it would probably cost, by what this feature used on this model in this process;
+            `None` where nothing was learned yet.
     """
 
     model: str
@@ -75,6 +77,7 @@ class CandidateView:
     verdict: str
     why: str
     binding: str | None = None
+    expected: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,8 @@ class Decision:
         policy_hash: Of the policy files in force.
         prices: Version of the price table.
         waited_s: Seconds waited for calls in flight.
+        hint_age_ms: Where the prompt was not counted because little was at stake: how old the oldest balance
+            was that said so, in milliseconds; else `None`.
     """
 
     request_id: str
@@ -112,6 +117,7 @@ class Decision:
     policy_hash: str
     prices: str
     waited_s: float = 0.0
+    hint_age_ms: int | None = None
 
     @property
     def downgraded(self) -> bool:

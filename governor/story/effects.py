@@ -16,9 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CountTokens:
-    """Count a prompt with the API; the answer is an `int`, or `None` where the API cannot or does not."""
+    """Count a prompt with the API.
+
+    The answer is an `int`; `None` where the API cannot or does not; `CountLater` where it is asked too often.
+    """
 
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CountLater:
+    """The API refused to count because it is asked too often; it may be asked again after *seconds*."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

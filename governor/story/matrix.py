@@ -24,11 +24,14 @@ class Offer:
         candidate: The model and its line.
         ceiling: The most it can cost.
         skipped: Why the policy rules it out, whatever the balances; '' if it does not.
+        expected_nanos: What it will probably cost, by what this feature used on this model; `None` where
+            nothing was learned yet.
     """
 
     candidate: Candidate
     ceiling: Ceiling
     skipped: str = ""
+    expected_nanos: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

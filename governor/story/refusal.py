@@ -10,6 +10,7 @@ from governor.money import Money
 from governor.pricing import ceiling
 from governor.routing import Candidate, rank
 from governor.story import matrix, patience, views
+from governor.story.request import bounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,8 +133,9 @@ def _passes(
             candidate.model,
             input_tokens=count[0],
             counted=count[1],
-            body={**planned.request.body, "max_tokens": max_tokens},
+            body={**planned.sent, "max_tokens": max_tokens},
             at_ms=planned.at_ms,
+            bounds=bounds_of(planned.rules),
         )
     except UnknownModel:  # it cannot serve this way: fast, or in this region
         return False

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from governor.pricing import Bounds
+from governor.story.counter import Counter
+from governor.story.hints import Hints
+from governor.story.learned import Learned
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,12 +30,18 @@ class House:
         prices: The price table.
         clock: The ledger's time.
         unheard: How calls ended that the ledger could not be told of yet.
+        hints: What the ledger last said of each budget.
+        counter: Prompts counted before.
+        learned: What calls really used.
     """
 
     policies: Policies
     prices: PriceTable
     clock: LedgerClock
     unheard: list[Settle | Release] = field(default_factory=list)
+    hints: Hints = field(default_factory=Hints)
+    counter: Counter = field(default_factory=Counter)
+    learned: Learned = field(default_factory=Learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +74,42 @@ class Plan:
         rules: What the files say of it.
         offers: The candidates with their ceilings, best first.
         skipped: Those that the policy rules out, whatever the balances.
-        max_tokens: As it is sent.
+        sent: The body with the bounds of the policy in it, as it is sent but for the model.
         input_tokens: The estimate of the prompt for the first candidate, without margin.
         estimate: How it was made: `count_tokens` or `local bound`.
         counts: For each tokenizer, tokens of the prompt and whether the API counted them.
         at_ms: When it was priced, Unix milliseconds.
+        trial: Only the first candidate is tried, on a bound that need not be counted; where a budget cannot
+            bear it, the prompt is counted.
+        hint_ms: When the oldest balance that a trial rests on was heard, Unix milliseconds.
     """
 
     request: Request
     rules: Rules
     offers: tuple[Offer, ...]
     skipped: tuple[Offer, ...]
-    max_tokens: int
+    sent: Mapping[str, Any]
     input_tokens: int
     estimate: str
     counts: Mapping[int, tuple[int, bool]]
     at_ms: int
+    trial: bool = False
+    hint_ms: int | None = None
+
+    @property
+    def max_tokens(self) -> int:
+        """As it is sent."""
+        return int(self.sent["max_tokens"])
+
+    @property
+    def tried(self) -> tuple[Offer, ...]:
+        """The offers that the ledger is asked for: all, or in a trial the first."""
+        return self.offers[:1] if self.trial else self.offers
+
+    @property
+    def hint_age_ms(self) -> int | None:
+        """How old the oldest balance was that a trial rests on, in milliseconds; `None` without a trial."""
+        return None if self.hint_ms is None else max(0, self.at_ms - self.hint_ms)
 
     def count(self, tokenizer: int) -> tuple[int, bool] | None:
         """Tokens of the prompt by *tokenizer*, and whether the API counted them; `None` if nobody did."""
@@ -86,4 +117,16 @@ class Plan:
 
     def body(self, candidate: Candidate) -> dict[str, Any]:
         """What is sent when *candidate* serves."""
-        return {**self.request.body, "model": candidate.model, "max_tokens": self.max_tokens}
+        return {**self.sent, "model": candidate.model}
+
+
+def bounds_of(rules: Rules) -> Bounds:
+    """What the policy adds to a request's own bounds."""
+    usual = Bounds()
+    return Bounds(
+        geo=rules.inference_geo,
+        endpoint=rules.endpoint,
+        tool_result_tokens=rules.tool_result_tokens or usual.tool_result_tokens,
+        tool_uses=rules.tool_uses,
+        strict=rules.strict_tools,
+    )

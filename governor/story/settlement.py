@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from governor.errors import UnknownModel
-from governor.pricing import cost_nanos, read_usage
+from governor.pricing import cost_nanos, own_name, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,7 @@ class Outcome:
         uncertain: It is charged by rule, because no final usage was seen.
         unpriced: Units in the usage that have no price here; the whole hold is charged at least.
         model: The model that served.
+        output_tokens: What it put out; `None` where no answer was read to its end.
     """
 
     nanos: int
@@ -52,10 +53,19 @@ class Outcome:
     uncertain: bool = False
     unpriced: tuple[str, ...] = ()
     model: str = ""
+    output_tokens: int | None = None
 
 
-def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int) -> Outcome:
-    """What is posted for *offer*'s hold, now that its call ended; *at_ms* is when it was priced."""
+def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint: str = "") -> Outcome:
+    """What is posted for a hold, now that its call ended.
+
+    Args:
+        prices: The price table.
+        offer: What was held for.
+        ended: How the call ended.
+        at_ms: When it was priced, Unix milliseconds.
+        endpoint: The kind of cloud endpoint that served, where the model's name does not tell it.
+    """
     raw = dict(ended.usage or {})
     asked, most = offer.candidate.model, offer.ceiling
     held = Outcome(most.nanos, most.tokens, raw, uncertain=True, model=asked)
@@ -64,29 +74,28 @@ def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int) -> Outcom
     if ended.kind == "silent" or (ended.kind == "cut" and (ended.hidden_output or not raw)):
         return held
     try:
-        model = _served(prices, offer, ended.model)
+        model = own_name(prices, asked, ended.model)
         usage = read_usage(raw)
         if ended.kind == "cut":
             usage = _delivered(usage, ended.delivered_bytes)
-        nanos = cost_nanos(prices, model, usage, at_ms)
+        elif usage.output_tokens == 0 and getattr(ended.message, "stop_reason", None) == "refusal":
+            usage = usage.declined()
+        nanos = cost_nanos(prices, model, usage, at_ms, endpoint=endpoint)
     except (UnknownModel, ValueError) as error:
         return replace(held, unpriced=(str(error),), model=ended.model or asked)
     if ended.kind == "cut":
         tokens = min(usage.total_tokens, most.tokens)
         return Outcome(min(nanos, most.nanos), tokens, raw, uncertain=True, model=model)
-    if usage.output_tokens == 0 and getattr(ended.message, "stop_reason", None) == "refusal":
-        return Outcome(0, usage.total_tokens, raw, model=model)
     if usage.unknown:
         nanos = max(nanos, most.nanos)
-    return Outcome(nanos, usage.total_tokens, raw, unpriced=usage.unknown, model=model)
-
-
-def _served(prices: PriceTable, offer: Offer, named: str) -> str:
-    """The model to price by: the one asked for, unless the answer names another (a fallback, say)."""
-    asked = offer.candidate.model
-    if not named or named == asked or prices.model(asked).id == named:
-        return asked
-    return named
+    return Outcome(
+        nanos,
+        usage.total_tokens,
+        raw,
+        unpriced=usage.unknown,
+        model=model,
+        output_tokens=usage.output_tokens,
+    )
 
 
 def _delivered(usage: Usage, delivered_bytes: int) -> Usage:

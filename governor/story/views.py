@@ -77,7 +77,7 @@ def _decision(
     verdicts = admission.decide(table.asks, balances).verdicts
     shown = budgets(table, balances)
     tried = [_tried(offer, verdict, shown) for offer, verdict in zip(table.offers, verdicts, strict=False)]
-    untried = [_untried(offer) for offer in table.offers[len(tried) :]]
+    untried = [_untried(offer) for offer in planned.offers[len(tried) :]]
     served = None if chosen is None else table.offers[chosen].candidate
     skipped = [_skipped(offer) for offer in planned.skipped]
     return Decision(
@@ -92,6 +92,7 @@ def _decision(
         budgets=shown,
         input_tokens=planned.input_tokens,
         estimate=planned.estimate,
+        hint_age_ms=planned.hint_age_ms,
         policy_hash=house.policies.hash,
         prices=house.prices.version,
         waited_s=waited_s,
@@ -100,24 +101,27 @@ def _decision(
 
 def _tried(offer: Offer, said: admission.CandidateVerdict, shown: Sequence[BudgetView]) -> CandidateView:
     binding = None if said.binding is None else shown[said.binding].identity
-    candidate = offer.candidate
-    verdict = said.verdict.name.lower()
-    return CandidateView(
-        candidate.model, candidate.line, Money(offer.ceiling.nanos), verdict, candidate.why, binding
-    )
+    return _candidate(offer, said.verdict.name.lower(), offer.candidate.why, binding)
 
 
 def _untried(offer: Offer) -> CandidateView:
-    candidate = offer.candidate
-    return CandidateView(
-        candidate.model, candidate.line, Money(offer.ceiling.nanos), "not tried", candidate.why
-    )
+    return _candidate(offer, "not tried", offer.candidate.why)
 
 
 def _skipped(offer: Offer) -> CandidateView:
-    candidate = offer.candidate
+    return _candidate(offer, "skipped", offer.skipped)
+
+
+def _candidate(offer: Offer, verdict: str, why: str, binding: str | None = None) -> CandidateView:
+    expected = offer.expected_nanos
     return CandidateView(
-        candidate.model, candidate.line, Money(offer.ceiling.nanos), "skipped", offer.skipped
+        model=offer.candidate.model,
+        line=offer.candidate.line,
+        ceiling=Money(offer.ceiling.nanos),
+        verdict=verdict,
+        why=why,
+        binding=binding,
+        expected=None if expected is None else Money(expected),
     )
 
 

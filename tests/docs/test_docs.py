@@ -17,6 +17,7 @@ from governor.budgets import Unit
 from governor.ledger import commands as c
 from governor.ledger import lifecycle, open_ledger
 from governor.policy import load
+from governor.pricing import PriceTable
 from governor.testing import FakeClaude
 
 if TYPE_CHECKING:
@@ -122,10 +123,14 @@ def test_the_readme_example_is_ten_lines_and_is_billed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", all_blocks("yaml"))
-def test_yaml_block_is_a_policy_that_loads(block: str, tmp_path: Path) -> None:
-    """Every YAML block is a whole policy file without a mistake."""
-    (tmp_path / "policy.yaml").write_text(block, encoding="utf-8")
-    assert load(tmp_path).departments
+def test_yaml_block_is_a_file_that_loads(block: str, tmp_path: Path) -> None:
+    """Every YAML block is a whole policy file, or a company's own prices, without a mistake."""
+    file = tmp_path / "file.yaml"
+    file.write_text(block, encoding="utf-8")
+    if "extends: anthropic" in block:
+        assert PriceTable.load(file).version != PriceTable.load().version
+    else:
+        assert load(tmp_path).departments
 
 
 @pytest.mark.parametrize("command", commands())

@@ -123,7 +123,7 @@ def test_a_missing_max_tokens(stage):
     """Without `max_tokens` the cost has no bound: refused with both ways to give one."""
     caller = stage.governor(department(TEAM))
     with pytest.raises(
-        PolicyViolation, match="max_tokens is missing: give it, or a `max_tokens` to the feature"
+        PolicyViolation, match="max_tokens is missing: give it, or write a `max_tokens` for the feature"
     ):
         caller.call(max_tokens=None)
     unchanged(stage)

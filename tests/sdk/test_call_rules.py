@@ -46,7 +46,10 @@ def refused(stage, caller, error, match, **request):
         ({"stream": True}, r"`stream` cannot be given to call\(\): it returns a whole message"),
         ({"max_tokens": -1}, "max_tokens is -1"),
         ({"max_tokens": "many"}, "max_tokens"),
-        ({"tools": [{"type": "web_search_20260209", "name": "web_search"}]}, "web_search_20260209.*no bound"),
+        (
+            {"tools": [{"type": "web_search_20260209", "name": "web_search"}]},
+            "web_search_20260209.*no `max_uses`: give it",
+        ),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
 )
@@ -67,7 +70,7 @@ def test_a_model_without_a_price_is_refused(stage, model):
 @on_sqlite
 def test_a_missing_max_tokens_is_refused(stage):
     """Without `max_tokens`, and without a feature that bounds it, nothing bounds the cost: refused."""
-    match = "max_tokens is missing: give it, or a `max_tokens` to the feature"
+    match = "max_tokens is missing: give it, or write a `max_tokens` for the feature"
     refused(stage, stage.governor(department(TEAM)), PolicyViolation, match, max_tokens=None)
 
 
@@ -153,9 +156,10 @@ def test_an_api_that_does_not_count_costs_no_call(stage, fault):
 
 @on_sqlite
 def test_what_the_api_cannot_count_is_not_asked(stage):
-    """A prompt with an image by URL is bounded without a count: by the whole context window."""
-    image = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
-    receipt = stage.governor(department(TEAM)).call(messages=[{"role": "user", "content": [image]}]).receipt
+    """A prompt with a document by URL is bounded without a count: by the whole context window."""
+    source = {"type": "url", "url": "https://example.com/a.pdf"}
+    body = [{"type": "document", "source": source}, {"type": "text", "text": "Sum it up"}]
+    receipt = stage.governor(department(TEAM)).call(messages=[{"role": "user", "content": body}]).receipt
     assert [request.path for request in stage.api.requests] == ["/v1/messages"]
     assert (receipt.decision.estimate, receipt.decision.input_tokens) == ("local bound", 1_000_000)
 

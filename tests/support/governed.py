@@ -64,7 +64,14 @@ def department(
         "when_contended": {"max_wait": 0},
         **more.pop("routing", {}),
     }
-    return {"version": 1, "department": "team", "budgets": list(budgets), "routing": routing, **more}
+    return {
+        "version": 1,
+        "department": "team",
+        "budgets": list(budgets),
+        "routing": routing,
+        "estimate": "count",
+        **more,
+    }
 
 
 @dataclass

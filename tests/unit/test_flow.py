@@ -67,7 +67,7 @@ def test_effects_come_in_order(house, ledger):
     names, _ = drive(flow.govern(house, request()), ledger)
     assert names == ["CountTokens", "Reserve", "Reserve", "Send", "Settle"]
     names, (_, receipt) = drive(flow.govern(house, request("two")), ledger)
-    assert names == ["CountTokens", "Reserve", "Send", "Settle"]
+    assert names == ["Reserve", "Send", "Settle"]  # the same prompt is not counted again
     (known,) = ledger.execute(c.ListBalances())
     assert (known.identity, known.window) == (MINUTE_USD, "2026-11-20T12:00Z")
     assert known.balance.posted == 2 * receipt.cost.nanos
@@ -107,4 +107,4 @@ def test_a_decision_reads_the_window_of_the_ledgers_clock(house, ledger):
     assert (budget.window, budget.posted > 0) == ("2026-11-20T12:00Z", True)
     assert names == ["CountTokens", "Read", "Read"]
     names, _ = drive(flow.decide(house, request("three")), ledger)
-    assert names == ["CountTokens", "Read"]
+    assert names == ["Read"]

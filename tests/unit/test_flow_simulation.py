@@ -63,8 +63,8 @@ class Auditor:
             self.held[command.id] = command.candidates[reply.candidate][0].amount
         elif isinstance(command, c.Settle | c.Release):
             amount = command.postings[0].amount
-            if command.id in self.held:
-                self.overrun += max(0, amount - self.held.pop(command.id))
+            charged = self.held.pop(command.id, self.posted.get(command.id, amount))
+            self.overrun += max(0, amount - charged)
             self.posted[command.id] = amount
         elif isinstance(command, c.Expire):
             for identifier in reply.ids:
@@ -192,6 +192,7 @@ def policies(tmp_path_factory):
         {"per": "user", "requests": 100, "window": "life"},
         thresholds={"80%": {"downgrade": "sonnet"}, "95%": {"downgrade": "haiku"}},
         routing={"when_contended": {"max_wait": 1}},
+        estimate="auto",
     )
     (folder / "team.yaml").write_text(json.dumps(team), encoding="utf-8")
     return load(folder)

@@ -197,7 +197,7 @@ def test_rules_of_the_reference_file(policies: Policies) -> None:
         ("opus", "claude-opus-5-5"),
     ]
     assert (rules.default, rules.preferred_line) == ("auto", "sonnet")
-    assert (rules.feature_lines, rules.feature_max_tokens) == (None, 4096)
+    assert (rules.feature_lines, rules.max_tokens) == (None, 4096)
     assert (rules.cost_per_request_nanos, rules.input_tokens) == (50 * USD, 200_000)
     assert (rules.timeout_s, rules.retries, rules.max_wait_s) == (30.0, 2, 2.0)
     assert rules.on_expiry_charge
@@ -213,9 +213,9 @@ def test_the_organisations_limits_hold_where_they_are_stricter(tmp_path: Path) -
 def test_a_feature_restricts_lines_and_tokens(policies: Policies) -> None:
     """`classify` is for haiku and 256 tokens; `*` stands for any other feature where a file has it."""
     rules = policies.rules(Attribution("engineering", "ada@example.com", "classify"))
-    assert (rules.feature_lines, rules.feature_max_tokens) == (("haiku",), 256)
+    assert (rules.feature_lines, rules.max_tokens) == (("haiku",), 256)
     other = policies.rules(Attribution("support", "sam@example.com", "anything"))
-    assert (other.feature_lines, other.feature_max_tokens) == (("haiku",), 512)
+    assert (other.feature_lines, other.max_tokens) == (("haiku",), 512)
 
 
 def test_without_a_standard_tier_auto_is_the_middle(tmp_path: Path) -> None:
@@ -320,16 +320,11 @@ def test_all_terms_are_the_budgets_as_written(policies: Policies) -> None:
 def test_check_names_models_without_a_price(tmp_path: Path) -> None:
     """Every model a file names must be one the price table knows, or is reported at its place."""
     row = "budgets:\n  - {per: model, name: claude-opus-4, usd: 9, window: week}\n"
-    policies = edited(tmp_path, ("budgets:\n", row))
-    assert check(policies, lambda model: True) == []
-    problems = check(policies, lambda model: model not in ("claude-opus-4", "claude-sonnet-5-5"))
+    policies = edited(tmp_path, ("budgets:\n", row), ("claude-sonnet-5-5", "claude-sonnet-6"))
+    problems = check(policies, PriceTable.load())
     found = [(Path(p.file).name, p.line, p.column) for p in problems]
-    assert found == [
-        ("engineering.yaml", 8, 24),
-        ("engineering.yaml", 24, 44),
-        ("legal.yaml", 21, 44),
-        ("support.yaml", 20, 44),
-    ]
+    assert found == [("engineering.yaml", 8, 24), ("engineering.yaml", 24, 44)]
+    assert "claude-sonnet-6" in problems[1].message
 
 
 def test_check_refuses_a_budget_named_for_an_alias(tmp_path: Path) -> None:
@@ -340,15 +335,22 @@ def test_check_refuses_a_budget_named_for_an_alias(tmp_path: Path) -> None:
         for name in (dated, "claude-opus-5-5", "gpt")
     )
     policies = edited(tmp_path, ("budgets:\n", f"budgets:\n{rows}"), ("claude-haiku-5-5", dated))
-    prices = PriceTable.load()
-    known = {name for model in prices.models() for name in (model.id, *model.aliases)}
-    alias, unknown = check(policies, known.__contains__, lambda name: prices.model(name).id)
+    alias, unknown = check(policies, PriceTable.load())
     assert (Path(alias.file).name, alias.line, alias.column) == ("engineering.yaml", 8, 24)
     assert repr(dated) in alias.message
     assert alias.hint == "write claude-haiku-4-5"
     assert (unknown.line, unknown.column) == (10, 24)
     assert "no price" in unknown.message
-    assert [problem.line for problem in check(policies, known.__contains__)] == [10]
+
+
+def test_a_name_of_vertex_needs_its_endpoint(tmp_path: Path) -> None:
+    """Such a name has two prices, so its file, or the organisation's, says which endpoint serves."""
+    name, endpoint = "claude-haiku-4-5@20251001", "workspace: {endpoint: regional}\n"
+    (problem,) = check(edited(tmp_path, ("claude-haiku-5-5", name)), PriceTable.load())
+    assert (Path(problem.file).name, problem.line) == ("engineering.yaml", 23)
+    assert problem.hint == "add `workspace: {endpoint: global}`, or regional"
+    said = edited(tmp_path, ("claude-haiku-5-5", name), ("budgets:\n", f"{endpoint}budgets:\n"))
+    assert check(said, PriceTable.load()) == []
 
 
 def test_a_limit_above_the_organisations_is_remarked(tmp_path: Path, policies: Policies) -> None:

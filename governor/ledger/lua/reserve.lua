@@ -2,7 +2,7 @@
 -- Decide which candidate every budget can bear, and hold it. The rule: governor/ledger/admission.py.
 -- KEYS  1 meta  2 admin  3 expiry  4 journal  5 hold  6… one balance per budget
 -- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 ttl_ms  6 record  7 budgets n  8 candidates m
---       9 due holds to name  10 '1': a contended refusal goes unrecorded
+--       9 due holds to name  10 '1': a contended refusal goes unrecorded; '2': any
 --       then per budget: identity  window  start_ms  end_ms (0: none)  limit  steps
 --       then per candidate and budget: `amount mark_bp floor comes_back charge_on_expiry`;
 --       '' where it is not touched
@@ -89,7 +89,7 @@ end
 local detail = table.concat(rows, ',')
 if not chosen then
   local reason = ({'contended', 'exhausted', 'frozen'})[mildest]
-  if reason ~= 'contended' or ARGV[10] ~= '1' then
+  if ARGV[10] ~= '2' and (reason ~= 'contended' or ARGV[10] ~= '1') then
     journal(KEYS[4], 'reserve', ARGV[3], now, reason, '- ' .. detail, ARGV[6])
   end
   local first = redis.call('ZRANGE', KEYS[3], '0', '0', 'WITHSCORES')

@@ -1,0 +1,22 @@
+"""How a count is asked for, and what an answer without one means."""
+
+from __future__ import annotations
+
+import anthropic
+
+from governor.clients.streaming import retry_after_s
+from governor.story.effects import CountLater
+
+COUNT_TIMEOUT_S = 2.0
+"""A count that takes longer is given up for the local bound."""
+
+LATER_S = 5.0
+"""How long the API is not asked again when it does not say."""
+
+
+def uncounted(error: anthropic.AnthropicError) -> CountLater | None:
+    """`CountLater` where the API is asked too often (HTTP 429); `None` where it cannot count, or did not."""
+    if isinstance(error, anthropic.RateLimitError):
+        asked_s = retry_after_s(error.response.headers)
+        return CountLater(LATER_S if asked_s is None else asked_s)
+    return None

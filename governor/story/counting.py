@@ -1,0 +1,82 @@
+"""How many tokens a prompt has: counted by the API, remembered, or bounded without it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from governor.pricing import countable, local_bound
+from governor.story.effects import CountLater, CountTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from governor.routing import Candidate
+    from governor.story.books import Story
+    from governor.story.request import House
+
+Counts = dict[int, tuple[int, bool]]
+"""For each tokenizer: tokens of the prompt, and whether the API counted them."""
+
+
+def bounds(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate]) -> Counts:
+    """A bound on the prompt for each tokenizer among the candidates, without the network."""
+    found: Counts = {}
+    for candidate in candidates:
+        model = house.prices.model(candidate.model)
+        most = local_bound({**body, "model": candidate.model}, model.context_tokens)
+        found[model.tokenizer] = (max(most, found.get(model.tokenizer, (0, False))[0]), False)
+    return found
+
+
+def counts(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate]) -> Story:
+    """Tokens of the prompt for each tokenizer among the candidates: `Counts`.
+
+    One count serves every model of a tokenizer. What the API does not count, or not now, is bounded.
+    """
+    found: Counts = {}
+    digest: bytes | None = None
+    for candidate in candidates:
+        tokenizer = house.prices.model(candidate.model).tokenizer
+        if tokenizer in found:
+            continue
+        question = countable({**body, "model": candidate.model})
+        if question is None:
+            return bounds(house, body, candidates)
+        digest = digest or _digest(question)
+        tokens = house.counter.find(tokenizer, digest)
+        if tokens is None and not house.counter.paused(house.clock.now_ms()):
+            tokens = yield from _ask(house, question)
+            if tokens is not None:
+                house.counter.keep(tokenizer, digest, tokens)
+        if tokens is not None:
+            found[tokenizer] = (tokens, True)
+    return found if _complete(house, found, candidates) else {**bounds(house, body, candidates), **found}
+
+
+def _complete(house: House, found: Counts, candidates: Sequence[Candidate]) -> bool:
+    return all(house.prices.model(candidate.model).tokenizer in found for candidate in candidates)
+
+
+def _ask(house: House, question: dict[str, Any]) -> Story:
+    answer = yield CountTokens(question)
+    if isinstance(answer, CountLater):
+        house.counter.pause(house.clock.now_ms(), answer.seconds)
+        return None
+    return answer
+
+
+def _digest(question: Mapping[str, Any]) -> bytes | None:
+    """What tells one prompt from another, whichever model it is for; `None` for what JSON cannot write."""
+    content = {key: value for key, value in question.items() if key != "model"}
+    try:
+        text = json.dumps(content, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError):
+        return None
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _plain(value: Any) -> Any:
+    """An object of the SDK as it is sent."""
+    return value.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)

@@ -1,0 +1,171 @@
+"""From a request to a plan: which models would do, how long is the prompt, and what can it cost on each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from governor.errors import PolicyViolation, UnknownModel
+from governor.money import Money
+from governor.pricing import bounded, ceiling
+from governor.routing import plan
+from governor.story import counting, matrix, refusal
+from governor.story.request import Plan, bounds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from governor.policy import Rules
+    from governor.routing import Candidate
+    from governor.story.books import Story
+    from governor.story.counting import Counts
+    from governor.story.learned import Key
+    from governor.story.request import House, Request
+
+NEGLIGIBLE_BP = 100
+"""With `estimate: auto`, a prompt is not counted where its local ceiling is under 1 % of what the tightest
+budget has left."""
+
+
+def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
+    """Price the request on every model that would do; returns a `Plan`.
+
+    Args:
+        house: What every request consults.
+        request: The request.
+        at_once: Whether, with `estimate: auto`, an uncounted plan may be returned: one to try the first
+            candidate with, and to be made again with a count where a budget cannot bear it.
+
+    Raises:
+        PolicyViolation: Unknown department, user or feature; no bound on the output or on a server tool;
+            larger than the policy's `cost_per_request` or `input_tokens` on every model.
+        UnknownModel: A model without a price.
+    """
+    rules = house.policies.rules(request.who)
+    candidates = plan(
+        request.asked,
+        pin=request.pin,
+        lines=rules.lines,
+        default=rules.default,
+        preferred_line=rules.preferred_line,
+        feature_lines=rules.feature_lines,
+        look_up=lambda name: (house.prices.model(name).line, house.prices.model(name).id),
+    )
+    body = bounded({**request.body, "max_tokens": _max_tokens(request, rules)}, bounds_of(rules))
+
+    def priced(counts: Counts) -> Plan:
+        return _priced(house, request, rules, candidates, counts, body)
+
+    if rules.estimate == "auto" and at_once:
+        planned = priced(counting.bounds(house, body, candidates))
+        hint_ms = _negligible(house, planned)
+        if hint_ms is not None:
+            return replace(planned, trial=True, hint_ms=hint_ms)
+    if rules.estimate == "local":
+        return _checked(priced(counting.bounds(house, body, candidates)))
+    counts = yield from counting.counts(house, body, candidates)
+    return _checked(priced(counts))
+
+
+def _priced(
+    house: House,
+    request: Request,
+    rules: Rules,
+    candidates: Sequence[Candidate],
+    counts: Counts,
+    body: Mapping[str, Any],
+) -> Plan:
+    """The plan that these counts make, before anything in it is refused."""
+    at_ms = house.clock.now_ms()
+    offers = _offers(house, request, rules, candidates, counts, body, at_ms)
+    tokens, counted = counts[house.prices.model(candidates[0].model).tokenizer]
+    return Plan(
+        request=request,
+        rules=rules,
+        offers=tuple(offer for offer in offers if not offer.skipped),
+        skipped=tuple(offer for offer in offers if offer.skipped),
+        sent=body,
+        input_tokens=tokens,
+        estimate="count_tokens" if counted else "local bound",
+        counts=counts,
+        at_ms=at_ms,
+    )
+
+
+def _offers(
+    house: House,
+    request: Request,
+    rules: Rules,
+    candidates: Sequence[Candidate],
+    counts: Counts,
+    body: Mapping[str, Any],
+    at_ms: int,
+) -> list[matrix.Offer]:
+    """The candidates with their prices, without the steps down that cannot serve this way (fast, region)."""
+    offers: list[matrix.Offer] = []
+    for candidate in candidates:
+        tokens, counted = counts[house.prices.model(candidate.model).tokenizer]
+        try:
+            most = ceiling(
+                house.prices,
+                candidate.model,
+                input_tokens=tokens,
+                counted=counted,
+                body=body,
+                at_ms=at_ms,
+                bounds=bounds_of(rules),
+            )
+        except UnknownModel:
+            if not offers:
+                raise
+            continue
+        expected = house.learned.expected_nanos(key_of(request, candidate, counted=counted), most)
+        offers.append(matrix.Offer(candidate, most, _ruled_out(rules, most.nanos), expected))
+    return offers
+
+
+def key_of(request: Request, candidate: Candidate, *, counted: bool) -> Key:
+    """What a request's cost is learned under."""
+    return request.who.department, request.who.feature, candidate.priced_as, counted
+
+
+def _negligible(house: House, planned: Plan) -> int | None:
+    """When the oldest hint was heard by which the first candidate costs next to nothing; else `None`."""
+    too_long = planned.rules.input_tokens is not None and planned.input_tokens > planned.rules.input_tokens
+    if planned.skipped or too_long:
+        return None
+    terms = house.policies.budgets(planned.request.who, [planned.offers[0].candidate.priced_as])
+    table = matrix.build(terms, planned.offers[:1], house.clock.now_ms())
+    found = house.hints.share_of_tightest(table)
+    return found[1] if found is not None and found[0] < NEGLIGIBLE_BP else None
+
+
+def _max_tokens(request: Request, rules: Rules) -> int:
+    """The caller's `max_tokens`, never above the policy's; the policy's where the caller gives none."""
+    if request.max_tokens is None:
+        if rules.max_tokens is None:
+            raise PolicyViolation(
+                "max_tokens is missing: give it, or write a `max_tokens` for the feature, or under `limits`, "
+                "into the policy file, so that the answer's cost has a bound"
+            )
+        return rules.max_tokens
+    return request.max_tokens if rules.max_tokens is None else min(request.max_tokens, rules.max_tokens)
+
+
+def _ruled_out(rules: Rules, nanos: int) -> str:
+    most = rules.cost_per_request_nanos
+    if most is None or nanos <= most:
+        return ""
+    return f"may cost {Money(nanos)}, above the policy's {Money(most)} a request"
+
+
+def _checked(planned: Plan) -> Plan:
+    """Refuse what the policy does not allow, whatever the balances."""
+    most, tokens = planned.rules.input_tokens, planned.input_tokens
+    if most is not None and tokens > most:
+        counted = planned.estimate == "count_tokens"
+        has = "has some" if counted else "could not be counted, and may have up to"
+        raise PolicyViolation(f"the prompt {has} {tokens:,} tokens, limits.input_tokens is {most:,}")
+    if not planned.offers:
+        refusal.too_costly(planned.rules, planned.skipped)
+    return planned
