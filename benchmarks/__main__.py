@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from support.redis_server import HOW_TO_GET, RedisServer, find_redis_server
 
-from benchmarks import calls, imports, ledgers, machine, report, throughput
+from benchmarks import calls, imports, ledgers, machine, pricing, report, throughput
 from benchmarks.timing import Options, Result, Step
 
 Run = Callable[[str, Options, Step], Result]
@@ -39,6 +39,11 @@ BENCHMARKS = {
         "import governor against import anthropic",
         imports.steps,
         lambda _, options, step: imports.imports(options, step),
+    ),
+    "pricing": Benchmark(
+        "pricing a usage, bounding a prompt",
+        pricing.steps,
+        lambda _, options, step: pricing.pricing(options, step),
     ),
     "throughput": Benchmark("1, 2 and 4 processes on one Redis", throughput.steps, throughput.throughput),
 }

@@ -27,10 +27,14 @@ WARM_UP = 20
 MODEL = "claude-opus-5-5"
 _COLUMNS = ("", "p50", "CPU mean", "p50 ratio", "CPU ratio")
 
-TEXT = [{"role": "user", "content": PROMPT}]
 IMAGE = {"type": "image", "source": {"type": "url", "url": "https://example.com/diff.png"}}
 UNCOUNTABLE = [{"role": "user", "content": [IMAGE, {"type": "text", "text": PROMPT}]}]
 """The API refuses to count what it would have to fetch, so the governor sends no count either."""
+
+
+def text() -> list[dict[str, Any]]:
+    """A prompt that nobody has counted yet."""
+    return [{"role": "user", "content": f"{PROMPT}{secrets.token_hex(8)}"}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +126,15 @@ def _cases(client: anthropic.Anthropic, governor: Governor) -> list[Case]:
         client.messages.count_tokens(model=MODEL, messages=messages)
         return stream(messages)
 
-    def governed(messages: Any) -> Any:
-        return governor.call(**WHO, max_tokens=1024, messages=messages)
+    def governed(messages: Any, department: str = "team") -> Any:
+        return governor.call(**{**WHO, "department": department}, max_tokens=1024, messages=messages)
 
     return [
-        Case("messages.create", lambda: create(TEXT), "messages.create"),
-        Case("messages.stream", lambda: stream(TEXT), "messages.stream"),
-        Case("count_tokens and messages.stream", lambda: count_and_stream(TEXT), "messages.stream"),
-        Case("governed call, counted", lambda: governed(TEXT), "messages.stream"),
+        Case("messages.create", lambda: create(text()), "messages.create"),
+        Case("messages.stream", lambda: stream(text()), "messages.stream"),
+        Case("count_tokens and messages.stream", lambda: count_and_stream(text()), "messages.stream"),
+        Case("governed call, counted", lambda: governed(text()), "messages.stream"),
+        Case("governed call, little at stake", lambda: governed(text(), "quick"), "messages.stream"),
         Case("messages.stream, uncountable body", lambda: stream(UNCOUNTABLE), "messages.stream"),
         Case(
             "governed call, uncountable body",

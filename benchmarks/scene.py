@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from governor.clients.request import make_request
 from governor.clients.setup import load_house
-from governor.flow import prepare
 from governor.journal import records
 from governor.ledger import commands as c
 from governor.story.effects import Ended
 from governor.story.matrix import build
+from governor.story.planning import prepare
 from governor.story.settlement import Outcome
 
 if TYPE_CHECKING:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from governor.cli import budget, budget_changes, demo, doctor, ledger, policy, why
+from governor.cli import (
+    budget,
+    budget_changes,
+    demo,
+    doctor,
+    ledger,
+    policy,
+    prices,
+    prices_check,
+    prices_diff,
+    why,
+)
 from governor.cli.context import AS_JSON, flag
 from governor.cli.output import exit_code, report
 from governor.errors import GovernorError
@@ -77,6 +88,16 @@ _group(
         "set": budget_changes.set_limit,
         "freeze": budget_changes.freeze,
         "unfreeze": budget_changes.unfreeze,
+    },
+)
+_group(
+    "prices",
+    "See prices, check them, and compare them with genai-prices.",
+    {
+        "show": prices.show,
+        "check": prices_check.check,
+        "diff": prices_diff.diff,
+        "update": prices_diff.update,
     },
 )
 app.command("why")(why.why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -46,6 +47,14 @@ LEDGER: Any = typer.Option(
     metavar="URL",
     help="The ledger: sqlite:///governor.db or redis://host:6379/0.",
 )
+PRICES: Any = typer.Option(
+    None,
+    "--prices",
+    envvar="GOVERNOR_PRICES",
+    metavar="PATH",
+    help="The company's own price file, or a whole table; else the table that ships.",
+    show_default=False,
+)
 JSON: Any = flag(
     "--json",
     callback=_remember,
@@ -82,11 +91,15 @@ def load_policies(path: str) -> Policies:
     return load(path)
 
 
-def load_prices() -> PriceTable:
-    """The price table that ships with the governor."""
+def load_prices(path: str | None = None) -> PriceTable:
+    """The prices at *path*: a whole table, or a company's own file; by default those that ship.
+
+    Raises:
+        PolicyError: The file is missing or malformed.
+    """
     from governor.pricing import PriceTable  # noqa: PLC0415 - as above
 
-    return PriceTable.load()
+    return PriceTable.load(None if path is None else Path(path))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from governor.cli.context import JSON, LEDGER, POLICIES, load_policies, load_prices
+from governor.cli.context import JSON, LEDGER, POLICIES, PRICES, load_policies, load_prices
 from governor.cli.output import FAILURE, console, print_json
 from governor.errors import GovernorError
 from governor.ledger import commands as c
@@ -49,9 +49,14 @@ class Finding:
     advice: str = ""
 
 
-def doctor(policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON) -> None:
+def doctor(
+    policies: str = POLICIES,
+    ledger: str = LEDGER,
+    prices: str | None = PRICES,
+    as_json: bool = JSON,
+) -> None:
     """Check versions, key, policies, prices and the ledger. Exit code 1 if anything is wrong."""
-    found = list(_examine(policies, ledger))
+    found = list(_examine(policies, ledger, prices))
     wrong = any(finding.state == WRONG for finding in found)
     if as_json:
         names = ("state", "about", "text", "advice")
@@ -68,16 +73,16 @@ def doctor(policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON)
         raise typer.Exit(FAILURE)
 
 
-def _examine(policies: str, ledger: str) -> Iterator[Finding]:
+def _examine(policies: str, ledger: str, price_file: str | None) -> Iterator[Finding]:
     yield from _versions()
     yield _key()
     prices: PriceTable | None = None
     loaded: Policies | None = None
     try:
-        prices = load_prices()
+        prices = load_prices(price_file)
         yield Finding(OK, "prices", f"{len(prices.models())} models, table {prices.version}")
     except GovernorError as error:
-        yield Finding(WRONG, "prices", str(error), "reinstall the package, or correct the price file")
+        yield Finding(WRONG, "prices", str(error), "correct the file, or --prices (GOVERNOR_PRICES)")
     try:
         loaded = load_policies(policies)
     except GovernorError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from governor.cli.context import JSON, POLICIES, load_policies, load_prices
+from governor.cli.context import JSON, POLICIES, PRICES, load_policies, load_prices
 from governor.cli.output import console, print_json, problem_json
 from governor.errors import PolicyError
 from governor.story.decision import show
@@ -22,7 +22,12 @@ PATH: Any = typer.Argument(
 )
 
 
-def check(path: str | None = PATH, policies: str = POLICIES, as_json: bool = JSON) -> None:
+def check(
+    path: str | None = PATH,
+    policies: str = POLICIES,
+    prices: str | None = PRICES,
+    as_json: bool = JSON,
+) -> None:
     """Check policy files, and print what is in force.
 
     Problems are printed as file:line:column: message (hint), and the exit code is 3.
@@ -30,7 +35,7 @@ def check(path: str | None = PATH, policies: str = POLICIES, as_json: bool = JSO
     from governor.policy.check import remarks  # noqa: PLC0415 - `--help` need not pay for it
 
     loaded = load_policies(path or policies)
-    refuse_unpriced(loaded, load_prices())
+    refuse_unpriced(loaded, load_prices(prices))
     notices = [*loaded.not_in_force, *remarks(loaded)]
     if as_json:
         print_json(_as_json(loaded, notices))
@@ -46,7 +51,7 @@ def refuse_unpriced(loaded: Policies, prices: PriceTable) -> None:
     """
     from governor.policy.check import check as check_models  # noqa: PLC0415 - as above
 
-    problems = check_models(loaded, prices.knows, lambda name: prices.model(name).id)
+    problems = check_models(loaded, prices)
     if problems:
         raise PolicyError(problems)
 

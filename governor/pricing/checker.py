@@ -172,6 +172,13 @@ def date_or_null(checker: Checker, value: Any, at: Place) -> dt.date | None:
     return None if value is None else date(checker, value, at)
 
 
+def yes(checker: Checker, value: Any, at: Place) -> bool:
+    """`true`: what is not so is left out."""
+    if value is not True:
+        checker.problem(at, f"expected true, got {told(value)}", "or leave it out")
+    return True
+
+
 def one_of(*allowed: Any) -> Check:
     """One of these values."""
 

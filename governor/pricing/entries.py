@@ -88,6 +88,7 @@ class Price:
         source: What the numbers were read from.
         checked: The day they were last compared with it.
         own: Whether a company's own file says it, not the shipped table.
+        listed: Whether it is the vendor's list price there, too, and not one that was agreed on.
     """
 
     since: dt.date
@@ -102,6 +103,12 @@ class Price:
     source: str
     checked: dt.date
     own: bool = False
+    listed: bool = False
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the company agreed on it: no discount is taken off it."""
+        return self.own and not self.listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +120,14 @@ class Fee:
         web_search_nanos: One web search, in nano-dollars.
         source: What the number was read from.
         checked: The day it was last compared with it.
+        agreed: Whether the company agreed on it, in its own file.
     """
 
     since: dt.date
     web_search_nanos: Fraction
     source: str
     checked: dt.date
+    agreed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +189,15 @@ def price(entry: Mapping[str, Any]) -> Price:
         source=entry["source"],
         checked=entry["checked"],
         own=entry.get("own", False),
+        listed=entry.get("listed", False),
     )
 
 
 def fee(entry: Mapping[str, Any]) -> Fee:
     """A dated fee, likewise."""
     per_search = Fraction(entry["web_search_per_thousand"]) * 1_000_000
-    return Fee(entry["from"], per_search, entry["source"], entry["checked"])
+    agreed = entry.get("own", False) and not entry.get("listed", False)
+    return Fee(entry["from"], per_search, entry["source"], entry["checked"], agreed)
 
 
 def discount(entry: Mapping[str, Any]) -> Discount:

@@ -33,7 +33,7 @@ def read_prices(path: Path | Traversable) -> dict[str, Any]:
         Plain data in the shape of a whole table: prices stay decimal strings, dates are `datetime.date`, an
         optional key that is absent stays absent. A company's own file is merged into the shipped table; it
         adds `aliases` (name to name) and `discounts` (with the ids of their models, the most particular
-        first), and the prices that it gives bear `own`.
+        first), and the prices and fees that it gives bear `own`.
 
     Raises:
         PolicyError: The file cannot be read or is malformed; it lists every problem in the file's order.
@@ -58,16 +58,17 @@ def _read_own(checker: c.Checker, node: CommentedMap) -> dict[str, Any]:
     new = [model for model in own.get("models", ()) if "line" in model]
     models = [*base["models"], *new]
     _check_names(checker, models)
+    _check_ids(checker, own.get("models", ()))
     _check_aliases(checker, own.get("aliases", {}), node, _every_name(models, base["bedrock_prefixes"]))
     for dated in (own.get("fees", ()), *(model["prices"] for model in own.get("models", ()))):
         _check_order(checker, dated)
     discounts = [_resolved(checker, one, models) for one in own.get("discounts", ())]
     _check_overlaps(checker, discounts)
     checker.refuse()
-    priced = {one["id"]: [{**price, "own": True} for price in one["prices"]] for one in own.get("models", ())}
+    priced = {one["id"]: _marked(one["prices"]) for one in own.get("models", ())}
     return {
         **base,
-        "fees": _appended(base["fees"], own.get("fees", ())),
+        "fees": _appended(base["fees"], _marked(own.get("fees", ()))),
         "models": [
             *(
                 {**one, "prices": _appended(one["prices"], priced.get(one["id"], ()))}
@@ -78,6 +79,10 @@ def _read_own(checker: c.Checker, node: CommentedMap) -> dict[str, Any]:
         "aliases": own.get("aliases", {}),
         "discounts": sorted(discounts, key=lambda one: one["width"]),
     }
+
+
+def _marked(dated: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**one, "own": True} for one in dated]
 
 
 def _appended(before: Sequence[dict[str, Any]], mine: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,6 +98,15 @@ def _check_names(checker: c.Checker, models: Iterable[dict[str, Any]]) -> None:
                 hint = "append a dated price to the first"
                 checker.problem(checker.place(model), f"the name {name!r} is used twice", hint)
             seen.add(name)
+
+
+def _check_ids(checker: c.Checker, models: Iterable[dict[str, Any]]) -> None:
+    seen: set[str] = set()
+    for model in models:
+        if model["id"] in seen:
+            hint = "put the prices into one list"
+            checker.problem(checker.place(model), f"{model['id']!r} stands here twice", hint)
+        seen.add(model["id"])
 
 
 def _check_order(checker: c.Checker, dated: Sequence[dict[str, Any]]) -> None:
@@ -128,6 +142,9 @@ def _resolved(
     for name in named or ():
         if name not in ids:
             checker.problem(at, f"a discount on {name!r}, which is no model's id", nearest(name, ids))
+    for key in ("models", "lines"):
+        if discount.get(key) == []:
+            checker.problem(at, f"a discount on no {key}", f"name some, or leave `{key}` out for everything")
     if named and lines:
         checker.problem(at, "a discount is on models or on lines, not on both", "write two")
     if discount.get("until") is not None and discount["until"] < discount["from"]:
@@ -166,7 +183,7 @@ def _fast(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
 
 def _price(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
     optional: c.Fields = {"above": _above, "fast": _fast, **dict.fromkeys(_PERCENTS, c.percent)}
-    return checker.mapping(value, at, {**_DATED, **_RATES}, optional)
+    return checker.mapping(value, at, {**_DATED, **_RATES}, {**optional, "listed": c.yes})
 
 
 def _prices(checker: c.Checker, value: Any, at: c.Place) -> list[dict[str, Any]]:
@@ -177,7 +194,7 @@ def _prices(checker: c.Checker, value: Any, at: c.Place) -> list[dict[str, Any]]
 
 
 def _fee(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
-    return checker.mapping(value, at, {**_DATED, "web_search_per_thousand": c.decimal})
+    return checker.mapping(value, at, {**_DATED, "web_search_per_thousand": c.decimal}, {"listed": c.yes})
 
 
 def _fees(checker: c.Checker, value: Any, at: c.Place) -> list[dict[str, Any]]:

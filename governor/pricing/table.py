@@ -170,13 +170,13 @@ class PriceTable:
     def discount_at(self, name: str, at_ms: int) -> Discount | None:
         """The negotiated discount in force for a model at an instant (Unix milliseconds), if there is one.
 
-        It is taken off the shipped table's prices; a price of the company's own is agreed as it stands.
+        It is taken off list prices; a price that the company agreed on stands as it is.
 
         Raises:
             UnknownModel: The table has no such model, or no price of it that early.
         """
         model, day = self.model(name), _day(at_ms)
-        if self.price_at(name, at_ms).own:
+        if self.price_at(name, at_ms).agreed:
             return None
         return next((one for one in self.discounts if one.holds(model.id, day)), None)
 

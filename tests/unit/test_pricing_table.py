@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -12,7 +13,7 @@ from ruamel.yaml import YAML
 
 from governor.data import data_file
 from governor.errors import PolicyError, UnknownModel
-from governor.pricing import PriceTable
+from governor.pricing import PriceTable, Way
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,15 +23,21 @@ SHIPPED = data_file("pricing/anthropic.yaml").read_text(encoding="utf-8")
 GOOD = """\
 version: 1
 currency: USD per million tokens
-web_search_per_thousand: "10"
+fees:
+  - {from: 2026-01-01, source: "a test", checked: 2026-01-02, web_search_per_thousand: "10"}
+bedrock_prefixes: {global: global, us: regional, us-gov: us-gov}
 models:
   - id: claude-test-1
     line: haiku
     aliases: [claude-test-1-20260101]
+    bedrock: ["anthropic.claude-test-1-v1:0"]
+    vertex: [claude-test-1@20260101]
     context: 1000
     max_output: 100
     tokenizer: 2026
+    lifecycle: active
     retires: null
+    retires_not_before: null
     prices:
       - from: 2026-01-01
         source: "a test"
@@ -70,6 +77,68 @@ def test_dated_id_is_an_alias_of_its_model():
     table = PriceTable.load()
     assert table.model("claude-haiku-4-5-20251001") is table.model("claude-haiku-4-5")
     assert len(table.models()) == len({model.id for model in table.models()})
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint"),
+    [
+        ("claude-haiku-4-5", ""),
+        ("claude-haiku-4-5-20251001", ""),
+        ("claude-haiku-4-5@20251001", "vertex"),
+        ("anthropic.claude-haiku-4-5-20251001-v1:0", "regional"),
+        ("global.anthropic.claude-haiku-4-5-20251001-v1:0", "global"),
+        ("eu.anthropic.claude-haiku-4-5-20251001-v1:0", "regional"),
+        ("us-gov.anthropic.claude-haiku-4-5", "us-gov"),
+        ("arn:aws:bedrock:eu-west-1:123:inference-profile/eu.anthropic.claude-haiku-4-5", "regional"),
+    ],
+)
+def test_every_name_tells_its_model_and_endpoint(name, endpoint):
+    """Ids, aliases and the clouds' names are all names of one model, each served at its own endpoint."""
+    table = PriceTable.load()
+    assert table.knows(name)
+    assert table.model(name).id == "claude-haiku-4-5"
+    assert table.endpoint(name) == endpoint
+
+
+def test_a_vertex_name_takes_the_endpoint_it_is_given():
+    """A name of Vertex AI takes the endpoint it is given, for it tells none; a Bedrock name keeps its own."""
+    table = PriceTable.load()
+    assert table.served_at("claude-haiku-4-5@20251001", "global") == "global"
+    assert table.served_at("us.anthropic.claude-haiku-4-5", "global") == "regional"
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "unit"),
+    [
+        ("claude-haiku-4-5", Way(geo="us"), "inference_geo 'us'"),
+        ("claude-haiku-4-5", Way(fast=True), "fast mode"),
+        ("claude-opus-5", Way(fast=True, batch=True), "fast mode in a batch"),
+        ("claude-mythos-preview", Way(batch=True), "batches"),
+        ("us-gov.anthropic.claude-opus-4-6-v1", Way(), "a cloud's government region"),
+    ],
+)
+def test_a_unit_without_a_price_is_refused_by_name(name, way, unit):
+    """A way of being served that the entry does not price is refused, naming the model and the way."""
+    with pytest.raises(UnknownModel, match=f"{re.escape(name)}' has no price for {re.escape(unit)}"):
+        PriceTable.load().tariff(name, ms("2026-11-21"), way)
+
+
+def test_fees_are_dated_too(tmp_path):
+    """A later fee is in force from its day at midnight UTC, and not a millisecond before."""
+    later = '  - {from: 2026-02-01, source: "x", checked: 2026-02-01, web_search_per_thousand: "12.5"}\n'
+    table = load_text(tmp_path, GOOD.replace("bedrock_prefixes", later + "bedrock_prefixes"))
+    before = table.tariff("claude-test-1", ms("2026-01-31", "23:59:59.999"), Way())
+    after = table.tariff("claude-test-1", ms("2026-02-01"), Way())
+    assert before.web_search == 10_000_000 * before.unit
+    assert after.web_search == 12_500_000 * after.unit
+
+
+def test_fees_out_of_order_are_refused(tmp_path):
+    """A fee that does not come after the one before it is refused where it stands."""
+    later = '  - {from: 2025-02-01, source: "x", checked: 2026-02-01, web_search_per_thousand: "12.5"}\n'
+    with pytest.raises(PolicyError, match="2025-02-01 does not come after 2026-01-01") as caught:
+        load_text(tmp_path, GOOD.replace("bedrock_prefixes", later + "bedrock_prefixes"))
+    assert (caught.value.line, caught.value.column) == (5, 5)
 
 
 def test_price_changes_at_midnight_utc():
@@ -115,40 +184,90 @@ def test_version_follows_the_data_not_the_comments(tmp_path):
     assert load_text(tmp_path, GOOD.replace('"5"', '"6"')).version != plain
 
 
-def test_shipped_file_follows_its_json_schema():
-    """The schema that editors use accepts the shipped file and refuses an unquoted price."""
+def fits_the_schema(text: str) -> bool:
+    """Whether an editor finds nothing wrong with a price file."""
     import jsonschema
 
     schema = json.loads(data_file("pricing/schema.json").read_text(encoding="utf-8"))
-    data = json.loads(json.dumps(YAML(typ="safe").load(SHIPPED), default=str))
-    jsonschema.validate(data, schema)
-    data["models"][0]["prices"][0]["input"] = 0.1
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, schema)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    data = json.loads(json.dumps(YAML(typ="safe").load(text), default=str))
+    return jsonschema.Draft202012Validator(schema).is_valid(data)
+
+
+def test_the_schema_accepts_whole_tables():
+    """The schema that editors use accepts the shipped file, which names it, and the one of these tests."""
+    assert fits_the_schema(SHIPPED)
+    assert SHIPPED.startswith("# yaml-language-server: $schema=schema.json\n")
+    assert fits_the_schema(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('input: "1"', "input: 1"),
+        ('input: "1"', 'input: "0"'),
+        ('input: "1"', 'inptu: "1"'),
+        ('        cache_write_1h: "2"\n', ""),
+        ("      - from: 2026-01-01\n        source", "      - source"),
+        ("from: 2026-01-01\n", "from: soon\n"),
+        ("context: 1000", "context: 0"),
+        ("line: haiku", "line: haikku"),
+        ("lifecycle: active", "lifecycle: fresh"),
+        ("    vertex: [claude-test-1@20260101]\n", ""),
+        ("us: regional", "us: continental"),
+        ('"0.10"\n', '"0.10"\n        batch_percent: 5000\n'),
+        ('"0.10"\n', '"0.10"\n        fast: {input: "2"}\n'),
+        ("version: 1", "version: 2"),
+        ("models:", "discounts: []\nmodels:"),
+    ],
+)
+def test_the_schema_refuses_what_the_loader_refuses(tmp_path, old, new):
+    """What an editor underlines in a whole table does not load either."""
+    assert old in GOOD
+    text = GOOD.replace(old, new, 1)
+    assert not fits_the_schema(text)
+    with pytest.raises(PolicyError):
+        load_text(tmp_path, text)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "place", "message"),
     [
-        ('input: "1"', "input: 1.50", (16, 16), r"quoted decimal above 0, got .1\.5.* \(quote it"),
-        ('input: "1"', 'input: "0"', (16, 16), "above 0"),
-        ('input: "1"', 'input: "NaN"', (16, 16), "above 0"),
-        ('input: "1"', 'input: "-1"', (16, 16), "above 0"),
-        (
-            "        cache_read:",
-            "        cache_raed:",
-            (20, 9),
-            r"unknown key 'cache_raed' \(did you mean 'cache_read'\?",
-        ),
-        ("    max_output: 100\n", "", (5, 5), "'max_output' is missing"),
-        ("context: 1000", "context: true", (8, 14), "whole number above 0"),
-        ("from: 2026-01-01", "from: soon", (13, 15), r"expected a date.*2026-10-07"),
+        ('input: "1"', "input: 1.50", (22, 16), r"quoted decimal above 0, got .1\.5.* \(quote it"),
+        ('input: "1"', 'input: "0"', (22, 16), "above 0"),
+        ('input: "1"', 'input: "NaN"', (22, 16), "above 0"),
+        ('input: "1"', 'input: "-1"', (22, 16), "above 0"),
+        ('input: "1"', 'input: "1e3"', (22, 16), "above 0"),
+        ("        cache_read:", "        cache_raed:", (26, 9), r"unknown key 'cache_raed' .*'cache_read'\?"),
+        ('        cache_write_1h: "2"\n', "", (19, 9), "'cache_write_1h' is missing"),
+        ("      - from: 2026-01-01\n        source", "      - source", (19, 9), "'from' is missing"),
+        ("from: 2026-01-01\n", "from: soon\n", (19, 15), r"expected a date.*2026-10-07"),
+        ("from: 2026-01-01\n", "from: 2026-01-01 10:00:00\n", (19, 15), "expected a date"),
+        ("    max_output: 100\n", "", (7, 5), "'max_output' is missing"),
+        ("context: 1000", "context: true", (12, 14), "whole number above 0"),
+        ("context: 1000", "context: -1", (12, 14), "whole number above 0"),
         ("version: 1", "version: 2", (1, 10), "expected 1, got '2'"),
-        ("retires: null", "retires: never", (11, 14), "expected a date"),
-        ("aliases: [claude-test-1-20260101]", "aliases: [claude-test-1]", (5, 5), "used twice"),
-        ('source: "a test"', 'source: ""', (14, 17), "expected a text"),
-        ("line: haiku", "line: haiku\n    line: opus", (7, 5), "duplicate key"),
-        ('output: "5"', 'output: "5', (18, 26), "is not YAML"),
+        ("version: 1", "version: true", (1, 10), "expected 1, got 'True'"),
+        ("line: haiku", "line: haikku", (8, 11), "expected haiku or sonnet"),
+        ("line: haiku", "line: haiku\n    line: opus", (9, 5), "duplicate key"),
+        ("lifecycle: active", "lifecycle: fresh", (15, 16), "expected active or legacy"),
+        ("retires: null", "retires: never", (16, 14), "expected a date"),
+        ("aliases: [claude-test-1-20260101]", "aliases: [claude-test-1]", (7, 5), "used twice"),
+        ("vertex: [claude-test-1@20260101]", "vertex: [claude-test-1]", (7, 5), "used twice"),
+        ("us: regional", "us: continental", (5, 40), "expected global or regional or us-gov"),
+        ('        source: "a test"', '        source: ""', (20, 17), "expected a text"),
+        ('web_search_per_thousand: "10"', "web_search_per_thousand: 10", (4, 88), r'quote it: "10"'),
+        (
+            GOOD[GOOD.index("  - {from") : GOOD.index("bedrock_p")],
+            "  []\n",
+            (4, 3),
+            "a web search needs a price",
+        ),
+        (GOOD[GOOD.index("      - from") :], "      []\n", (19, 7), "a model needs at least one dated price"),
+        ('"0.10"\n', '"0.10"\n        us_percent: "110"\n', (27, 21), "whole number above 0, got '110'"),
+        ('"0.10"\n', '"0.10"\n        batch_percent: 5000\n', (27, 24), "no multiplier"),
+        ('"0.10"\n', '"0.10"\n        fast: {input: "2"}\n', (27, 15), "'output' is missing"),
+        ('output: "5"', 'output: "5', (24, 26), "is not YAML"),
     ],
 )
 def test_bad_file_is_refused_with_its_place(tmp_path, old, new, place, message):
@@ -164,7 +283,7 @@ def test_all_problems_are_told_at_once(tmp_path):
     """One error lists every problem, in the order of the file."""
     with pytest.raises(PolicyError) as caught:
         load_text(tmp_path, GOOD.replace('"5"', "5").replace("1000", "zero"))
-    assert [problem.line for problem in caught.value.problems] == [8, 17]
+    assert [problem.line for problem in caught.value.problems] == [12, 23]
 
 
 def test_entries_out_of_order_are_refused(tmp_path):
@@ -172,7 +291,7 @@ def test_entries_out_of_order_are_refused(tmp_path):
     entry = GOOD[GOOD.index("      - from") :]
     with pytest.raises(PolicyError, match="does not come after") as caught:
         load_text(tmp_path, GOOD + entry)
-    assert (caught.value.line, caught.value.column) == (21, 9)
+    assert (caught.value.line, caught.value.column) == (27, 9)
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "models\n", "\x01"])
