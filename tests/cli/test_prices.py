@@ -201,7 +201,7 @@ def found(said):
 
 
 def test_check_warns_of_models_that_go(run):
-    """Deprecated and soon retiring models are warnings; what is gone, or a promise that ends soon, a remark."""
+    """Deprecated and soon retiring models are warnings; what is gone, or a promise's end, is a remark."""
     said = run("prices", "check", "--at", DAY, "--json")
     assert said.code == 0
     assert not said.json["ok"]

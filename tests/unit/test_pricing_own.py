@@ -292,8 +292,7 @@ def more_prices(*entries: str) -> str:
             "a discount on no lines",
         ),
         (
-            f"{PLAIN}models:\n  - {{id: claude-opus-5, prices: [{{{PRICED}}}]}}\n"
-            f"  - {{id: claude-opus-5, prices: [{{{PRICED}}}]}}\n",
+            f"{PLAIN}models:\n" + 2 * f"  - {{id: claude-opus-5, prices: [{{{PRICED}}}]}}\n",
             (5, 5),
             "'claude-opus-5' stands here twice",
         ),
