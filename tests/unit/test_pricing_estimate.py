@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 import pytest
 from anthropic import BaseModel
 from anthropic.types import Message
-from hypothesis import given
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 from pydantic import Field
 
 from governor.errors import PolicyViolation, UnknownModel
-from governor.pricing import PriceTable, Unbounded, Usage, ceiling, cost_nanos
+from governor.pricing import (
+    Bounds,
+    PriceTable,
+    Unbounded,
+    bounded,
+    ceiling,
+    cost_nanos,
+    countable,
+    local_bound,
+    read_usage,
+)
+from governor.testing import Reply, count_tokens
+from governor.testing.fake_api.answers import compose
+from governor.testing.fake_api.catalogue import shipped_catalogue
 
 TABLE = PriceTable.load()
 NOW_MS = 1_795_219_200_000  # 2026-11-21
@@ -147,9 +161,8 @@ def test_speed_and_region_asked_for_are_priced():
         {"tools": ["not a tool"]},
         {"mcp_servers": [{"type": "url", "url": "https://example.com", "name": "m"}]},
         {"fallbacks": [{"model": "claude-opus-5-5"}]},
-        {"compaction": {"type": "summarize"}},
-        {"context_management": {"edits": [{"type": "compact_20260112"}]}},
-        {"context_management": part(edits=[part(type="compact_20260112")])},
+        {"context_management": {"edits": [{"type": "rewrite_20270101"}]}},
+        {"context_management": part(edits=[part(type="rewrite_20270101")])},
         {"context_management": object()},
         {"tools": [part(type="web_search_20260318", name="web_search")]},
         {"tools": {"a": part(type="web_search_20260318", name="web_search")}.values()},
@@ -165,7 +178,7 @@ def test_speed_and_region_asked_for_are_priced():
     ],
 )
 def test_what_has_no_bound_is_refused(body):
-    """Server tools, MCP, fallbacks, compaction, odd speeds and a missing max_tokens are violations."""
+    """Endless server tools, MCP, fallbacks, unknown edits, odd speeds and no max_tokens are violations."""
     with pytest.raises(Unbounded) as caught:
         ceiling_of(**body)
     assert isinstance(caught.value, PolicyViolation)
@@ -198,40 +211,168 @@ def test_negative_count_is_refused():
         ceiling_of(tokens=-1)
 
 
-@st.composite
-def requests_and_usages(draw):
-    """A model, a request body, an input bound, and any usage within what was asked for."""
-    model = draw(st.sampled_from(TABLE.models()))
-    price = TABLE.price_at(model.id, NOW_MS)
-    bound = draw(st.integers(0, model.context_tokens))
-    body = {"messages": HELLO, "max_tokens": draw(st.integers(0, model.max_output_tokens))}
-    lifetime = draw(st.sampled_from([None, "5m", "1h"]))
-    if lifetime:
-        body["cache_control"] = {"type": "ephemeral", "ttl": lifetime}
-    if price.fast and draw(st.booleans()):
-        body["speed"] = "fast"
-    if price.us_percent and draw(st.booleans()):
-        body["inference_geo"] = "us"
-    prompt = draw(st.integers(0, bound))
-    cut = sorted(draw(st.tuples(*[st.integers(0, prompt)] * 2)))
-    written = cut[0] if lifetime else 0
-    used = Usage(
-        input_tokens=prompt - cut[1],
-        output_tokens=draw(st.integers(0, body["max_tokens"])),
-        cache_write_5m_tokens=written if lifetime == "5m" else 0,
-        cache_write_1h_tokens=written if lifetime == "1h" else 0,
-        cache_read_tokens=cut[1] - written,
-        fast="speed" in body,
-        batch=draw(st.booleans()) and "speed" not in body and price.batch_percent is not None,
-        geo=body.get("inference_geo"),
+@pytest.mark.parametrize(
+    ("body", "summaries"),
+    [
+        ({"compaction": {"type": "summarize"}}, 1),
+        ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, 1),
+        ({"context_management": part(edits=[part(type="compact_20260112")])}, 1),
+        ({"context_management": {"edits": [{"type": "clear_thinking_20251015"}]}}, 0),
+    ],
+)
+def test_a_compaction_is_one_more_pass(body, summaries):
+    """A summary reads the whole prompt once more, and may put out all that the model can."""
+    assert (
+        mtok(("4", 10_000 * (1 + summaries)), ("20", 1_000 + 128_000 * summaries)) == ceiling_of(**body).nanos
     )
-    return model.id, bound, body, used
 
 
-@given(case=requests_and_usages(), counted=st.booleans())
-def test_no_answer_costs_more_than_its_ceiling(case, counted):
-    """Any usage within the bound, max_tokens and what was asked for costs at most the ceiling."""
-    model, bound, body, used = case
-    most = ceiling(TABLE, model, input_tokens=bound, counted=counted, body=body, at_ms=NOW_MS)
-    assert cost_nanos(TABLE, model, used, NOW_MS) <= most.nanos
+def test_a_compaction_may_come_before_every_pass_of_a_loop():
+    """Without a pause each pass of a loop may be preceded by a summary; with one, the loop ends there."""
+    tools = [{"type": "web_fetch_20260318", "name": "f", "max_uses": 2}]
+    plain = ceiling_of(tools=tools).tokens
+    largest = 10_000 + 1_000 + 256 + 2 * 25_000
+    for pause, summaries in ((False, 4), (True, 1)):
+        edit = {"type": "compact_20260112", "pause_after_compaction": pause}
+        got = ceiling_of(tools=tools, context_management={"edits": [edit]})
+        assert got.tokens == plain + summaries * (largest + 128_000)
+
+
+def test_the_workspaces_region_is_priced_where_a_request_does_not_say():
+    """The default region reaches models that have one; a request's own word wins over it."""
+    us = Bounds(geo="us")
+    whole = {"max_tokens": 1_000, "messages": HELLO}
+
+    def nanos(model, **more):
+        body = {**whole, **more}
+        return ceiling(
+            TABLE, model, input_tokens=10_000, counted=False, body=body, at_ms=NOW_MS, bounds=us
+        ).nanos
+
+    assert nanos("claude-opus-5-5") == mtok(("4.4", 10_000), ("22", 1_000))
+    assert nanos("claude-opus-5-5", inference_geo="global") == mtok(("4", 10_000), ("20", 1_000))
+    assert nanos("claude-haiku-4-5") == mtok(("1", 10_000), ("5", 1_000))
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint", "percent"),
+    [
+        ("global.anthropic.claude-opus-5-5", "", 100),
+        ("anthropic.claude-opus-5-5", "", 110),
+        ("eu.anthropic.claude-opus-5-5", "", 110),
+        ("us-gov.anthropic.claude-opus-5-5", "", 120),
+        ("claude-opus-5-5@default", "global", 100),
+        ("claude-opus-5-5@default", "regional", 110),
+    ],
+)
+def test_a_clouds_endpoint_is_priced_by_the_name_or_by_the_policy(name, endpoint, percent):
+    """A Bedrock name tells its endpoint; a name of Vertex AI takes the policy's, whatever region is asked."""
+    body = {"max_tokens": 1_000, "messages": HELLO, "inference_geo": "us"}
+    bounds = Bounds(endpoint=endpoint, geo="us")
+    got = ceiling(TABLE, name, input_tokens=10_000, counted=False, body=body, at_ms=NOW_MS, bounds=bounds)
+    assert got.nanos == mtok(("4", 100 * percent), ("20", 10 * percent))
+
+
+def test_a_name_of_vertex_ai_without_an_endpoint_is_refused():
+    """What does not tell where it is served has no price until the policy says."""
+    with pytest.raises(UnknownModel, match=r"workspace: \{endpoint: global\}"):
+        ceiling_of("claude-opus-5-5@default")
+
+
+@given(
+    model=st.sampled_from(TABLE.models()),
+    prompt=st.integers(0, 300_000),
+    output=st.integers(0, 60_000),
+    geo=st.sampled_from([None, "us"]),
+)
+def test_a_counted_ceiling_is_close(model, prompt, output, geo):
+    """Where a plain text uses all its max_tokens, its counted ceiling is at most 1.25 x its cost.
+
+    This needs a prompt of 256 tokens or an output of 52 (each costs as much as five of input): below that,
+    the margin of 64 tokens is more than a quarter of what there is. And it needs a count that is not within
+    its margin of a price step, where the ceiling has the price above the step.
+    """
+    price = TABLE.price_at(model.id, NOW_MS)
+    assume(prompt >= 256 or output >= 52)
+    assume(prompt <= model.context_tokens and output <= model.max_output_tokens)
+    body = {"max_tokens": output, "messages": HELLO}
+    if geo and price.us_percent:
+        body["inference_geo"] = geo
+    most = ceiling(TABLE, model.id, input_tokens=prompt, counted=True, body=body, at_ms=NOW_MS)
+    assume(price.step_tokens is None or not prompt <= price.step_tokens < most.input_tokens)
+    raw = {"input_tokens": prompt, "output_tokens": output, "inference_geo": body.get("inference_geo")}
+    assert 4 * most.nanos <= 5 * cost_nanos(TABLE, model.id, read_usage(raw), NOW_MS)
+
+
+# Against the fake API's own loop and bill.
+
+CATALOGUE = shipped_catalogue()
+SERVER_TOOLS = {
+    "searches": {"type": "web_search_20260318", "name": "web_search"},
+    "fetches": {"type": "web_fetch_20260318", "name": "web_fetch"},
+    "tool_searches": {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"},
+}
+"""By the field of `Reply` that uses it."""
+
+
+@st.composite
+def loops(draw):
+    """A model's name, a body with some server tools, what the policy adds, and a reply that uses them."""
+    served = [model for model in TABLE.models() if model.lifecycle != "retired"]
+    model = draw(st.sampled_from(served))
+    name = draw(st.sampled_from([model.id, *(f"us.{cloud}" for cloud in model.bedrock)]))
+    uses = draw(st.integers(1, 4))
+    bounds = Bounds(
+        geo=draw(st.sampled_from([None, "us"])),
+        tool_result_tokens=draw(st.integers(1, 30_000)),
+        tool_uses=uses,
+        strict=draw(st.booleans()),
+    )
+    kinds = draw(st.sets(st.sampled_from(sorted(SERVER_TOOLS))))
+    body = bounded(
+        {
+            "model": name,
+            "max_tokens": draw(st.integers(0, 400)),
+            "messages": [
+                {"role": "user", "content": draw(st.text(max_size=40)) * draw(st.integers(0, 2000))}
+            ],
+            "tools": [SERVER_TOOLS[kind] for kind in sorted(kinds)],
+        },
+        bounds,
+    )
+    # What takes `max_uses` fails beyond it; the others may run as often as the policy counts.
+    beyond = {kind: 0 if kind == "tool_searches" else 3 for kind in kinds}
+    wanted = {kind: draw(st.integers(0, uses + beyond[kind])) for kind in sorted(kinds)}
+    largest = model.context_tokens if bounds.strict else bounds.tool_result_tokens
+    size = draw(st.one_of(st.just(largest), st.integers(0, largest)))
+    return name, body, bounds, Reply(tool_result_tokens=size, **wanted)
+
+
+@given(case=loops())
+def test_the_fake_apis_bill_is_below_the_ceiling(case):
+    """Whatever the fake API's loop does with a request within its bounds is billed at most the ceiling.
+
+    The prompt is counted where the API would count it, else bounded; the bill shares no arithmetic with the
+    ceiling, nor with the cost, to which it is equal.
+    """
+    name, body, bounds, reply = case
+    model, price = TABLE.model(name), TABLE.price_at(name, NOW_MS)
+    prompt = count_tokens(body, model.tokenizer)
+    assume(prompt <= model.context_tokens)
+    counted = countable(body) is not None
+    known = prompt if counted else local_bound(body, model.context_tokens)
+    most = ceiling(TABLE, name, input_tokens=known, counted=counted, body=body, at_ms=NOW_MS, bounds=bounds)
+    in_usa = bounds.geo == "us" and price.us_percent and TABLE.endpoint(name) == ""
+    answer = compose(
+        reply,
+        body,
+        "msg_0",
+        input_tokens=prompt,
+        context_tokens=model.context_tokens,
+        inference_geo="us" if in_usa else "not_available",
+    )
+    billed = math.ceil(CATALOGUE.charge(name, answer.usage, NOW_MS, stop_reason=answer.stop_reason))
+    used = read_usage(answer.usage)
+    event(f"passes: {len(answer.passes)}")
+    assert cost_nanos(TABLE, name, used, NOW_MS) == billed <= most.nanos
     assert used.total_tokens <= most.tokens
