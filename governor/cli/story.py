@@ -201,7 +201,7 @@ def _matrix(record: dict[str, Any]) -> Matrix:
     offers = [
         Offer(
             Candidate(offer["line"], offer["model"], offer["why"], offer["model"]),
-            Ceiling(offer["ceiling_nanos"], offer["ceiling_tokens"], 0, 0, 0),
+            Ceiling(offer["ceiling_nanos"], offer["ceiling_tokens"], 0, 0),
             expected_nanos=offer.get("expected_nanos"),
         )
         for offer in record["candidates"]

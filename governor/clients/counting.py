@@ -15,8 +15,11 @@ LATER_S = 5.0
 
 
 def uncounted(error: anthropic.AnthropicError) -> CountLater | None:
-    """`CountLater` where the API is asked too often (HTTP 429); `None` where it cannot count, or did not."""
+    """`CountLater` where the API is asked too often (HTTP 429) or is silent; `None` where it cannot count.
+
+    A time-out is not paid again by the next call, either: the API is left alone for a while.
+    """
     if isinstance(error, anthropic.RateLimitError):
         asked_s = retry_after_s(error.response.headers)
         return CountLater(LATER_S if asked_s is None else asked_s)
-    return None
+    return CountLater(LATER_S) if isinstance(error, anthropic.APITimeoutError) else None

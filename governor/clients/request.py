@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from io import IOBase
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -27,7 +29,7 @@ _MOST_TOKENS = 10_000_000
 _LEFT_OUT = (anthropic.Omit, anthropic.NotGiven)
 """The SDK's ways to say that a parameter is not given."""
 
-_WHOLE = (str, bytes, bytearray, BaseModel, PathLike, IOBase)
+_WHOLE = (str, bytes, bytearray, BaseModel)
 """Iterable values that are one thing to the SDK."""
 
 _REFUSED = {
@@ -116,9 +118,28 @@ def _is_count(value: object) -> bool:
 
 
 def _settled(value: Any) -> Any:
-    """*value* with its one-shot iterables read into lists: it is counted, priced and maybe sent twice."""
+    """*value* with what can be read only once read: it is counted, priced and maybe sent twice.
+
+    Iterators become lists; open files and paths become their content in base64, which the SDK would make of
+    them as it sends.
+    """
+    if isinstance(value, (PathLike, IOBase)):
+        return _base64(value)
     if isinstance(value, Mapping):
         return {key: _settled(inner) for key, inner in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, _WHOLE):
         return [_settled(inner) for inner in value]
     return value
+
+
+def _base64(file: PathLike[str] | IOBase) -> str:
+    """The content of a file in base64.
+
+    Raises:
+        PolicyViolation: It cannot be read.
+    """
+    try:
+        content = file.read() if isinstance(file, IOBase) else Path(file).read_bytes()
+    except (OSError, ValueError) as error:
+        raise PolicyViolation(f"the file {str(file)[:200]!r} cannot be read: {error}") from None
+    return base64.b64encode(content.encode() if isinstance(content, str) else content).decode("ascii")

@@ -45,13 +45,16 @@ class Ceiling:
         input_tokens: The bound on the prompt as it is sent.
         max_tokens: The bound on the output, thinking included.
         output_nanos: The part of *nanos* that *max_tokens* costs.
+        passes: How many passes of a model it may take: more than one with tools that run at the API or a
+            compaction.
     """
 
     nanos: int
     tokens: int
     input_tokens: int
     max_tokens: int
-    output_nanos: int
+    output_nanos: int = 0
+    passes: int = 1
 
 
 def ceiling(
@@ -123,6 +126,7 @@ def ceiling(
         input_tokens=prompt,
         max_tokens=max_tokens,
         output_nanos=ceil_nanos(output_units, tariff.unit),
+        passes=passes.count + extra.count,
     )
 
 
@@ -242,7 +246,7 @@ def _way(table: PriceTable, model: str, body: Mapping[str, Any], bounds: Bounds,
     geo = _word(body, "inference_geo")
     if geo is None and bounds.geo is not None and table.price_at(model, at_ms).us_percent is not None:
         geo = bounds.geo
-    return Way(fast=_word(body, "speed") == "fast", geo=geo, endpoint=bounds.endpoint)
+    return Way(fast=_word(body, "speed") == "fast", geo=geo, endpoint=table.served_at(model, bounds.endpoint))
 
 
 def _word(body: Mapping[str, Any], key: str) -> str | None:

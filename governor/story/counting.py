@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from governor.pricing import countable, local_bound
 from governor.story.effects import CountLater, CountTokens
 
@@ -48,15 +50,11 @@ def counts(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate
         tokens = house.counter.find(tokenizer, digest)
         if tokens is None and not house.counter.paused(house.clock.now_ms()):
             tokens = yield from _ask(house, question)
-            if tokens is not None:
-                house.counter.keep(tokenizer, digest, tokens)
-        if tokens is not None:
-            found[tokenizer] = (tokens, True)
-    return found if _complete(house, found, candidates) else {**bounds(house, body, candidates), **found}
-
-
-def _complete(house: House, found: Counts, candidates: Sequence[Candidate]) -> bool:
-    return all(house.prices.model(candidate.model).tokenizer in found for candidate in candidates)
+        if tokens is None:
+            return {**bounds(house, body, candidates), **found}
+        house.counter.keep(tokenizer, digest, tokens)
+        found[tokenizer] = (tokens, True)
+    return found
 
 
 def _ask(house: House, question: dict[str, Any]) -> Story:
@@ -79,4 +77,6 @@ def _digest(question: Mapping[str, Any]) -> bytes | None:
 
 def _plain(value: Any) -> Any:
     """An object of the SDK as it is sent."""
+    if not isinstance(value, BaseModel):
+        raise TypeError(f"{type(value).__name__} is no value of JSON")
     return value.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)

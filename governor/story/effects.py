@@ -26,7 +26,7 @@ class CountTokens:
 
 @dataclass(frozen=True, slots=True)
 class CountLater:
-    """The API refused to count because it is asked too often; it may be asked again after *seconds*."""
+    """The API is asked for counts too often, or does not answer; it may be asked again after *seconds*."""
 
     seconds: float
 

@@ -3,8 +3,9 @@
 * answered: its final usage.
 * answered by a refusal before any output: nothing; the API lists its tokens and does not bill them.
 * refused before processing (4xx, 429, 529, 500, no connection): nothing.
-* cut after the stream began: the input as reported, plus what was delivered, plus a margin; at most the hold.
-  The whole hold where the answer was thinking, which does not show in what was delivered.
+* cut after the stream began: the input as reported, what was delivered, and a margin; at most the hold. The
+  whole hold where the answer was thinking, which does not show in what was delivered, or where the request
+  may take several passes (tools that run at the API), of which the stream's beginning reports only the first.
 * sent and never answered, or cut before any usage was reported: the whole hold.
 
 The last two are marked `uncertain`. No statement of Anthropic's says how an aborted call is billed, so the
@@ -71,7 +72,8 @@ def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint:
     held = Outcome(most.nanos, most.tokens, raw, uncertain=True, model=asked)
     if ended.kind == "refused":
         return Outcome(0, 0, model=asked)
-    if ended.kind == "silent" or (ended.kind == "cut" and (ended.hidden_output or not raw)):
+    unseen = ended.hidden_output or not raw or most.passes > 1
+    if ended.kind == "silent" or (ended.kind == "cut" and unseen):
         return held
     try:
         model = own_name(prices, asked, ended.model)

@@ -235,6 +235,21 @@ def test_a_quiet_contended_refusal_writes_nothing(ledger: Server) -> None:
     assert ledger.client.xlen(ledger.keys.journal) == before + 1
 
 
+def test_a_refused_trial_writes_nothing(ledger: Server) -> None:
+    """Told `2`, no refusal touches a key; a candidate that fits is held and recorded as any."""
+    ledger.run(reserve("r1", 60))
+    ledger.run(c.Freeze("f", RUN.identity, "audit"))
+    before = _contents(ledger)
+    frozen = c.Reserve("try", (RUN,), ((c.Ask(1),),), 60_000, trial=True)
+    refused = [c.Reserve("try", (TEAM,), ((c.Ask(n),),), 60_000, trial=True) for n in (950, 1_001)]
+    assert [ledger.call(command).args[9] for command in (frozen, *refused)] == ["2"] * 3
+    assert [ledger.run(command)[0] for command in (frozen, *refused)] == ["frozen", "contended", "exhausted"]
+    assert _contents(ledger) == before
+    fits = c.Reserve("try", (TEAM,), ((c.Ask(940),),), 60_000, trial=True)
+    assert [ledger.run(fits)[0] for _ in range(2)] == ["held", "held"]
+    assert ledger.client.xlen(ledger.keys.journal) == before[ledger.keys.journal] + 1
+
+
 def test_a_refusal_with_nothing_held_has_no_expiry(ledger: Server) -> None:
     """Where no hold is open the earliest expiry is empty, not absent."""
     zeros = ["2", "0", "0", "1000", "", "0", "0", "100", ""]
@@ -385,6 +400,14 @@ def test_a_mark_is_the_same_in_lua_and_in_python(
     body = f"#!lua\n{prelude}\nreturn text(mark(tonumber(ARGV[1]), tonumber(ARGV[2])))"
     with redis_cluster_server.client() as client:
         assert int(client.eval(body, 0, limit, bp)) == mark(limit, bp) == limit * bp // 10_000
+
+
+def _contents(server: Server) -> dict[str, Any]:
+    """Every key that a reserve of both budgets may touch, as it is now; of the journal, its length."""
+    found: dict[str, Any] = {}
+    for key in (*server.call(reserve("try")).keys, server.keys.hold("r1")):
+        found[key] = server.client.xlen(key) if key == server.keys.journal else server.client.dump(key)
+    return found
 
 
 def _server_ms(client: Any) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from governor.budgets import Unit
-from governor.errors import LedgerUnavailable
+from governor.errors import LedgerUnavailable, ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger import detail
 from governor.money import MAX_NANOS
@@ -136,6 +136,47 @@ class RecordsContract:
             ("small", "held"),
             ("patient", "contended"),
         ]
+
+    def test_a_trial_that_is_refused_leaves_nothing(self, bench: Bench) -> None:
+        """Whatever refuses a trial, it leaves no record, no hold and no balance, and its id stays free."""
+        team, user = bench.budget(TEAM, 100), bench.budget(USER, 100)
+        bench.reserve("h", (team, 90))
+        bench.ledger.execute(c.Freeze("f", user.identity, "audit"))
+        before = _everything(bench.ledger)
+        told = [
+            _ask(bench, "try", *wants, trial=True)
+            for wants in ((team, 20), (team, 101), (user, 1), (team, 20))
+        ]
+        assert told == ["contended", "exhausted", "frozen", "contended"]
+        assert _everything(bench.ledger) == before
+        assert _ask(bench, "try", team, 5) == "held"
+        assert [entry.outcome for entry in bench.ledger.execute(c.ReadJournal("try"))] == ["held"]
+
+    def test_a_trial_that_is_held_is_a_hold_as_any(self, bench: Bench) -> None:
+        """It is recorded with what it saw, answers again as it did, and is settled or conflicts as any."""
+        team = bench.budget(TEAM, 100)
+        command = c.Reserve("try", (team,), ((c.Ask(60),),), TTL_MS, record='{"n":1}', call="a", trial=True)
+        first, again = bench.ledger.execute(command), bench.ledger.execute(command)
+        assert isinstance(first, c.Held)
+        assert isinstance(again, c.Held)
+        assert (first.balances, bench.amounts(team)) == ((c.Balance(0, 0, 100),), [(0, 60)])
+        (entry,) = bench.ledger.execute(c.ReadJournal("try"))
+        assert (entry.outcome, entry.record) == ("held", '{"n":1}')
+        assert detail.read_balances(entry.detail) == (0, (c.Balance(0, 0, 100),))
+        with pytest.raises(ReservationConflict):
+            _ask(bench, "try", team, 61, trial=True)
+        assert bench.settle("try", (team, 7)).state == "settled"
+        assert bench.amounts(team) == [(7, 0)]
+
+    def test_a_trial_of_a_window_that_is_over_leaves_nothing(self, bench: Bench) -> None:
+        """A trial that names a window of yesterday is told the time, and nothing else happens."""
+        user = bench.budget(USER, 100)
+        bench.spend("s", user, 1)
+        bench.clock.advance(DAY_MS)
+        before = _everything(bench.ledger)
+        command = c.Reserve("try", (user,), ((c.Ask(1),),), TTL_MS, trial=True)
+        assert bench.ledger.execute(command) == c.WindowMoved(bench.clock.now_ms)
+        assert _everything(bench.ledger) == before
 
     def test_the_journal_keeps_what_the_decision_saw(self, bench: Bench) -> None:
         """A reserve's record gives the chosen candidate and every balance it was judged by."""
@@ -291,6 +332,12 @@ class NewStoreContract:
         bench.spend("s", team, 5)
         bench.ledger.close()
         assert bench.amounts(team) == [(5, 0)]
+
+
+def _ask(bench: Bench, name: str, budget: c.BudgetRow, amount: int, *, trial: bool = False) -> str:
+    """Ask for one amount; why it was refused, or `held`."""
+    command = c.Reserve(name, (budget,), ((c.Ask(amount),),), TTL_MS, trial=trial)
+    return str(getattr(bench.ledger.execute(command), "reason", "held"))
 
 
 def _everything(ledger: Ledger) -> tuple[object, ...]:
