@@ -60,7 +60,7 @@ def pair() -> Pair:
         "scene", table.rows, table.asks, ttl_ms=120_000, record=records.reserve(at_home, planned, table)
     )
     used = table.postings(0, lambda unit, ask: 0 if unit == "concurrent" else ask.amount // 2)
-    return Pair(reserve, c.Settle("scene", used, records.closing(planned, offer, outcome, ended, 1)))
+    return Pair(reserve, c.Settle("scene", used, records.closing(at_home, planned, offer, outcome, ended, 1)))
 
 
 def _plan(at_home: House) -> Plan:

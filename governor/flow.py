@@ -7,6 +7,7 @@ knows the order of things.
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 from dataclasses import replace
@@ -19,6 +20,7 @@ from governor.ledger import lifecycle
 from governor.story import books, matrix, patience, refusal, views
 from governor.story.effects import Abandon, Ended, Notify, Resume, Running, Send, Sleep
 from governor.story.planning import key_of, prepare
+from governor.story.request import count_for
 from governor.story.settlement import Outcome, actual
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from governor.story.decision import Decision
     from governor.story.matrix import Offer
     from governor.story.request import House, Plan, Request
+
+log = logging.getLogger("governor")
 
 TTL_BEYOND_SILENCE_S = 60
 """A hold outlives the silence time-out by this much, so that only a dead process lets it expire."""
@@ -180,7 +184,10 @@ def _close(
     """End the hold with what was really used; returns the `Receipt`, and what interrupted it."""
     offer = table.offers[held.candidate]
     outcome = actual(house.prices, offer, ended, planned.at_ms, planned.rules.endpoint)
-    record = records.closing(planned, offer, outcome, ended, attempts)
+    if outcome.unpriced:
+        what = "; ".join(outcome.unpriced)
+        log.warning("request %s was charged its whole hold at least: %s", planned.request.id, what)
+    record = records.closing(house, planned, offer, outcome, ended, attempts)
     if ended.kind == "refused":
         given_back = table.postings(
             held.candidate, lambda unit, ask: lifecycle.kept_on_release(unit, ask.amount)
@@ -203,8 +210,8 @@ def _close(
 
 def _learn(house: House, planned: Plan, offer: Offer, outcome: Outcome) -> None:
     """Take in what an answer really used."""
-    if outcome.output_tokens is not None:
-        counted = planned.counts[house.prices.model(offer.candidate.model).tokenizer][1]
+    if outcome.output_tokens is not None and not outcome.unpriced:
+        _, counted = count_for(planned.counts, house.prices.model(offer.candidate.model))
         key = key_of(planned.request, offer.candidate, counted=counted)
         house.learned.observe(key, offer.ceiling, outcome.nanos, outcome.output_tokens)
 

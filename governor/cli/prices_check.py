@@ -94,7 +94,7 @@ def _lifecycles(table: PriceTable, day: date) -> Iterator[Finding]:
         if text:
             gone = model.lifecycle == "retired" or (model.retires is not None and model.retires <= day)
             yield Finding(REMARK if gone else WARNING, model.id, text)
-        elif model.retires_not_before is not None and model.retires_not_before <= day + SOON:
+        elif model.retires_not_before is not None and model.retires_not_before - day <= SOON:
             ends = "ends" if model.retires_not_before > day else "ended"
             text = f"the promise not to retire it {ends} on {model.retires_not_before}"
             yield Finding(REMARK, model.id, text)
@@ -106,7 +106,7 @@ def going(model: Model, day: date) -> str:
         return f"it was retired on {model.retires}"
     if model.lifecycle == "retired":
         return "it is retired"
-    soon = model.retires is not None and model.retires <= day + SOON
+    soon = model.retires is not None and model.retires - day <= SOON
     if not soon and model.lifecycle != "deprecated":
         return ""
     ends = f"retires on {model.retires}" if model.retires else "has no day of retirement yet"

@@ -73,7 +73,7 @@ def update(
     plan = Update(table, models, start, _their_name(), today, own=_extends(text)).plan()
     if plan.additions and not dry_run:
         with _writing(path):
-            _append(path, text, plan)
+            _append(path, text if exists else None, text, plan)
     if as_json:
         print_json(_plan_json(path, plan, dry_run=dry_run))
     else:
@@ -92,14 +92,13 @@ def _target(prices: str | None) -> Path:
     return path
 
 
-def _append(path: Path, text: str, plan: Plan) -> None:
+def _append(path: Path, before: str | None, text: str, plan: Plan) -> None:
     from governor.pricing.append import NotAppended, appended, write_whole  # noqa: PLC0415 - as above
 
     try:
-        write_whole(path, appended(text, plan.additions))
+        write_whole(path, before, appended(text, plan.additions))
     except NotAppended as error:
-        message = f"{path}: nothing can be appended: {error}; write the entries of --dry-run by hand"
-        raise Failure(message) from None
+        raise Failure(f"{path}: nothing was appended: {error}") from None
 
 
 @contextmanager

@@ -141,9 +141,11 @@ def _ended(ending: Ending) -> Iterator[str]:
 
 
 def _flags(ending: Ending) -> tuple[tuple[bool, str], ...]:
+    unpriced = ending.record.get("unpriced") or []
     return (
+        (bool(unpriced), f"no price for: {'; '.join(unpriced)}; so the whole hold is charged at least"),
         (
-            bool(ending.record.get("uncertain")),
+            bool(ending.record.get("uncertain")) and not unpriced,
             "uncertain: no final usage was seen, so it is charged by rule",
         ),
         (ending.overrun, "overrun: it cost more than was held"),

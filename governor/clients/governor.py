@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anthropic
 
 from governor.clients import setup
-from governor.clients.counting import COUNT_TIMEOUT_S, uncounted
+from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
 from governor.flow import catch_up, decide, govern
@@ -251,11 +251,11 @@ class Governor:
         _, counter = self._sdk()
         try:
             count = counter.messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
-        except anthropic.AnthropicError as error:
+        except UNCOUNTED as error:
             return uncounted(error)
         except TypeError as error:
             raise explained(error) from None
-        return count.input_tokens
+        return counted(count)
 
     def _sdk(self) -> tuple[anthropic.Anthropic, anthropic.Anthropic]:
         """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import os
 from pathlib import Path
@@ -37,7 +38,8 @@ def load_house(
     folder = policies or os.environ.get(POLICIES_VARIABLE) or DEFAULT_POLICIES
     table = PriceTable.load(None if file is None else Path(file))
     house = House(load(folder), table, LedgerClock(clock))
-    problems = check(house.policies, table)
+    today = dt.datetime.fromtimestamp(house.clock.now_ms() / 1000, dt.UTC).date()
+    problems = check(house.policies, table, today)
     if problems:
         raise PolicyError(problems)
     return house

@@ -5,6 +5,7 @@ Reads the SDK's own events and errors; decides nothing about money.
 
 from __future__ import annotations
 
+import math
 import time
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
@@ -166,12 +167,16 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """What the API asks to wait: `retry-after-ms`, else `retry-after` in seconds or as an HTTP date."""
     try:
         if "retry-after-ms" in headers:
-            return max(float(headers["retry-after-ms"]) / 1000, 0.0)
+            return _finite(float(headers["retry-after-ms"]) / 1000)
         if "retry-after" in headers:
-            return _seconds(headers["retry-after"])
+            return _finite(_seconds(headers["retry-after"]))
     except (ValueError, TypeError):
         return None
     return None
+
+
+def _finite(seconds: float) -> float | None:
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 def _seconds(value: str) -> float:
@@ -179,7 +184,7 @@ def _seconds(value: str) -> float:
         seconds = float(value)
     except ValueError:
         seconds = parsedate_to_datetime(value).timestamp() - time.time()
-    return max(seconds, 0.0)
+    return seconds
 
 
 def _delta_bytes(delta: Any) -> int:

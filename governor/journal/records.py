@@ -55,7 +55,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
     )
 
 
-def closing(planned: Plan, offer: Offer, outcome: Outcome, ended: Ended, attempts: int) -> str:
+def closing(house: House, planned: Plan, offer: Offer, outcome: Outcome, ended: Ended, attempts: int) -> str:
     """The record of an end: the model that served, its usage and cost, how it ended, how long it took."""
     request = planned.request
     return _dump(
@@ -82,6 +82,9 @@ def closing(planned: Plan, offer: Offer, outcome: Outcome, ended: Ended, attempt
             "first_token_ms": ended.first_token_ms,
             "api_request_id": ended.api_request_id,
             "policy": planned.rules.policy_hash,
+            "prices": house.prices.version,
+            "priced_at_ms": planned.at_ms,
+            "endpoint": planned.rules.endpoint,
         }
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any, Protocol
 
 from governor.budgets import Unit
@@ -28,6 +29,10 @@ class PricedModels(Protocol):
         """Whether a model has a price."""
         ...
 
+    def priced_since(self, name: str) -> dt.date:
+        """The first day, in UTC, on which a model has a price."""
+        ...
+
     def canonical(self, name: str) -> str:
         """The id that requests to a model count under: for an id itself, for an alias what it stands for."""
         ...
@@ -37,24 +42,30 @@ class PricedModels(Protocol):
         ...
 
 
-def check(policies: Policies, prices: PricedModels) -> list[Problem]:
+def check(policies: Policies, prices: PricedModels, today: dt.date | None = None) -> list[Problem]:
     """Check loaded policies against the price table.
 
     Args:
         policies: What was loaded; its files are right in themselves, or loading had refused them.
         prices: The price table.
+        today: The day, in UTC; the real one if left out.
 
     Returns:
-        One problem per model named without a price, per budget named for an alias (requests count under ids,
-        so it would never be touched), and per line whose endpoint nobody tells; in the order of the files.
+        One problem per model named without a price, or without one yet; per budget named for an alias
+        (requests count under ids, so it would never be touched); and per line whose endpoint nobody tells.
+        In the order of the files.
     """
     problems = []
+    day = today or dt.datetime.now(dt.UTC).date()
     told = any(file.policy.workspace.endpoint for file in policies.files if _shared(file))
     for file in policies.files:
         for path, model in _models(file.policy):
             if not prices.knows(model):
                 message = f"model {model!r} has no price"
                 hint = "correct its name, or add it to the price table"
+            elif prices.priced_since(model) > day:
+                message = f"model {model!r} has no price before {prices.priced_since(model)}"
+                hint = "use it from that day on, or add an earlier price"
             elif path[0] == "budgets" and prices.canonical(model) != model:
                 message = f"{dotted(path)}: {model!r} is an alias, and a model's budget counts under its id"
                 hint = f"write {prices.canonical(model)}"

@@ -270,10 +270,11 @@ def _strictest(files: Sequence[PolicyBase]) -> Limits:
 
 
 def _workspace(files: Sequence[PolicyBase]) -> Workspace:
-    """Where requests are served: as the department says, else as the organisation does."""
+    """Where requests are served: in the dearer region that a file says; at the department's own endpoint."""
     own, shared = files[0].workspace, files[-1].workspace
-    said = {name: getattr(own, name) or getattr(shared, name) for name in ("inference_geo", "endpoint")}
-    return own.model_copy(update=said)
+    geos = (own.inference_geo, shared.inference_geo)
+    geo = "us" if "us" in geos else next(filter(None, geos), None)
+    return own.model_copy(update={"inference_geo": geo, "endpoint": own.endpoint or shared.endpoint})
 
 
 def _least(values: Iterable[int | None]) -> int | None:

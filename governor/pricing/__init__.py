@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from governor.pricing.bound import countable, local_bound
+from governor.pricing.bound import apart, countable, earlier_thinking, local_bound
 from governor.pricing.cost import cost_nanos, own_name
 from governor.pricing.entries import Discount, Fee, Model, Price, Rates
 from governor.pricing.estimate import Ceiling, ceiling
@@ -25,10 +25,12 @@ __all__ = [
     "Unbounded",
     "Usage",
     "Way",
+    "apart",
     "bounded",
     "ceiling",
     "cost_nanos",
     "countable",
+    "earlier_thinking",
     "local_bound",
     "merge_usage",
     "own_name",

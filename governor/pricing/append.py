@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 import re
@@ -20,7 +21,9 @@ Entry = dict[str, Any]
 EMPTY = "version: 1\nextends: anthropic\n"
 """A company's own file that changes nothing."""
 
-_NO_PLACE = "its form leaves no place for an entry (anchors, or several documents)"
+_NO_PLACE = (
+    "its form leaves no place for an entry (anchors, or several documents); write those of --dry-run by hand"
+)
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
 
@@ -181,32 +184,44 @@ def _scalar(value: Any) -> str:
     return str(value)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, before: str | None, text: str) -> None:
     """Write a price file in one step: after a crash it is the old or the new one, never half of one.
 
-    The new text is read and checked as a price file before it takes the old one's place, and the old file's
-    permissions are kept. A symbolic link stays one.
+    The new text is read and checked as a price file before it takes the place of the old one, whose
+    permissions are kept. A symbolic link stays one. While it is written, a file beside it keeps out others
+    who write it in this way.
 
     Args:
         path: The file, which may not exist yet.
+        before: What was read of it; `None`: it did not exist.
         text: All of it; its line ends are written as they are.
 
     Raises:
+        NotAppended: Somebody has changed it since it was read, or is changing it; nothing changed.
         OSError: It cannot be written; nothing changed.
         PolicyError: The new text is no price file; nothing changed.
     """
     from governor.pricing.read import read_prices  # noqa: PLC0415 - as above
 
     target = path.resolve()
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    beside = target.with_name(f".{target.name}.new")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is read-only", str(path))
     try:
-        with beside.open("x", encoding="utf-8", newline="") as file:
+        file = beside.open("x", encoding="utf-8", newline="")
+    except FileExistsError:
+        raise NotAppended(f"somebody else is changing it (if nobody is, delete {beside})") from None
+    try:
+        with file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
             shutil.copymode(target, beside)
         read_prices(beside)
+        now = target.read_bytes().decode("utf-8") if target.exists() else None
+        if now != before:
+            raise NotAppended("it has changed since it was read: run it again")
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)

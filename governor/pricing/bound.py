@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
+    "apart",
     "as_items",
     "as_mapping",
     "continues_thread",
     "countable",
+    "earlier_thinking",
     "is_list",
     "is_server_tool",
     "local_bound",
@@ -169,6 +171,40 @@ def countable(body: Mapping[str, Any]) -> dict[str, Any] | None:
         if source is not None and source.get("type") in ("url", "file"):
             return None
     return {key: body[key] for key in _COUNT_KEYS if body.get(key) is not None}
+
+
+def apart(body: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """A request without the tools that the count_tokens endpoint refuses, and a bound on what they add to it.
+
+    So the conversation can be counted where only its tools cannot. The bound rests on the premises of
+    `local_bound`: each definition's JSON, its allowance, and the system prompt of tool use.
+
+    Args:
+        body: The request as sent to `/v1/messages`.
+
+    Returns:
+        A new dictionary, and tokens: 0 where the request has no such tool. `tool_choice` goes with the last
+        tool, for the endpoint refuses it alone.
+    """
+    tools = as_items(body.get("tools"))
+    refused = [tool for tool in tools if is_server_tool(tool) and not _is_advisor(tool)]
+    if not refused:
+        return dict(body), 0
+    rest = {key: value for key, value in body.items() if key != "tools"}
+    kept = [tool for tool in tools if not any(tool is other for other in refused)]
+    if kept:
+        rest["tools"] = kept
+    else:
+        rest.pop("tool_choice", None)
+    added = _Prompt()
+    added.tokens = 0
+    added.tools(refused)
+    return rest, added.tokens + json_tokens(added.values)
+
+
+def earlier_thinking(body: Mapping[str, Any]) -> bool:
+    """Whether the conversation has thinking of earlier turns, which not every model keeps in its prompt."""
+    return any(block.get("type") in ("thinking", "redacted_thinking") for block in _blocks(body))
 
 
 def is_server_tool(tool: Any) -> bool:

@@ -50,6 +50,8 @@ def parse(path: Path | Traversable) -> Any:
         refuse(f"is not YAML: {error.problem}", "", at)
     except YAMLError as error:
         refuse(f"is not YAML: {error}".replace("\n", " "))
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        refuse(f"holds a value that is none: {error}", "such as the date 2026-02-30; correct it")
 
 
 class Checker:
@@ -74,6 +76,7 @@ class Checker:
         if not isinstance(node, CommentedMap):
             self.problem(at, f"expected {', '.join(fields)}, got {told(node)}")
             return {}
+        self.plain(node, at)
         known = {**fields, **(optional or {})}
         misspelt = {key: nearest(str(key), known) for key in node if key not in known}
         for key, hint in misspelt.items():
@@ -95,7 +98,18 @@ class Checker:
         if not isinstance(node, CommentedMap):
             self.problem(at, f"expected a mapping of {what}, got {told(node)}")
             return {}
+        self.plain(node, at)
         return {str(key): check(self, value, _one_based(node.lc.value(key))) for key, value in node.items()}
+
+    def plain(self, node: CommentedMap, at: Place) -> None:
+        """Refuse what stands in another place than where it counts: merged keys, keys that are no text."""
+        if getattr(node, "merge", None):
+            self.problem(at, "merged keys (<<) are not read", "write them out")
+            raise PolicyError(self.problems)
+        for key in node:
+            if not isinstance(key, str):
+                self.problem(at, f"the key {str(key)[:40]!r} is no text", "quote it")
+                raise PolicyError(self.problems)
 
     def sequence(self, node: Any, at: Place, check: Check, what: str) -> list[Any]:
         """The list *node*, each item checked."""
@@ -139,7 +153,8 @@ def decimal(checker: Checker, value: Any, at: Place) -> str:
         return str(value)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     hint = f'quote it: "{value}"' if number else 'for example "0.10"'
-    checker.problem(at, f"expected a quoted decimal above 0, got {told(value)}", hint)
+    digits = ", with at most 9 digits on each side of the point" if isinstance(value, str) else ""
+    checker.problem(at, f"expected a quoted decimal above 0{digits}, got {told(value)}", hint)
     return "1"
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _MARGIN_PERCENT = 2
 _MARGIN_TOKENS = 64
+_TOOL_MARGIN_TOKENS = 512
+"""How far models of one tokenizer, of which one is counted, may differ in the system prompt of tool use: it
+has some 350 tokens (documentation of tool use)."""
 _ADVISOR_PERCENT, _ADVISOR_TOKENS = 150, 4_096
 """What the advisor's prompt may be beyond the request's: some 30 % more tokens where its tokenizer is newer,
 and its own system prompt."""
@@ -33,6 +36,7 @@ _LEAVES = (str, bytes, bytearray, int, float, dt.date, os.PathLike, io.IOBase)
 """What the SDK sends as one plain value, in which there is no breakpoint."""
 _UNREADABLE = "unreadable"
 _PLAIN = Bounds()
+_STANDARD = Way()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Ceiling:
         output_nanos: The part of *nanos* that *max_tokens* costs.
         passes: How many passes of a model it may take: more than one with tools that run at the API or a
             compaction.
+        way: How the request asks to be served.
+        hour_writes: Whether it may write to the cache for an hour.
     """
 
     nanos: int
@@ -55,6 +61,8 @@ class Ceiling:
     max_tokens: int
     output_nanos: int = 0
     passes: int = 1
+    way: Way = _STANDARD
+    hour_writes: bool = False
 
 
 def ceiling(
@@ -69,7 +77,7 @@ def ceiling(
 ) -> Ceiling:
     """The most a request can cost when *model* serves it.
 
-    - A count is an estimate, so it is raised by 2 %, at least 64 tokens.
+    - A count is an estimate, so it is raised by 2 %, at least 64 tokens; with tools by 512 more.
     - The prompt is priced at the dearest it may be billed at: uncached, read from the cache, or written to it
       for a lifetime that any `cache_control` in the body asks for, or might, in a part of it that cannot be
       read; likewise fast mode, where it is served (the request's `inference_geo`, else the workspace's), and
@@ -105,7 +113,7 @@ def ceiling(
         raise ValueError(f"input_tokens must be at least 0, got {input_tokens}")
     _refuse_fallbacks(body)
     max_tokens = _max_tokens(body)
-    prompt = input_tokens + (max(-(-input_tokens * _MARGIN_PERCENT // 100), _MARGIN_TOKENS) if counted else 0)
+    prompt = input_tokens + (_margin(input_tokens, body) if counted else 0)
     known = table.model(model)
     prompt = min(prompt, known.context_tokens)
     way = _way(table, model, body, bounds, at_ms)
@@ -114,7 +122,8 @@ def ceiling(
     passes = _passes(table, known, tools, prompt, max_tokens, bounds)
     outputs = max_tokens * (passes.count if bounds.strict else 1)
     extra = _compactions(body, known, passes)
-    amounts = _dearest(tariff, passes.prompts + extra.prompts, set(_lifetimes(body)))
+    lifetimes = set(_lifetimes(body))
+    amounts = _dearest(tariff, passes.prompts + extra.prompts, lifetimes)
     output_units = outputs * amounts.output
     units = (passes.prompts + extra.prompts) * amounts.input + extra.outputs * amounts.output
     units += output_units + tools.searches * tariff.web_search
@@ -127,7 +136,15 @@ def ceiling(
         max_tokens=max_tokens,
         output_nanos=ceil_nanos(output_units, tariff.unit),
         passes=passes.count + extra.count,
+        way=way,
+        hour_writes=bool(lifetimes - {"5m"}),
     )
+
+
+def _margin(tokens: int, body: Mapping[str, Any]) -> int:
+    """What a count may be short of."""
+    tools = _TOOL_MARGIN_TOKENS if body.get("tools") else 0
+    return tools + max(-(-tokens * _MARGIN_PERCENT // 100), _MARGIN_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +259,14 @@ def _lifetimes(value: Any) -> Iterator[str]:
 
 
 def _way(table: PriceTable, model: str, body: Mapping[str, Any], bounds: Bounds, at_ms: int) -> Way:
-    """How the request is served; a workspace's region does not reach models that are served anywhere."""
+    """How the request is served, at the dearest that it may be.
+
+    A workspace's region does not reach models that are served anywhere; that of a workspace which the request
+    names (`workspace_id`) is not known here.
+    """
     geo = _word(body, "inference_geo")
-    if geo is None and bounds.geo is not None and table.price_at(model, at_ms).us_percent is not None:
-        geo = bounds.geo
+    if geo is None and table.price_at(model, at_ms).us_percent is not None:
+        geo = "us" if body.get("workspace_id") else bounds.geo
     return Way(fast=_word(body, "speed") == "fast", geo=geo, endpoint=table.served_at(model, bounds.endpoint))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml.comments import CommentedMap
 
 from governor.data import data_file
-from governor.errors import nearest
+from governor.errors import GovernorError, nearest
 from governor.pricing import checker as c
 
 if TYPE_CHECKING:
@@ -40,8 +40,18 @@ def read_prices(path: Path | Traversable) -> dict[str, Any]:
     """
     node = c.parse(path)
     checker = c.Checker(str(path))
-    if isinstance(node, CommentedMap) and "extends" in node:
-        return _read_own(checker, node)
+    try:
+        own = isinstance(node, CommentedMap) and "extends" in node
+        return _read_own(checker, node) if own else _read_table(checker, node)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        if isinstance(error, GovernorError):
+            raise
+        checker.problem(c.TOP, f"is YAML of a kind that is not read here ({error})", "write it plainly")
+        checker.refuse()
+        raise
+
+
+def _read_table(checker: c.Checker, node: Any) -> dict[str, Any]:
     data = checker.mapping(node, c.TOP, _TABLE)
     if not checker.problems:
         _check_names(checker, data["models"])
@@ -59,6 +69,7 @@ def _read_own(checker: c.Checker, node: CommentedMap) -> dict[str, Any]:
     models = [*base["models"], *new]
     _check_names(checker, models)
     _check_ids(checker, own.get("models", ()))
+    _check_steps(checker, own.get("models", ()), base["models"])
     _check_aliases(checker, own.get("aliases", {}), node, _every_name(models, base["bedrock_prefixes"]))
     for dated in (own.get("fees", ()), *(model["prices"] for model in own.get("models", ()))):
         _check_order(checker, dated)
@@ -109,6 +120,21 @@ def _check_ids(checker: c.Checker, models: Iterable[dict[str, Any]]) -> None:
         seen.add(model["id"])
 
 
+def _check_steps(checker: c.Checker, own: Iterable[dict[str, Any]], base: Iterable[dict[str, Any]]) -> None:
+    """A price of one's own that leaves out the step of the shipped one would lose it without a word."""
+    shipped = {model["id"]: model["prices"] for model in base}
+    for model in own:
+        for price in model["prices"]:
+            before = [one for one in shipped.get(model["id"], ()) if one["from"] <= price["from"]]
+            if before and before[-1].get("above") and "above" not in price:
+                step = before[-1]["above"]["prompt_tokens"]
+                message = (
+                    f"{model['id']} costs more above {step:,} prompt tokens, and this does not say how much"
+                )
+                hint = "add `above:`, or `above: null` if the price has no step"
+                checker.problem(checker.place(price), message, hint)
+
+
 def _check_order(checker: c.Checker, dated: Sequence[dict[str, Any]]) -> None:
     for earlier, later in itertools.pairwise(dated):
         if later["from"] <= earlier["from"]:
@@ -122,14 +148,23 @@ def _every_name(models: Iterable[dict[str, Any]], prefixes: Iterable[str]) -> se
     return names | bedrock | {f"{prefix}.{name}" for prefix in prefixes for name in bedrock}
 
 
+def _one_based(node: Any, alias: str) -> c.Place:
+    line, column = node["aliases"].lc.key(alias)
+    return line + 1, column + 1
+
+
 def _check_aliases(checker: c.Checker, aliases: dict[str, str], node: Any, known: set[str]) -> None:
     for alias, name in aliases.items():
-        line, column = node["aliases"].lc.key(alias)
+        if alias in (*_LINES, "auto"):
+            told = f"{alias!r} is a word of the policy language, so no request would be priced by this alias"
+            checker.problem(_one_based(node, alias), told, "use another name")
+            continue
+        at = _one_based(node, alias)
         if name not in known:
             message = f"the alias {alias!r} points nowhere: there is no model {name!r}"
-            checker.problem((line + 1, column + 1), message, nearest(name, known))
+            checker.problem(at, message, nearest(name, known))
         if alias in known:
-            checker.problem((line + 1, column + 1), f"{alias!r} is a model's name already", "remove it")
+            checker.problem(at, f"{alias!r} is a model's name already", "remove it")
 
 
 def _resolved(
@@ -173,8 +208,8 @@ def _meet(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return not (ends_before(one, other) or ends_before(other, one))
 
 
-def _above(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
-    return checker.mapping(value, at, {"prompt_tokens": c.whole, **_RATES})
+def _above(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any] | None:
+    return None if value is None else checker.mapping(value, at, {"prompt_tokens": c.whole, **_RATES})
 
 
 def _fast(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
@@ -230,7 +265,8 @@ def _own(base: dict[str, Any]) -> c.Fields:
     known = {model["id"] for model in base["models"]}
 
     def model(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
-        shipped = isinstance(value, CommentedMap) and value.get("id") in known
+        name = value.get("id") if isinstance(value, CommentedMap) else None
+        shipped = isinstance(name, str) and name in known
         return checker.mapping(value, at, {"id": c.text, "prices": _prices} if shipped else _MODEL)
 
     return {

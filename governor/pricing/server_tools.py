@@ -94,11 +94,16 @@ def bounded(body: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
     Returns:
         A new dictionary. `max_uses` is the smaller of the request's and the policy's; tools that take none,
         and bodies without server tools, are left as they are.
+
+    Raises:
+        Unbounded: As from `loop`.
     """
     tools = as_items(body.get("tools"))
-    if bounds.tool_uses is None or not any(_takes_uses(tool) for tool in tools):
-        return dict(body)
-    return {**body, "tools": [_with_uses(tool, bounds.tool_uses) for tool in tools]}
+    found = dict(body)
+    if bounds.tool_uses is not None and any(_takes_uses(tool) for tool in tools):
+        found["tools"] = [_with_uses(tool, bounds.tool_uses) for tool in tools]
+    loop(found, bounds)
+    return found
 
 
 def loop(body: Mapping[str, Any], bounds: Bounds) -> Loop:

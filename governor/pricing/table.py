@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from governor.pricing.entries import Discount, Fee, Model, Price
 
 _DAY_MS = 86_400_000
+_GOVERNMENT = "arn:aws-us-gov:"
 _EPOCH = dt.date(1970, 1, 1)
 _MOST_TARIFFS = 4096
 _Dated = TypeVar("_Dated", "Price", "Fee")
@@ -116,8 +117,9 @@ class PriceTable:
         Raises:
             UnknownModel: The table has no such model.
         """
-        own = self.endpoint(name)
-        return endpoint if endpoint and (own == VERTEX or endpoint == US_GOV) else own or endpoint
+        model, own = self._find(name)
+        bare = endpoint == US_GOV and _resource(name) in model.bedrock
+        return endpoint if endpoint and (own == VERTEX or bare) else own or endpoint
 
     def way_of(self, name: str, at_ms: int, way: Way) -> Way:
         """*way* for another model of the same request: it is served so as far as the model can be.
@@ -147,6 +149,14 @@ class PriceTable:
             UnknownModel: The table has no such model.
         """
         return self._prices[self.model(name).id]
+
+    def priced_since(self, name: str) -> dt.date:
+        """The first day, in UTC, on which the model called *name* has a price.
+
+        Raises:
+            UnknownModel: The table has no such model.
+        """
+        return self.prices(name)[0].since
 
     def price_at(self, name: str, at_ms: int) -> Price:
         """The price in force at an instant, before any discount.
@@ -221,7 +231,7 @@ def _resource(name: str) -> str:
     if not name.startswith("arn:"):
         return name
     found = name.rpartition("/")[2]
-    government = name.startswith("arn:aws-us-gov:") and not found.startswith(f"{US_GOV}.")
+    government = name.startswith(_GOVERNMENT) and not found.startswith(f"{US_GOV}.")
     return f"{US_GOV}.{found}" if government else found
 
 
@@ -236,7 +246,10 @@ def _in_force(dated: Sequence[_Dated], day: dt.date) -> _Dated | None:
 def _names(models: Sequence[Model], data: Mapping[str, Any]) -> dict[str, tuple[Model, str]]:
     """Every name of every model, with the endpoint that it stands for."""
     found = {name: (model, where) for model in models for name, where in _names_of(model, data)}
-    return found | {alias: found[name] for alias, name in data.get("aliases", {}).items()}
+    for alias, name in data.get("aliases", {}).items():
+        model, endpoint = found[name]
+        found[alias] = (model, US_GOV if endpoint and alias.startswith(_GOVERNMENT) else endpoint)
+    return found
 
 
 def _names_of(model: Model, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -102,8 +102,11 @@ def close(house: House, command: c.Settle | c.Release) -> Story:
 
 def catch_up(house: House) -> Story:
     """Say again what the ledger did not hear; stops at the first that it does not hear now either."""
-    while house.unheard:
-        command = house.unheard.pop(0)
+    while True:
+        try:
+            command = house.unheard.pop(0)
+        except IndexError:
+            return
         try:
             closed = yield command
         except LedgerUnavailable:
@@ -112,6 +115,12 @@ def catch_up(house: House) -> Story:
         except ReservationConflict:
             log.exception("request %s was ended in another way already", command.id)
             continue
+        except Exception:
+            log.exception("the ledger cannot take how request %s ended: it is left to expire", command.id)
+            continue
+        except BaseException:
+            house.unheard.insert(0, command)
+            raise
         for crossing in closed.crossings:
             yield Notify(views.threshold(house.policies.limit_of(crossing.identity), crossing))
 

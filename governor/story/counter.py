@@ -11,19 +11,19 @@ class Counter:
     """Counts by the content that was counted, and how long not to ask for more."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[int, bytes], int] = {}
+        self._counts: dict[tuple[str, bytes], int] = {}
         self._paused_until_ms = 0
 
-    def find(self, tokenizer: int, digest: bytes | None) -> int | None:
-        """The count of that content by that tokenizer, if it is remembered."""
-        return None if digest is None else self._counts.get((tokenizer, digest))
+    def find(self, group: str, digest: bytes | None) -> int | None:
+        """The count of that content by that tokenizer or model, if it is remembered."""
+        return None if digest is None else self._counts.get((group, digest))
 
-    def keep(self, tokenizer: int, digest: bytes | None, tokens: int) -> None:
+    def keep(self, group: str, digest: bytes | None, tokens: int) -> None:
         """Remember a count."""
         if len(self._counts) >= MOST_COUNTS:
             self._counts.clear()
         if digest is not None:
-            self._counts[tokenizer, digest] = tokens
+            self._counts[group, digest] = tokens
 
     def pause(self, now_ms: int, seconds: float) -> None:
         """Ask for no count for a while: the API said that it is asked too often."""

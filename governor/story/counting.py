@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from governor.pricing import countable, local_bound
+from governor.pricing import apart, countable, earlier_thinking, local_bound
 from governor.story.effects import CountLater, CountTokens
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from governor.story.books import Story
     from governor.story.request import House
 
-Counts = dict[int, tuple[int, bool]]
-"""For each tokenizer: tokens of the prompt, and whether the API counted them."""
+Counts = dict[str, tuple[int, bool]]
+"""For each tokenizer (or each model, where models of one tokenizer differ): tokens of the prompt, and whether
+the API counted them."""
 
 
 def bounds(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate]) -> Counts:
@@ -28,32 +29,36 @@ def bounds(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate
     for candidate in candidates:
         model = house.prices.model(candidate.model)
         most = local_bound({**body, "model": candidate.model}, model.context_tokens)
-        found[model.tokenizer] = (max(most, found.get(model.tokenizer, (0, False))[0]), False)
+        found[str(model.tokenizer)] = (max(most, found.get(str(model.tokenizer), (0, False))[0]), False)
     return found
 
 
 def counts(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate]) -> Story:
     """Tokens of the prompt for each tokenizer among the candidates: `Counts`.
 
-    One count serves every model of a tokenizer. What the API does not count, or not now, is bounded.
+    One count serves every model of a tokenizer, unless the conversation has thinking of earlier turns, which
+    some models drop. What the API does not count, or not now, is bounded; of tools that it does not count,
+    only the definitions are.
     """
     found: Counts = {}
     digest: bytes | None = None
+    rest, extra = apart(body)
     for candidate in candidates:
-        tokenizer = house.prices.model(candidate.model).tokenizer
-        if tokenizer in found:
+        model = house.prices.model(candidate.model)
+        group = model.id if earlier_thinking(body) else str(model.tokenizer)
+        if group in found:
             continue
-        question = countable({**body, "model": candidate.model})
+        question = countable({**rest, "model": candidate.model})
         if question is None:
             return bounds(house, body, candidates)
         digest = digest or _digest(question)
-        tokens = house.counter.find(tokenizer, digest)
+        tokens = house.counter.find(group, digest)
         if tokens is None and not house.counter.paused(house.clock.now_ms()):
             tokens = yield from _ask(house, question)
         if tokens is None:
             return {**bounds(house, body, candidates), **found}
-        house.counter.keep(tokenizer, digest, tokens)
-        found[tokenizer] = (tokens, True)
+        house.counter.keep(group, digest, tokens)
+        found[group] = (tokens + extra, True)
     return found
 
 

@@ -174,6 +174,8 @@ class Receipt:
         overrun: It cost more than was held.
         late: It settled after its hold had expired.
         settled: Whether the ledger has taken it; if not, the whole hold is charged when it expires.
+        uncertain: It was charged by rule: no final usage was seen, or none that could be read or priced.
+        unpriced: What the usage reported and has no price here: the whole hold was charged at least.
         api_request_id: The API's own id of the request, or `None`.
     """
 
@@ -190,6 +192,8 @@ class Receipt:
     overrun: bool = False
     late: bool = False
     settled: bool = True
+    uncertain: bool = False
+    unpriced: tuple[str, ...] = ()
     api_request_id: str | None = None
 
 

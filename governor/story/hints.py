@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from governor.story.matrix import Matrix
 
 MOST_HINTS = 10_000
+OLDEST_MS = 10_000
+"""What was heard longer ago says nothing: other processes may have spent since."""
 _MEASURED = (Unit.USD, Unit.TOKENS)
 
 
@@ -30,22 +32,27 @@ class Hints:
         for row, balance in zip(rows, balances, strict=False):
             self._known[row.identity, row.window] = (balance, now_ms)
 
-    def share_of_tightest(self, table: Matrix) -> tuple[int, int] | None:
+    def share_of_tightest(self, table: Matrix, now_ms: int) -> tuple[int, int] | None:
         """How much of the tightest budget the first candidate would hold, by what is known.
 
         The tightest is the usd or tokens budget of which the candidate would take the largest share: of what
         is neither spent nor held below its limit, and of what is not spent below its line's mark.
 
+        Args:
+            table: What the ledger would be asked with.
+            now_ms: The ledger's time, Unix milliseconds.
+
         Returns:
             The share in basis points (10,000 and more: it would not fit) and when the oldest of the hints it
-            rests on was heard, Unix milliseconds; `None` if any such budget is not known, or there is none.
+            rests on was heard, Unix milliseconds; `None` if any such budget is not known or was heard of
+            longer ago than `OLDEST_MS`, or there is none.
         """
         shares, heard = [], []
         for row, ask in zip(table.rows, table.asks[0], strict=True):
             if ask is None or row.unit not in _MEASURED:
                 continue
             known = self._known.get((row.identity, row.window))
-            if known is None:
+            if known is None or now_ms - known[1] > OLDEST_MS:
                 return None
             shares.append(_share_bp(ask, known[0]))
             heard.append(known[1])

@@ -10,7 +10,7 @@ from governor.money import Money
 from governor.pricing import bounded, ceiling
 from governor.routing import plan
 from governor.story import counting, matrix, refusal
-from governor.story.request import Plan, bounds_of
+from governor.story.request import Plan, bounds_of, count_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ def _priced(
     """The plan that these counts make, before anything in it is refused."""
     at_ms = house.clock.now_ms()
     offers = _offers(house, request, rules, candidates, counts, body, at_ms)
-    tokens, counted = counts[house.prices.model(candidates[0].model).tokenizer]
+    tokens, counted = count_for(counts, house.prices.model(candidates[0].model))
     return Plan(
         request=request,
         rules=rules,
@@ -104,7 +104,7 @@ def _offers(
     """The candidates with their prices, without the steps down that cannot serve this way (fast, region)."""
     offers: list[matrix.Offer] = []
     for candidate in candidates:
-        tokens, counted = counts[house.prices.model(candidate.model).tokenizer]
+        tokens, counted = count_for(counts, house.prices.model(candidate.model))
         try:
             most = ceiling(
                 house.prices,
@@ -135,8 +135,8 @@ def _negligible(house: House, planned: Plan) -> int | None:
     if planned.skipped or too_long:
         return None
     terms = house.policies.budgets(planned.request.who, [planned.offers[0].candidate.priced_as])
-    table = matrix.build(terms, planned.offers[:1], house.clock.now_ms())
-    found = house.hints.share_of_tightest(table)
+    table = matrix.build(terms, planned.offers[:1], planned.at_ms)
+    found = house.hints.share_of_tightest(table, planned.at_ms)
     return found[1] if found is not None and found[0] < NEGLIGIBLE_BP else None
 
 
@@ -165,7 +165,11 @@ def _checked(planned: Plan) -> Plan:
     if most is not None and tokens > most:
         counted = planned.estimate == "count_tokens"
         has = "has some" if counted else "could not be counted, and may have up to"
-        raise PolicyViolation(f"the prompt {has} {tokens:,} tokens, limits.input_tokens is {most:,}")
+        advice = "send less" if counted else "send documents in the request itself, where they can be counted"
+        raise PolicyViolation(
+            f"the prompt {has} {tokens:,} tokens, limits.input_tokens is {most:,} for the department "
+            f"{planned.request.who.department!r} (its policy file, or organization.yaml): {advice}"
+        )
     if not planned.offers:
         refusal.too_costly(planned.rules, planned.skipped)
     return planned

@@ -124,7 +124,7 @@ def _passes(
     candidate: Candidate,
     max_tokens: int,
 ) -> bool:
-    count = planned.count(house.prices.model(candidate.model).tokenizer)
+    count = planned.count(house.prices.model(candidate.model))
     if count is None:
         return False
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from governor.clock import LedgerClock
     from governor.ledger.commands import Release, Settle
     from governor.policy import Attribution, Policies, Rules
-    from governor.pricing import PriceTable
+    from governor.pricing import Model, PriceTable
     from governor.routing import Candidate
     from governor.story.matrix import Offer
 
@@ -77,7 +77,7 @@ class Plan:
         sent: The body with the bounds of the policy in it, as it is sent but for the model.
         input_tokens: The estimate of the prompt for the first candidate, without margin.
         estimate: How it was made: `count_tokens` or `local bound`.
-        counts: For each tokenizer, tokens of the prompt and whether the API counted them.
+        counts: For each tokenizer (or model), tokens of the prompt and whether the API counted them.
         at_ms: When it was priced, Unix milliseconds.
         trial: Only the first candidate is tried, on a bound that need not be counted; where a budget cannot
             bear it, the prompt is counted.
@@ -91,7 +91,7 @@ class Plan:
     sent: Mapping[str, Any]
     input_tokens: int
     estimate: str
-    counts: Mapping[int, tuple[int, bool]]
+    counts: Mapping[str, tuple[int, bool]]
     at_ms: int
     trial: bool = False
     hint_ms: int | None = None
@@ -111,13 +111,25 @@ class Plan:
         """How old the oldest balance was that a trial rests on, in milliseconds; `None` without a trial."""
         return None if self.hint_ms is None else max(0, self.at_ms - self.hint_ms)
 
-    def count(self, tokenizer: int) -> tuple[int, bool] | None:
-        """Tokens of the prompt by *tokenizer*, and whether the API counted them; `None` if nobody did."""
-        return self.counts.get(tokenizer)
+    def count(self, model: Model) -> tuple[int, bool] | None:
+        """Tokens of the prompt for *model*, and whether the API counted them; `None` if nobody did."""
+        try:
+            return count_for(self.counts, model)
+        except KeyError:
+            return None
 
     def body(self, candidate: Candidate) -> dict[str, Any]:
         """What is sent when *candidate* serves."""
         return {**self.sent, "model": candidate.model}
+
+
+def count_for(counts: Mapping[str, tuple[int, bool]], model: Model) -> tuple[int, bool]:
+    """What *counts* says for a model: counted for itself, or for its tokenizer.
+
+    Raises:
+        KeyError: It says nothing of either.
+    """
+    return counts[model.id] if model.id in counts else counts[str(model.tokenizer)]
 
 
 def bounds_of(rules: Rules) -> Bounds:

@@ -23,7 +23,7 @@ from governor.pricing import cost_nanos, own_name, read_usage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from governor.pricing import PriceTable, Usage
+    from governor.pricing import Ceiling, PriceTable, Usage
     from governor.story.effects import Ended
     from governor.story.matrix import Offer
 
@@ -76,15 +76,19 @@ def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint:
     if ended.kind == "silent" or (ended.kind == "cut" and unseen):
         return held
     try:
-        model = own_name(prices, asked, ended.model)
-        usage = read_usage(raw)
-        if ended.kind == "cut":
-            usage = _delivered(usage, ended.delivered_bytes)
-        elif usage.output_tokens == 0 and getattr(ended.message, "stop_reason", None) == "refusal":
-            usage = usage.declined()
-        nanos = cost_nanos(prices, model, usage, at_ms, endpoint=endpoint)
-    except (UnknownModel, ValueError) as error:
+        usage = _as_asked(read_usage(raw, hour_writes=most.hour_writes), most)
+    except ValueError as error:
         return replace(held, unpriced=(str(error),), model=ended.model or asked)
+    if ended.kind == "cut":
+        usage = _delivered(usage, ended.delivered_bytes)
+    elif usage.output_tokens == 0 and getattr(ended.message, "stop_reason", None) == "refusal":
+        usage = usage.declined()
+    where = prices.served_at(asked, endpoint)
+    try:
+        model = own_name(prices, asked, ended.model)
+        nanos = cost_nanos(prices, model, usage, at_ms, endpoint=where)
+    except UnknownModel as error:
+        return _unpriced(prices, held, usage, error, at_ms, where, ended.model)
     if ended.kind == "cut":
         tokens = min(usage.total_tokens, most.tokens)
         return Outcome(min(nanos, most.nanos), tokens, raw, uncertain=True, model=model)
@@ -97,6 +101,36 @@ def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint:
         unpriced=usage.unknown,
         model=model,
         output_tokens=usage.output_tokens,
+    )
+
+
+def _as_asked(usage: Usage, most: Ceiling) -> Usage:
+    """*usage*, served as was asked for where it does not say: a gateway may leave out speed and region."""
+    fast = usage.fast if usage.speed_told else most.way.fast
+    return replace(usage, fast=fast, geo=most.way.geo if usage.geo is None else usage.geo)
+
+
+def _unpriced(
+    prices: PriceTable,
+    held: Outcome,
+    usage: Usage,
+    error: UnknownModel,
+    at_ms: int,
+    endpoint: str,
+    named: str,
+) -> Outcome:
+    """The whole hold, or what the usage costs on the model that was asked for, whichever is more."""
+    plain = replace(usage, fast=False, batch=False, geo=None, passes=())
+    try:
+        nanos = cost_nanos(prices, held.model, plain, at_ms, endpoint=endpoint)
+    except UnknownModel:
+        nanos = 0
+    return replace(
+        held,
+        nanos=max(nanos, held.nanos),
+        tokens=max(usage.total_tokens, held.tokens),
+        unpriced=(str(error),),
+        model=named or held.model,
     )
 
 

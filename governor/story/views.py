@@ -211,5 +211,7 @@ def receipt(
         overrun=closed is not None and closed.overrun,
         late=closed is not None and closed.state == "settled_late",
         settled=closed is not None,
+        uncertain=outcome.uncertain,
+        unpriced=outcome.unpriced,
         api_request_id=ended.api_request_id,
     )

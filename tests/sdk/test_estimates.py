@@ -51,7 +51,7 @@ def test_auto_counts_the_first_call_and_then_where_it_matters(stage):
     caller = stage.governor(auto())
     first = caller.call().receipt.decision
     assert (first.estimate, first.hint_age_ms, len(stage.api.counts)) == ("count_tokens", None, 1)
-    stage.clock.forward(30)
+    stage.clock.forward(9)
     second = caller.call(messages=OTHER).receipt
     assert (second.decision.estimate, len(stage.api.counts)) == ("local bound", 1)
     assert second.ceiling.nanos * 100 < 10**9
@@ -65,9 +65,9 @@ def test_the_age_of_the_hint_is_told_and_journalled(stage):
     """The decision and its record say how old the balance was that spared the count; a count needs none."""
     caller = stage.governor(auto())
     caller.call(request_id="first")
-    stage.clock.forward(30)
-    assert caller.call(messages=OTHER, request_id="second").receipt.decision.hint_age_ms == 30_000
-    assert record(stage, "second")["hint_age_ms"] == 30_000
+    stage.clock.forward(10)
+    assert caller.call(messages=OTHER, request_id="second").receipt.decision.hint_age_ms == 10_000
+    assert record(stage, "second")["hint_age_ms"] == 10_000
     assert record(stage, "second")["estimate"] == "local bound"
     assert record(stage, "first")["hint_age_ms"] is None
     assert caller.call(messages=OTHER).receipt.decision.hint_age_ms == 0

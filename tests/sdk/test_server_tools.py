@@ -78,12 +78,16 @@ def test_the_smaller_of_two_files_numbers_counts(stage):
 
 
 @on_sqlite
-def test_a_prompt_with_server_tools_is_bounded_not_counted(stage):
-    """The API counts no server tool, so it is not asked; an advisor it does count."""
+def test_a_prompt_is_counted_without_its_server_tools(stage):
+    """The API counts no server tool but the advisor: they are left out of the count, and bounded beside it."""
     caller = stage.governor(team(tool_uses=2))
-    assert caller.call(tools=[FETCH]).receipt.decision.estimate == "local bound"
-    assert stage.api.counts == []
-    assert caller.call(tools=[ADVISOR]).receipt.decision.estimate == "count_tokens"
+    plain = caller.call().receipt.decision
+    with_tool = caller.call(tools=[FETCH], tool_choice={"type": "auto"}).receipt.decision
+    assert (plain.estimate, with_tool.estimate) == ("count_tokens", "count_tokens")
+    assert with_tool.input_tokens > plain.input_tokens + 4_096
+    assert len(stage.api.counts) == 1  # what is left is the same prompt
+    caller.call(tools=[FETCH, ADVISOR], messages=[{"role": "user", "content": "Again"}])
+    assert [tool["type"] for tool in stage.api.counts[-1].body["tools"]] == [ADVISOR["type"]]
 
 
 # The bill.

@@ -31,30 +31,30 @@ def known(*balances, at_ms=7):
 def test_nothing_is_known_at_first():
     """Without a word of every budget that money or tokens would be taken from, there is no share."""
     wanted = table((TEAM, c.Ask(1)), (TOKENS, c.Ask(1)))
-    assert Hints().share_of_tightest(wanted) is None
-    assert known((TEAM, c.Balance(0, 0, 1_000))).share_of_tightest(wanted) is None
+    assert Hints().share_of_tightest(wanted, 0) is None
+    assert known((TEAM, c.Balance(0, 0, 1_000))).share_of_tightest(wanted, 0) is None
 
 
 def test_another_window_is_not_known():
     """What was heard of yesterday says nothing of today."""
     day = c.BudgetRow("user=u/usd/day", "2026-11-21", 1, 2, Unit.USD, 100)
     hints = known((day, c.Balance(0, 0, 100)))
-    assert hints.share_of_tightest(table((day, c.Ask(1)))) == (100, 7)
+    assert hints.share_of_tightest(table((day, c.Ask(1))), 7) == (100, 7)
     tomorrow = c.BudgetRow("user=u/usd/day", "2026-11-22", 2, 3, Unit.USD, 100)
-    assert hints.share_of_tightest(table((tomorrow, c.Ask(1)))) is None
+    assert hints.share_of_tightest(table((tomorrow, c.Ask(1))), 7) is None
 
 
 def test_what_is_held_counts_against_the_limit_and_not_against_the_mark():
     """The limit judges money spent or promised, a line's mark money spent: the smaller room counts."""
     hints = known((TEAM, c.Balance(100, 500, 1_000)))
-    assert hints.share_of_tightest(table((TEAM, c.Ask(4)))) == (100, 7)
-    assert hints.share_of_tightest(table((TEAM, c.Ask(4, mark_bp=3_000)))) == (200, 7)
+    assert hints.share_of_tightest(table((TEAM, c.Ask(4))), 7) == (100, 7)
+    assert hints.share_of_tightest(table((TEAM, c.Ask(4, mark_bp=3_000))), 7) == (200, 7)
 
 
 def test_a_floor_is_a_mark():
     """What must be left to the cheaper lines is not there for a dear one."""
     hints = known((TEAM, c.Balance(0, 0, 1_000)))
-    assert hints.share_of_tightest(table((TEAM, c.Ask(1, floor=900)))) == (100, 7)
+    assert hints.share_of_tightest(table((TEAM, c.Ask(1, floor=900))), 7) == (100, 7)
 
 
 def test_the_tightest_budget_and_the_oldest_word_count():
@@ -62,28 +62,28 @@ def test_the_tightest_budget_and_the_oldest_word_count():
     hints = known((TEAM, c.Balance(0, 0, 1_000)), at_ms=50)
     hints.note([TOKENS], [c.Balance(50, 0, 100)], 90)
     wanted = table((TEAM, c.Ask(10)), (TOKENS, c.Ask(10)))
-    assert hints.share_of_tightest(wanted) == (2_000, 50)
+    assert hints.share_of_tightest(wanted, 0) == (2_000, 50)
     hints.note([TEAM], [c.Balance(0, 0, 1_000)], 120)
-    assert hints.share_of_tightest(wanted) == (2_000, 90)
+    assert hints.share_of_tightest(wanted, 0) == (2_000, 90)
 
 
 def test_the_limit_in_force_counts_not_the_files():
     """A grant or an override that the ledger told of is what there is to take from."""
     hints = known((TEAM, c.Balance(0, 0, 10_000)))
-    assert hints.share_of_tightest(table((TEAM, c.Ask(10)))) == (10, 7)
+    assert hints.share_of_tightest(table((TEAM, c.Ask(10))), 7) == (10, 7)
 
 
 def test_budgets_of_calls_say_nothing_of_money():
     """Requests and calls at once do not depend on the estimate, so they are not looked at."""
     wanted = table((TEAM, c.Ask(1)), (CALLS, c.Ask(1)), (REQUESTS, c.Ask(1)), (TOKENS, None))
-    assert known((TEAM, c.Balance(0, 0, 1_000))).share_of_tightest(wanted) == (10, 7)
-    assert known().share_of_tightest(table((CALLS, c.Ask(1)))) is None
+    assert known((TEAM, c.Balance(0, 0, 1_000))).share_of_tightest(wanted, 0) == (10, 7)
+    assert known().share_of_tightest(table((CALLS, c.Ask(1))), 7) is None
 
 
 def test_what_no_longer_fits_takes_all():
     """A budget that is spent, or filled above its mark, is taken whole by anything."""
     for balance in (c.Balance(1_000, 0, 1_000), c.Balance(500, 500, 1_000), c.Balance(2_000, 0, 1_000)):
-        assert known((TEAM, balance)).share_of_tightest(table((TEAM, c.Ask(1)))) == (10_000, 7)
+        assert known((TEAM, balance)).share_of_tightest(table((TEAM, c.Ask(1))), 7) == (10_000, 7)
 
 
 @given(
@@ -95,7 +95,7 @@ def test_what_no_longer_fits_takes_all():
 def test_a_share_is_rounded_up(amount, posted, held, limit):
     """What is told to be under a share is under it, exactly."""
     hints = known((TEAM, c.Balance(posted, held, limit)))
-    share, _ = hints.share_of_tightest(table((TEAM, c.Ask(amount)))) or (0, 0)
+    share, _ = hints.share_of_tightest(table((TEAM, c.Ask(amount))), 7) or (0, 0)
     free = limit - posted - held
     assert share == 10_000 if free <= 0 else (share - 1) * free < amount * 10_000 <= share * free
 
@@ -109,5 +109,5 @@ def test_memory_is_bounded():
     ]
     for row in rows:
         hints.note([row], [c.Balance(0, 0, 10)], 1)
-    assert hints.share_of_tightest(table((rows[-1], c.Ask(1)))) is not None
-    assert hints.share_of_tightest(table((rows[0], c.Ask(1)))) is None
+    assert hints.share_of_tightest(table((rows[-1], c.Ask(1))), 7) is not None
+    assert hints.share_of_tightest(table((rows[0], c.Ask(1))), 7) is None

@@ -445,7 +445,7 @@ def test_every_byte_that_stands_stays(tmp_path, text):
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         line for line in new.splitlines() if line.startswith("#")
     ]
-    write_whole(path, new)
+    write_whole(path, text, new)
     assert path.read_bytes() == new.encode()
     after = PriceTable.load(path)
     for name in ("claude-opus-5", "claude-haiku-4-5"):
@@ -494,7 +494,7 @@ def test_what_would_not_load_is_never_written(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text(EMPTY)
     with pytest.raises(PolicyError):
-        write_whole(path, EMPTY + "modles: []\n")
+        write_whole(path, EMPTY, EMPTY + "modles: []\n")
     assert path.read_text() == EMPTY
     assert [file.name for file in tmp_path.iterdir()] == ["own.yaml"]
 
@@ -505,7 +505,7 @@ def test_permissions_and_links_are_kept(tmp_path):
     real.write_text(EMPTY)
     real.chmod(0o640)
     link.symlink_to(real)
-    write_whole(link, EMPTY + "discounts: []\n")
+    write_whole(link, EMPTY, EMPTY + "discounts: []\n")
     assert link.is_symlink()
     assert real.read_text().endswith("discounts: []\n")
     assert real.stat().st_mode & 0o777 == 0o640
