@@ -79,7 +79,7 @@ def test_the_smaller_of_two_files_numbers_counts(stage):
 
 @on_sqlite
 def test_a_prompt_is_counted_without_its_server_tools(stage):
-    """The API counts no server tool but the advisor: they are left out of the count, and bounded beside it."""
+    """The API counts no server tool but the advisor: the others are left out of the count, and bounded."""
     caller = stage.governor(team(tool_uses=2))
     plain = caller.call().receipt.decision
     with_tool = caller.call(tools=[FETCH], tool_choice={"type": "auto"}).receipt.decision

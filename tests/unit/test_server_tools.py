@@ -53,8 +53,6 @@ class Definition(BaseModel):
         ({**FETCH, "max_uses": 2}, 5, {**FETCH, "max_uses": 2}),
         ({**ADVISOR, "max_uses": 9}, 5, {**ADVISOR, "max_uses": 5}),
         ({**SEARCH, "max_uses": 9}, None, {**SEARCH, "max_uses": 9}),
-        ({**SEARCH, "max_uses": "many"}, 5, {**SEARCH, "max_uses": "many"}),
-        (CODE, 5, CODE),
         (FIND, 5, FIND),
         (MINE, 5, MINE),
         ({"type": "bash_20250124", "name": "bash"}, 5, {"type": "bash_20250124", "name": "bash"}),
@@ -62,15 +60,24 @@ class Definition(BaseModel):
     ],
 )
 def test_the_policys_number_is_put_into_tools_that_take_one(tool, policy, sent):
-    """The smaller number is sent, an unreadable one is left for the refusal, other tools are left alone."""
+    """The smaller number is sent, and other tools are left alone."""
     body = {"messages": HELLO, "tools": [tool]}
     assert bounded(body, Bounds(tool_uses=policy))["tools"] == [sent]
     assert body["tools"] == [tool]
 
 
+def test_what_stays_without_a_bound_is_refused_before_anything_is_asked():
+    """A `max_uses` that cannot be read, and code execution alone, are refused before the prompt is counted."""
+    for tool in ({**SEARCH, "max_uses": "many"}, CODE):
+        with pytest.raises(Unbounded):
+            bounded({"messages": HELLO, "tools": [tool]}, Bounds(tool_uses=5))
+    beside = {"messages": HELLO, "tools": [{**SEARCH, "max_uses": 5}, CODE]}
+    assert bounded(beside, Bounds(tool_uses=5)) == beside
+
+
 def test_a_request_without_server_tools_is_left_as_it_is():
     """Nothing is added where nothing runs at the API."""
-    body = {"messages": HELLO, "tools": iter(())}
+    body = {"messages": HELLO, "tools": []}
     assert bounded(body, Bounds(tool_uses=5)) == body
 
 
