@@ -67,7 +67,7 @@ def test_the_policys_number_is_put_into_tools_that_take_one(tool, policy, sent):
 
 
 def test_what_stays_without_a_bound_is_refused_before_anything_is_asked():
-    """A `max_uses` that cannot be read, and code execution alone, are refused before the prompt is counted."""
+    """A `max_uses` that is no number, and code execution alone, are refused before a prompt is counted."""
     for tool in ({**SEARCH, "max_uses": "many"}, CODE):
         with pytest.raises(Unbounded):
             bounded({"messages": HELLO, "tools": [tool]}, Bounds(tool_uses=5))
