@@ -96,7 +96,7 @@ def test_bad_counts_name_their_field(field, value):
     """A negative count, a float, a text, a list and a truth value are refused by name."""
     group, _, key = field.rpartition(".")
     raw = {**SAID, group: {key: value}} if group else {**SAID, key: value}
-        with pytest.raises(ValueError, match=rf"^usage\.{field} must be a whole number from 0 to 1"):
+    with pytest.raises(ValueError, match=rf"^usage\.{field} must be a whole number from 0 to 1"):
         read_usage(raw)
 
 
