@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import governor
 from governor.data import data_file
 from governor.pricing import PriceTable
 
@@ -415,10 +416,10 @@ def test_update_that_cannot_be_written(run, written):
 
 def test_update_refuses_an_installed_table(shell, tmp_path):
     """The table inside an installed package is not written to; --prices is asked for, exit code 2."""
-    root = Path(str(data_file("pricing"))).parent
-    shutil.copytree(root / "governor", tmp_path / "governor", ignore=shutil.ignore_patterns("__pycache__"))
+    package = tmp_path / "governor"
+    shutil.copytree(Path(governor.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pricing", "policies"):
-        shutil.copytree(root / name, tmp_path / "governor" / "_data" / name)
+        shutil.copytree(Path(str(data_file(name))), package / "_data" / name, dirs_exist_ok=True)
     said = shell("prices", "update", cwd=tmp_path)
     assert said.code == 2
     assert f"{tmp_path}/governor/_data/pricing/anthropic.yaml belongs to the installed package" in said.err
