@@ -13,6 +13,7 @@ from governor.story.decision import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import date
 
     from governor.policy import BudgetRow, Notice, Policies
     from governor.pricing import PriceTable
@@ -43,15 +44,15 @@ def check(
     _print(loaded, notices)
 
 
-def refuse_unpriced(loaded: Policies, prices: PriceTable) -> None:
-    """Check what needs the price table.
+def refuse_unpriced(loaded: Policies, prices: PriceTable, day: date | None = None) -> None:
+    """Check what needs the price table, as of a day in UTC, or of today.
 
     Raises:
         PolicyError: A file names a model without a price.
     """
     from governor.policy.check import check as check_models  # noqa: PLC0415 - as above
 
-    problems = check_models(loaded, prices)
+    problems = check_models(loaded, prices, day)
     if problems:
         raise PolicyError(problems)
 

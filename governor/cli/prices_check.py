@@ -63,7 +63,7 @@ def check(
     found = [*_lifecycles(table, day), *_stale(table, day), *_sdk(table)]
     if policies is not None:
         loaded = load_policies(policies)
-        refuse_unpriced(loaded, table)
+        refuse_unpriced(loaded, table, day)
         found += _named(loaded, table, day)
     warned = any(finding.state == WARNING for finding in found)
     if as_json:

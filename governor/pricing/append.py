@@ -177,8 +177,8 @@ def _flow(value: Any) -> str:
 
 
 def _scalar(value: Any) -> str:
-    if value is True:
-        return "true"
+    if value is True or value is None:
+        return "true" if value else "null"
     if isinstance(value, str):
         return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
     return str(value)

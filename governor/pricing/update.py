@@ -97,7 +97,12 @@ class Update:
                 continue
             kept = {one.unit.way for one in mine if one.reason}
             listed = comparison.theirs[model_id]
-            yield self._said(entry_of(price, listed, kept, day, self.source, self.today))
+            entry = entry_of(price, listed, kept, day, self.source, self.today)
+            if self.own and price.above is not None:
+                entry.setdefault(
+                    "above", None
+                )  # said aloud, or the file would be refused for losing the step
+            yield self._said(entry)
 
     def _fee(self, comparison: Comparison) -> Entry:
         listed = {one[SEARCH] for one in comparison.theirs.values() if SEARCH in one}

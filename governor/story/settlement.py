@@ -98,6 +98,7 @@ def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint:
         nanos,
         usage.total_tokens,
         raw,
+        uncertain=bool(usage.unknown),
         unpriced=usage.unknown,
         model=model,
         output_tokens=usage.output_tokens,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.gateway import Gateway
 
+from governor import Governor
 from governor.budgets import Unit
 from governor.ledger import commands as c
 from governor.ledger import open_ledger
@@ -35,6 +37,36 @@ def test_a_served_request_as_json(run, firm):
     assert (ending["kind"], ending["state"]) == ("settle", "settled")
     assert ending["cost_nanos"] == ending["posted"][TEAM] == ending["posted"][ADA] > 20_000_000
     assert ending["cost_nanos"] <= decision["candidates"][0]["ceiling_nanos"]
+
+
+def test_what_had_no_price_is_told(run, firm):
+    """A served request whose usage has no price here says what, and not that its usage was never seen."""
+    with Gateway(model="claude-nova-9") as gateway:
+        serve(firm, gateway, "unknown")
+        vars(gateway).update(model="", ended={"output_tokens": 9, "hologram_tokens": 3})
+        serve(firm, gateway, "odd")
+    said = run("why", "unknown", *firm.options)
+    assert "no price for: model 'claude-nova-9' has no price" in said.out
+    assert "so the whole hold is charged at least" in said.out
+    assert "no final usage was seen" not in said.out
+    assert "no price for: hologram_tokens; so the whole hold" in run("why", "odd", *firm.options).out
+    assert "no price for" not in run("why", "first", *firm.options).out
+
+
+def serve(firm, gateway, identifier):
+    """One call that the gateway answers."""
+    with (
+        gateway.client(is_async=False) as client,
+        Governor.load(firm.policies, ledger=firm.ledger, client=client) as governor,
+    ):
+        governor.call(
+            user="ada@example.com",
+            department="engineering",
+            request_id=identifier,
+            model="haiku",
+            max_tokens=100,
+            messages=[{"role": "user", "content": "Why?"}],
+        )
 
 
 def test_a_refused_request_names_what_bound_it(run, firm):

@@ -10,7 +10,7 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic.lib.bedrock import AnthropicBedrock, AsyncAnthropicBedrock
-from support.governed import HELLO, LINES, SONNET, Clock, department
+from support.governed import HAIKU, HELLO, LINES, OPUS, SONNET, Clock, department
 from support.stages import on_sqlite
 
 from governor.testing import FakeClaude, cut_before_head, hang_before_head, rate_limited, status_error
@@ -59,6 +59,40 @@ def test_each_tokenizer_is_asked_once(stage):
     for _ in range(2):
         caller.call(model="sonnet")
     assert [count.body["model"] for count in stage.api.counts] == [SONNET, OLD_HAIKU]
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "thought",
+    [
+        {"type": "thinking", "thinking": "Hm.", "signature": "s"},
+        {"type": "redacted_thinking", "data": "x"},
+    ],
+    ids=lambda block: block["type"],
+)
+def test_each_model_is_asked_where_earlier_turns_were_thought_over(stage, thought):
+    """Not every model keeps earlier thinking in its prompt: one count per model then, each remembered."""
+    caller = stage.governor(department(TEAM))
+    said = {"type": "text", "text": "Hello."}
+    for content, models in (([thought, said], [OPUS, SONNET, HAIKU]), ([said], [OPUS])):
+        before = len(stage.api.counts)
+        talk = [*HELLO, {"role": "assistant", "content": content}, *OTHER]
+        for _ in range(2):
+            assert caller.call(model="opus", messages=talk).receipt.decision.estimate == "count_tokens"
+        assert [count.body["model"] for count in stage.api.counts[before:]] == models
+
+
+@on_sqlite
+def test_a_conversation_is_counted_without_the_tools_that_cannot_be(stage):
+    """Of a request with a web search only its definition is bounded; the prompt around it is counted."""
+    caller = stage.governor(department(TEAM))
+    plain = caller.call(model="sonnet").receipt.decision.input_tokens
+    search = {"type": "web_search_20260318", "name": "web_search", "max_uses": 1}
+    decision = caller.call(model="sonnet", tools=[search], tool_choice={"type": "auto"}).receipt.decision
+    assert decision.estimate == "count_tokens"
+    assert plain + 4_096 < decision.input_tokens < plain + 6_000
+    assert all(count.body.keys() == {"model", "messages"} for count in stage.api.counts)
+    assert stage.sent()[-1]["tools"] == [search]
 
 
 @on_sqlite

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from governor.budgets import Unit
 from governor.ledger import commands as c
-from governor.story.hints import MOST_HINTS, Hints
+from governor.story.hints import MOST_HINTS, OLDEST_MS, Hints
 from governor.story.matrix import Matrix
 
 TEAM = c.BudgetRow("department=team/usd/life", "life", 0, 0, Unit.USD, 1_000)
@@ -42,6 +42,19 @@ def test_another_window_is_not_known():
     assert hints.share_of_tightest(table((day, c.Ask(1))), 7) == (100, 7)
     tomorrow = c.BudgetRow("user=u/usd/day", "2026-11-22", 2, 3, Unit.USD, 100)
     assert hints.share_of_tightest(table((tomorrow, c.Ask(1))), 7) is None
+
+
+def test_what_was_heard_long_ago_says_nothing():
+    """Ten seconds on, a balance still counts; later, or where one of several is older, there is no share."""
+    hints = known((TEAM, c.Balance(0, 0, 1_000)), at_ms=50)
+    hints.note([TOKENS], [c.Balance(0, 0, 100)], 90)
+    both = table((TEAM, c.Ask(10)), (TOKENS, c.Ask(10)))
+    assert OLDEST_MS == 10_000
+    assert hints.share_of_tightest(both, 50 + OLDEST_MS) == (1_000, 50)
+    assert hints.share_of_tightest(both, 51 + OLDEST_MS) is None
+    assert hints.share_of_tightest(table((TOKENS, c.Ask(10))), 51 + OLDEST_MS) == (1_000, 90)
+    hints.note([TEAM], [c.Balance(0, 0, 1_000)], 120)
+    assert hints.share_of_tightest(both, 90 + OLDEST_MS) == (1_000, 90)
 
 
 def test_what_is_held_counts_against_the_limit_and_not_against_the_mark():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from governor import Governor
 from governor.budgets import Period, Unit
-from governor.errors import PolicyViolation
+from governor.errors import PolicyError, PolicyViolation
 from governor.policy import LINES, Attribution, Policies, load
 from governor.policy.check import check, remarks
 from governor.pricing import PriceTable
@@ -351,6 +353,25 @@ def test_a_name_of_vertex_needs_its_endpoint(tmp_path: Path) -> None:
     assert problem.hint == "add `workspace: {endpoint: global}`, or regional"
     said = edited(tmp_path, ("claude-haiku-5-5", name), ("budgets:\n", f"{endpoint}budgets:\n"))
     assert check(said, PriceTable.load()) == []
+
+
+def test_check_refuses_a_line_that_has_no_price_yet(tmp_path: Path) -> None:
+    """A model whose first price is of a later day is reported until that day, at its place."""
+    policies = edited(tmp_path, ("opus: claude-opus-5-5", "opus: claude-fable-5-2"))
+    (problem,) = check(policies, PriceTable.load(), date(2026, 11, 8))
+    assert (Path(problem.file).name, problem.line) == ("engineering.yaml", 23)
+    assert problem.message == "model 'claude-fable-5-2' has no price before 2026-11-09"
+    assert check(policies, PriceTable.load(), date(2026, 11, 9)) == []
+
+
+def test_a_governor_does_not_load_with_a_line_that_has_no_price_yet(tmp_path: Path) -> None:
+    """Loading is refused by the governor's own clock, to the last millisecond before the first price."""
+    edited(tmp_path, ("opus: claude-opus-5-5", "opus: claude-fable-5-2"))
+    ledger, nov_9_ms = f"sqlite:///{tmp_path}/governor.db", 1_794_182_400_000
+    with pytest.raises(PolicyError, match="has no price before 2026-11-09") as caught:
+        Governor.load(tmp_path, ledger=ledger, clock=lambda: nov_9_ms - 1)
+    assert caught.value.line == 23
+    Governor.load(tmp_path, ledger=ledger, clock=lambda: nov_9_ms).close()
 
 
 def test_a_limit_above_the_organisations_is_remarked(tmp_path: Path, policies: Policies) -> None:

@@ -13,9 +13,10 @@ import pytest
 from anthropic.types import TextBlock
 from hypothesis import given
 from hypothesis import strategies as st
+from support.governed import NOON_MS
 from support.prompts import bodies, parts, values
 
-from governor.pricing import countable, local_bound
+from governor.pricing import PriceTable, apart, ceiling, countable, earlier_thinking, local_bound
 from governor.testing.fake_api import count_tokens
 
 
@@ -113,7 +114,7 @@ def test_sdk_objects_in_content_are_read():
     """An answer's own content blocks may be sent back as they are."""
     block = TextBlock(type="text", text="x" * 500, citations=None)
     assert 500 <= local_bound(body_of(block), WINDOW) < 1_000
-    assert countable(body_of(block))["messages"][0]["content"] == [block]
+    assert (countable(body_of(block)) or {})["messages"][0]["content"] == [block]
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,7 @@ def test_the_advisor_can_be_counted():
     """Of all tools that run at the API, counting accepts the advisor alone."""
     advisor = {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5-5"}
     search = {"type": "web_search_20260318", "name": "web_search"}
-    assert countable(body_of(text("hi"), tools=[advisor]))["tools"] == [advisor]
+    assert (countable(body_of(text("hi"), tools=[advisor])) or {})["tools"] == [advisor]
     assert countable(body_of(text("hi"), tools=[advisor, search])) is None
 
 
@@ -325,3 +326,75 @@ def test_tool_input_that_looks_like_a_source_is_data():
     use = {"type": "tool_use", "id": "1", "name": "get", "input": {"source": {"type": "url", "url": "u"}}}
     assert countable(body_of(use)) is not None
     assert local_bound(body_of(use), WINDOW) < 1_000
+
+
+ADVISOR = {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5-5"}
+SEARCH = {"type": "web_search_20260318", "name": "web_search", "max_uses": 2}
+OWN_TOOL = {"name": "t", "input_schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("tools", "kept"),
+    [
+        ([SEARCH], None),
+        ([SEARCH, OWN_TOOL], [OWN_TOOL]),
+        ([OWN_TOOL, SEARCH, ADVISOR], [OWN_TOOL, ADVISOR]),
+        ([SEARCH, SEARCH, ADVISOR], [ADVISOR]),
+    ],
+)
+def test_tools_that_cannot_be_counted_are_taken_apart(tools, kept):
+    """The rest can be counted, `tool_choice` leaves with the last tool, and the request stays as it was."""
+    body = body_of(text("hi"), tools=tools, tool_choice={"type": "auto"}, system="s")
+    rest, tokens = apart(body)
+    assert rest.get("tools") == kept
+    assert ("tool_choice" in rest) == (kept is not None)
+    assert countable(rest) is not None
+    same = {"model", "max_tokens", "messages", "system"}
+    assert {key: rest[key] for key in same} == {key: body[key] for key in same}
+    assert body["tools"] == tools
+    count = tools.count(SEARCH)
+    assert count * (4_096 + len(json.dumps(SEARCH))) <= tokens - 1_024 <= count * 4_300
+
+
+@pytest.mark.parametrize("tools", [None, [], [OWN_TOOL], [ADVISOR], [OWN_TOOL, ADVISOR]])
+def test_what_can_be_counted_is_left_whole(tools):
+    """Without a tool that counting refuses there is nothing to take apart, and nothing to add."""
+    body = body_of(text("hi"), tools=tools, tool_choice={"type": "auto"})
+    assert apart(body) == (body, 0)
+
+
+@given(body=bodies, definitions=st.lists(st.sampled_from([SEARCH, OWN_TOOL, ADVISOR]), max_size=4))
+def test_the_two_parts_bound_the_whole(body, definitions):
+    """A count of the rest and the bound of what was taken out are at least a count of the request."""
+    whole = {**body, "tools": definitions}
+    rest, tokens = apart(whole)
+    for tokenizer in (2024, 2026):
+        assert count_tokens(rest, tokenizer) + tokens >= count_tokens(whole, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "found"),
+    [
+        ([{"type": "thinking", "thinking": "hm", "signature": "s"}], True),
+        ([text("hi"), {"type": "redacted_thinking", "data": "x"}], True),
+        ([{"type": "tool_result", "tool_use_id": "1", "content": [text("thinking")]}], False),
+        ([text("thinking")], False),
+    ],
+)
+def test_thinking_of_earlier_turns_is_seen(blocks, found):
+    """Blocks of thinking are found wherever they are; the word alone is none."""
+    assert earlier_thinking(body_of(*blocks)) is found
+
+
+@pytest.mark.parametrize(("tokens", "margin"), [(0, 64), (100, 64), (3_200, 64), (10_001, 201)])
+@pytest.mark.parametrize("tools", [[], [OWN_TOOL]])
+def test_a_count_with_tools_has_512_tokens_more_of_margin(tools, tokens, margin):
+    """2 %, at least 64 tokens, and 512 more with tools; a bound is taken as it is."""
+    body = body_of(text("hi"), tools=tools)
+    prices, model = PriceTable.load(), "claude-sonnet-5-5"
+    counted, bound = (
+        ceiling(prices, model, input_tokens=tokens, counted=how, body=body, at_ms=NOON_MS)
+        for how in (True, False)
+    )
+    assert counted.input_tokens == tokens + margin + (512 if tools else 0)
+    assert bound.input_tokens == tokens

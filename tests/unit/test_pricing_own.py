@@ -424,3 +424,10 @@ def test_the_schema_refuses_what_the_loader_refuses(tmp_path, old, new):
     assert not fits_the_schema(text)
     with pytest.raises(PolicyError):
         load(tmp_path, text)
+
+
+def test_the_schema_accepts_a_price_without_a_step(tmp_path):
+    """`above: null`, as the loader advises where a step has gone, is right in an editor too."""
+    text = more_prices(f"{PRICED}, above: null").replace("claude-opus-5", "claude-haiku-5-5")
+    assert load(tmp_path, text).prices("claude-haiku-5-5")[-1].above is None
+    assert fits_the_schema(text)

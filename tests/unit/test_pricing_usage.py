@@ -79,7 +79,63 @@ def test_cache_writes_are_never_lost(split, expected):
     assert expected == (one.cache_write_5m_tokens, one.cache_write_1h_tokens)
 
 
-@pytest.mark.parametrize("value", [-1, 1.0, float("nan"), "3", True, False, [4]])
+@pytest.mark.parametrize(
+    ("written", "passes", "writes"),
+    [
+        (1_000, [(400, "1h"), (600, "1h")], 1_000),
+        (1_000, [(400, "1h")], 1_000),
+        (1_000, [(400, "5m"), (600, "1h")], 1_000),
+        (1_000, [(1_000, "1h"), (200, "5m")], 1_200),
+    ],
+    ids=["all listed", "a rest", "both lifetimes", "more than the totals"],
+)
+def test_writes_that_the_totals_cannot_split_are_billed_once(written, passes, writes):
+    """Where the totals know no lifetimes, those of the passes count, and only a rest is added."""
+    listed = [
+        iteration(
+            "message",
+            cache_creation_input_tokens=tokens,
+            cache_creation={f"ephemeral_{ttl}_input_tokens": tokens},
+        )
+        for tokens, ttl in passes
+    ]
+    sums = {"input_tokens": len(passes), "output_tokens": 2 * len(passes)}
+    split = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}
+    raw = {**sums, "cache_creation_input_tokens": written, "cache_creation": split, "iterations": listed}
+    usage = read_usage(raw)
+    for_5m = sum(tokens for tokens, ttl in passes if ttl == "5m")
+    assert sum(part.cache_write_5m_tokens for part in usage.billed) == for_5m
+    assert sum(part.cache_write_1h_tokens for part in usage.billed) == writes - for_5m
+    assert usage.total_tokens == 3 * len(passes) + writes
+
+
+def test_a_rest_of_writes_takes_the_longest_lifetime_of_the_totals():
+    """Where the totals have one-hour writes, those that no pass lists are such."""
+    listed = iteration("message", cache_creation_input_tokens=400)
+    split = {"ephemeral_5m_input_tokens": 500, "ephemeral_1h_input_tokens": 500}
+    raw = {**SAID, "cache_creation_input_tokens": 1_000, "cache_creation": split, "iterations": [listed]}
+    assert read_usage(raw).billed[1:] == (Pass(cache_write_1h_tokens=600),)
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        (None, (0, 9)),
+        ({"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}, (0, 9)),
+        ({"ephemeral_5m_input_tokens": 4}, (4, 5)),
+        ({"ephemeral_5m_input_tokens": 9}, (9, 0)),
+    ],
+)
+def test_writes_without_a_lifetime_have_the_one_asked_for(split, expected):
+    """Where the request asked for one-hour writes, what the split leaves out is one; the split stands."""
+    raw = {**SAID, "cache_creation_input_tokens": 9, "cache_creation": split}
+    usage = read_usage(raw, hour_writes=True)
+    assert expected == (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
+    (one,) = read_usage({**SAID, "iterations": [{"type": "compaction", **raw}]}, hour_writes=True).passes
+    assert expected == (one.cache_write_5m_tokens, one.cache_write_1h_tokens)
+
+
+@pytest.mark.parametrize("value", [-1, 1.0, float("nan"), "3", True, False, [4], 100_000_001, 10**30])
 @pytest.mark.parametrize(
     "field",
     [
@@ -93,14 +149,19 @@ def test_cache_writes_are_never_lost(split, expected):
     ],
 )
 def test_bad_counts_name_their_field(field, value):
-    """A negative count, a float, a text, a list and a truth value are refused by name."""
+    """What is negative, no whole number, a text, a list or more than any request has is refused by name."""
     group, _, key = field.rpartition(".")
     raw = {**SAID, group: {key: value}} if group else {**SAID, key: value}
     with pytest.raises(ValueError, match=rf"^usage\.{field} must be a whole number from 0 to 1"):
         read_usage(raw)
 
 
-@pytest.mark.parametrize("value", [-1, 1.0, "3", True])
+def test_the_largest_count_is_read():
+    """A hundred million tokens of anything are still believed."""
+    assert read_usage({"input_tokens": 100_000_000, "output_tokens": 0}).input_tokens == 100_000_000
+
+
+@pytest.mark.parametrize("value", [-1, 1.0, "3", True, 100_000_001])
 def test_bad_counts_of_an_iteration_name_it(value):
     """So are those of an iteration, by its place in the list."""
     good, bad = iteration("message"), {"type": "compaction", **SAID, "cache_read_input_tokens": value}
@@ -145,8 +206,26 @@ def test_what_has_no_price_is_told(raw, unknown):
 
 def test_numbers_in_a_list_are_told_too():
     """A breakdown that comes as a list of objects is as unknown as one that comes as an object."""
-    told = read_usage({**SAID, "by_modality": [{"modality": "audio", "tokens": 3}]}).unknown
-    assert [name.startswith("by_modality") for name in told] == [True]
+    for listed in ([{"modality": "audio", "tokens": 3}], [0, 3], [[0.5]], [{"tokens": 0}, {"tokens": 3}]):
+        told = read_usage({**SAID, "by_modality": listed}).unknown
+        assert [name.startswith("by_modality") for name in told] == [True]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"output_tokens_details": {"thinking_tokens": 3, "dreaming_tokens": 4, "parts": [{"tokens": 5}]}},
+        {"iterations": [iteration("message", output_tokens_details={"dreaming_tokens": 4})]},
+        {"video_tokens": 0},
+        {"video_seconds": 0.0},
+        {"by_modality": [{"modality": "audio", "tokens": 0}, 0]},
+        {"iterations": [iteration("message", audio_tokens=0)]},
+    ],
+    ids=lambda raw: next(iter(raw)),
+)
+def test_what_costs_nothing_is_not_told(raw):
+    """A breakdown of the output, which is billed whole, and none of something unknown are no surprise."""
+    assert read_usage({**SAID, **raw}).unknown == ()
 
 
 def test_a_field_the_sdk_adds_is_told_through_its_own_object():
@@ -272,3 +351,45 @@ def test_delta_replaces_and_never_adds():
     assert start["output_tokens"] == 1
     assert merge_usage(merged, delta) == merged
     assert merge_usage(None, None) == {}
+
+
+START = {
+    "input_tokens": 100,
+    "cache_creation_input_tokens": 30,
+    "cache_read_input_tokens": 20,
+    "output_tokens": 8,
+    "service_tier": "standard",
+}
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0},
+        {"input_tokens": 0},
+        {"input_tokens": 99},
+        {"cache_read_input_tokens": 0, "input_tokens": 119},
+        {"output_tokens": 0},
+        {"output_tokens": 7},
+        {"output_tokens": 0, "input_tokens": 0},
+    ],
+)
+def test_a_count_cannot_fall(delta):
+    """A delta with a smaller prompt or a smaller output leaves what was said before."""
+    assert merge_usage(START, delta) == START
+    grown = merge_usage(START, {**delta, "output_tokens": 9})
+    assert grown == {**START, "output_tokens": 9}
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"input_tokens": 40, "cache_creation_input_tokens": 30, "cache_read_input_tokens": 80},
+        {"input_tokens": 0, "cache_creation_input_tokens": 150, "cache_read_input_tokens": 0},
+        {"input_tokens": 101},
+        {"input_tokens": 0, "cache_read_input_tokens": 120},
+    ],
+)
+def test_a_prompt_told_anew_replaces(delta):
+    """A delta whose prompt is as large or larger is the truth, however it parts it."""
+    assert merge_usage(START, delta) == {**START, **delta}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.governed import NOON_MS, OPUS, SONNET
 
-from governor.pricing import PriceTable, ceiling
+from governor.pricing import Bounds, PriceTable, ceiling
 from governor.routing import Candidate
 from governor.story.effects import Ended
 from governor.story.matrix import Offer
@@ -112,6 +113,61 @@ def test_the_model_that_served_is_priced(kind):
     assert (asked.model, dearer.model) == (SONNET, OPUS)
     assert asked.nanos < dearer.nanos <= OFFER.ceiling.nanos
     assert outcome("cut", usage=usage(), model=OPUS, delivered_bytes=4000).nanos == OFFER.ceiling.nanos
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "percent"),
+    [
+        ({"speed": "fast", "inference_geo": "us"}, {}, 220),
+        ({"speed": "fast", "inference_geo": "us"}, {"speed": None, "inference_geo": None}, 220),
+        ({"speed": "fast", "inference_geo": "us"}, {"speed": "standard"}, 110),
+        ({"speed": "fast", "inference_geo": "us"}, {"inference_geo": "global"}, 200),
+        ({"speed": "fast", "inference_geo": "us"}, {"speed": "standard", "inference_geo": "global"}, 100),
+        ({"inference_geo": "global"}, {}, 100),
+        ({}, {}, 110),
+        ({}, {"inference_geo": "global"}, 100),
+        ({}, {"speed": "fast"}, 220),
+    ],
+)
+def test_silence_on_speed_and_region_means_what_was_asked(
+    asked: dict[str, str], told: dict[str, Any], percent: int
+) -> None:
+    """Usage is priced in the mode and region of the request, or its workspace's, unless it says otherwise."""
+    body, bounds = {**BODY, **asked}, Bounds(geo="us")
+    most = ceiling(PRICES, OPUS, input_tokens=100, counted=True, body=body, at_ms=NOON_MS, bounds=bounds)
+    offer = Offer(Candidate("opus", OPUS, "asked for", OPUS), most)
+    said = actual(PRICES, offer, Ended("answered", usage=usage(**told)), NOON_MS)
+    assert said.nanos == (100 * 4_000 + 5 * 20_000) * percent // 100
+    assert (said.uncertain, said.unpriced) == (False, ())
+
+
+def test_a_workspace_that_the_request_names_is_held_at_the_dearer_region():
+    """Its region is not known here: the hold and a silent usage are at the price of `us`."""
+    options = {"input_tokens": 100, "counted": True, "at_ms": NOON_MS}
+    named, us, plain = (
+        ceiling(PRICES, SONNET, body={**BODY, **more}, **options)
+        for more in ({"workspace_id": "wrkspc_1"}, {"inference_geo": "us"}, {})
+    )
+    assert named.nanos == us.nanos == plain.nanos * 11 // 10
+    offer = Offer(OFFER.candidate, named)
+    for geo, percent in ((None, 110), ("global", 100)):
+        said = actual(PRICES, offer, Ended("answered", usage=usage(inference_geo=geo)), NOON_MS)
+        assert said.nanos == (100 * INPUT + 5 * OUTPUT) * percent // 100
+
+
+@pytest.mark.parametrize(("geo", "model"), [("mars", ""), (None, "claude-nova-9")])
+def test_what_has_no_price_costs_the_hold_or_the_model_asked_for(geo, model):
+    """Of the hold and the usage's cost on the model asked for the larger is charged, in usd and in tokens."""
+    few, many = (
+        outcome("answered", usage=usage(tokens_in, inference_geo=geo), model=model)
+        for tokens_in in (100, 10**6)
+    )
+    assert (few.nanos, few.tokens) == (OFFER.ceiling.nanos, OFFER.ceiling.tokens)
+    assert (many.nanos, many.tokens) == (10**6 * INPUT + 5 * OUTPUT, 10**6 + 5)
+    for said in (few, many):
+        assert said.uncertain
+        assert len(said.unpriced) == 1
+        assert said.output_tokens is None
 
 
 @pytest.mark.parametrize("kind", ["answered", "cut"])
