@@ -21,7 +21,7 @@ from genai_prices.types import (
 from support.price_files import SOURCE, TABLE, TODAY, load
 
 from governor.pricing import PriceTable
-from governor.pricing.append import EMPTY, appended
+from governor.pricing.append import EMPTY, Additions, appended
 from governor.pricing.compare import KNOWN, compare, decimal_text, their_models
 from governor.pricing.update import Plan, Update
 
