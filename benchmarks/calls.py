@@ -13,7 +13,8 @@ from benchmarks.scene import PROMPT, WHO, house
 from benchmarks.timing import Options, Result, Series, Step, micros, times
 from governor import Governor
 from governor.ledger.keys import Keys
-from governor.ledger.redis import RedisLedger, connect
+from governor.ledger.redis import RedisLedger
+from governor.ledger.servers import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,8 @@ from benchmarks.scene import BUDGETS, CANDIDATES, Pair, pair
 from benchmarks.timing import Options, Result, Series, Step, micros, times
 from governor.ledger import open_ledger
 from governor.ledger.keys import Keys
-from governor.ledger.redis import RedisLedger, connect
+from governor.ledger.redis import RedisLedger
+from governor.ledger.servers import connect
 
 if TYPE_CHECKING:
     from governor.ledger import Ledger

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from governor.errors import LedgerUnavailable
@@ -19,8 +20,8 @@ R = TypeVar("R")
 DEFAULT_URL = "sqlite:///governor.db"
 """A file in the working directory: no server to run."""
 
-_LATER = {"redis+cluster", "redis+sentinel"}
-_REDIS = {"redis", "rediss", "unix"}
+_ONE = {"redis", "rediss", "unix"}
+_MANY = {"redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
 
 
 class Ledger(Protocol):
@@ -51,7 +52,8 @@ def open_ledger(
     """The ledger at *url*; nothing is opened or sent before its first command.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://…`, `rediss://…` or `unix://…`.
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://…`, `rediss://…`, `unix://…`,
+            `redis+cluster://host:port,…` or `redis+sentinel://host:port,…/service`.
         organization: Whose ledger.
         create: Whether an empty Redis is made a ledger. A SQLite file is always made.
         clock: Unix milliseconds; only tests give one.
@@ -64,25 +66,33 @@ def open_ledger(
         from governor.ledger.sqlite import SqliteLedger  # noqa: PLC0415 - only the store in use is imported
 
         return SqliteLedger(_sqlite_path(url), organization, clock=clock)
+    from governor.ledger import servers  # noqa: PLC0415 - as above
     from governor.ledger.keys import Keys  # noqa: PLC0415 - as above
-    from governor.ledger.redis import RedisLedger, connect  # noqa: PLC0415 - as above
+    from governor.ledger.redis import RedisLedger  # noqa: PLC0415 - as above
 
-    return RedisLedger(_client(connect, url), Keys(organization), redact(url), clock=clock, create=create)
+    keys = Keys(organization)
+    make = servers.connect if scheme in _ONE else partial(servers.connect_many, home=keys.meta)
+    client: Any = _client(lambda: make(url), url)
+    return RedisLedger(client, keys, redact(url), clock=clock, create=create)
 
 
 def open_async_ledger(
     url: str, organization: str, *, create: bool = False, clock: Callable[[], int] | None = None
 ) -> AsyncLedger:
     """As `open_ledger`, for an event loop."""
-    if _scheme(url) == "sqlite":
+    scheme = _scheme(url)
+    if scheme == "sqlite":
         from governor.ledger.sqlite import AsyncSqliteLedger, SqliteLedger  # noqa: PLC0415 - as above
 
         return AsyncSqliteLedger(SqliteLedger(_sqlite_path(url), organization, clock=clock))
+    from governor.ledger import servers  # noqa: PLC0415 - as above
     from governor.ledger.keys import Keys  # noqa: PLC0415 - as above
-    from governor.ledger.redis import AsyncRedisLedger, connect_async  # noqa: PLC0415 - as above
+    from governor.ledger.redis import AsyncRedisLedger  # noqa: PLC0415 - as above
 
-    client = _client(connect_async, url)
-    return AsyncRedisLedger(client, Keys(organization), redact(url), clock=clock, create=create)
+    keys = Keys(organization)
+    make = servers.connect_async if scheme in _ONE else partial(servers.connect_many_async, home=keys.meta)
+    client: Any = _client(lambda: make(url), url)
+    return AsyncRedisLedger(client, keys, redact(url), clock=clock, create=create)
 
 
 def redact(url: str) -> str:
@@ -93,11 +103,10 @@ def redact(url: str) -> str:
 
 def _scheme(url: str) -> str:
     scheme = url.partition("://")[0].lower()
-    if scheme in _LATER:
-        raise LedgerUnavailable(f"{scheme}:// ledgers are not there yet: use redis://, rediss:// or unix://")
-    if scheme != "sqlite" and scheme not in _REDIS:
+    if scheme != "sqlite" and scheme not in _ONE | _MANY:
         raise LedgerUnavailable(
-            f"{redact(url)!r} is no ledger: use sqlite:///path/governor.db, redis://host:6379/0, rediss:// or unix://"
+            f"{redact(url)!r} is no ledger: use sqlite:///path/governor.db, redis://host:6379/0, rediss://, "
+            "unix://, redis+cluster://host:port or redis+sentinel://host:port/service"
         )
     return scheme
 
@@ -112,12 +121,13 @@ def _sqlite_path(url: str) -> Path:
     return Path(path)
 
 
-def _client(connect: Callable[[str], R], url: str) -> R:
+def _client(make: Callable[[], R], url: str) -> R:
     try:
-        return connect(url)
+        return make()
     except (ValueError, TypeError):
         # Not the cause's own words: they may quote a piece of a password that was not percent-encoded.
         raise LedgerUnavailable(
             f"{redact(url)!r} is no Redis URL: write redis://user:password@host:6379/0, "
-            "with the password percent-encoded"
+            "redis+cluster://user:password@host:port,host:port or redis+sentinel://host:port/service, with "
+            "the password percent-encoded"
         ) from None

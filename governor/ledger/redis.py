@@ -21,31 +21,15 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-CONNECTIONS = 64
-"""Connections per process; callers beyond wait for one (redis-py's plain pools would raise)."""
-
-WAIT_FOR_CONNECTION_S = 20.0
-SOCKET_TIMEOUT_S = 5.0
 MINIMUM_VERSION = 7
-
-
-def connect(url: str) -> redis_py.Redis:
-    """A blocking client on a bounded, waiting pool; nothing is sent before the first command."""
-    pool = redis_py.BlockingConnectionPool.from_url(url, timeout=WAIT_FOR_CONNECTION_S, **_options())
-    return redis_py.Redis(connection_pool=pool)
-
-
-def connect_async(url: str) -> redis_aio.Redis:
-    """The same for an event loop."""
-    pool = redis_aio.BlockingConnectionPool.from_url(url, timeout=WAIT_FOR_CONNECTION_S, **_options())
-    return redis_aio.Redis(connection_pool=pool)
 
 
 class RedisLedger:
     """A ledger in Redis 7 or newer, one Lua script per verb.
 
     Args:
-        client: A redis-py client whose replies are decoded (`decode_responses=True`).
+        client: A client of `governor.ledger.servers`, or a redis-py client of one server whose replies are
+            decoded (`decode_responses=True`).
         keys: The organisation's key names.
         where: The URL without its password, for error messages.
         clock: Unix milliseconds; only tests give one, production uses the server's.
@@ -54,7 +38,7 @@ class RedisLedger:
 
     def __init__(
         self,
-        client: redis_py.Redis,
+        client: Any,
         keys: Keys,
         where: str,
         *,
@@ -80,7 +64,8 @@ class RedisLedger:
     def close(self) -> None:
         """Close the connections; the next command opens new ones."""
         self._client.close()
-        self._client.connection_pool.disconnect()
+        if isinstance(self._client, redis_py.Redis):
+            self._client.connection_pool.disconnect()
 
     def _drive(self, dialogue: Dialogue) -> Any:
         try:
@@ -92,7 +77,7 @@ class RedisLedger:
 
     def _say(self, call: Call) -> Any:
         if isinstance(call, PlainCall):
-            return self._client.execute_command(*call.words)  # type: ignore[no-untyped-call] # as redis-py has it
+            return self._client.execute_command(*call.words)
         try:
             return self._client.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
         except rex.NoScriptError:
@@ -104,7 +89,7 @@ class AsyncRedisLedger:
 
     def __init__(
         self,
-        client: redis_aio.Redis,
+        client: Any,
         keys: Keys,
         where: str,
         *,
@@ -125,7 +110,8 @@ class AsyncRedisLedger:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
-        await self._client.connection_pool.disconnect()
+        if isinstance(self._client, redis_aio.Redis):
+            await self._client.connection_pool.disconnect()
 
     async def _drive(self, dialogue: Dialogue) -> Any:
         try:
@@ -137,7 +123,7 @@ class AsyncRedisLedger:
 
     async def _say(self, call: Call) -> Any:
         if isinstance(call, PlainCall):
-            return await self._client.execute_command(*call.words)  # type: ignore[no-untyped-call] # as redis-py has it
+            return await self._client.execute_command(*call.words)
         try:
             return await self._client.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
         except rex.NoScriptError:
@@ -193,7 +179,7 @@ class _Shell:
             raise LedgerUnavailable(
                 f"{self.where} refuses this user: {error}; check the URL's name and password, and the ACL"
             ) from error
-        except (rex.ConnectionError, rex.TimeoutError, OSError) as error:
+        except (rex.ConnectionError, rex.TimeoutError, rex.RedisClusterException, OSError) as error:
             raise LedgerUnavailable(
                 f"{self.where} cannot be reached: {error}; check the URL, and that the server is running"
             ) from error
@@ -201,13 +187,3 @@ class _Shell:
             if "OOM" in str(error):
                 raise LedgerUnavailable(f"{self.where} is full: raise its maxmemory") from error
             raise LedgerUnavailable(f"{self.where} answered: {error}") from error
-
-
-def _options() -> dict[str, Any]:
-    return {
-        "max_connections": CONNECTIONS,
-        "decode_responses": True,
-        "socket_timeout": SOCKET_TIMEOUT_S,
-        "socket_connect_timeout": SOCKET_TIMEOUT_S,
-        "protocol": 2,
-    }

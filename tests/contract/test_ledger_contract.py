@@ -9,7 +9,8 @@ import pytest
 from support.fake_redis import FakeAsyncRedis, FakeRedis
 
 from governor.ledger.keys import Keys
-from governor.ledger.redis import AsyncRedisLedger, RedisLedger, connect, connect_async
+from governor.ledger.redis import AsyncRedisLedger, RedisLedger
+from governor.ledger.servers import connect, connect_async, connect_many, connect_many_async
 from governor.ledger.sqlite import AsyncSqliteLedger, SqliteLedger
 from governor.testing.ledger_contract import LedgerContract, OnALoop
 
@@ -58,20 +59,24 @@ def _fake_async(place: Place, *, create: bool) -> Ledger:
     return _redis_async(place, client, create=create)
 
 
-def _real(fixture: str) -> Callable[..., Ledger]:
-    def build(place: Place, *, create: bool) -> Ledger:
-        port = place.request.getfixturevalue(fixture).port
-        return _redis(place, connect(f"redis://127.0.0.1:{port}/0"), create=create)
-
-    return build
+def _one(place: Place, *, create: bool) -> Ledger:
+    url = place.request.getfixturevalue("redis_server").url
+    return _redis(place, connect(url), create=create)
 
 
-def _real_async(fixture: str) -> Callable[..., Ledger]:
-    def build(place: Place, *, create: bool) -> Ledger:
-        port = place.request.getfixturevalue(fixture).port
-        return _redis_async(place, connect_async(f"redis://127.0.0.1:{port}/0"), create=create)
+def _one_async(place: Place, *, create: bool) -> Ledger:
+    url = place.request.getfixturevalue("redis_server").url
+    return _redis_async(place, connect_async(url), create=create)
 
-    return build
+
+def _cluster(place: Place, *, create: bool) -> Ledger:
+    url = place.request.getfixturevalue("redis_cluster_server").url
+    return _redis(place, connect_many(url, Keys(place.org).meta), create=create)
+
+
+def _cluster_async(place: Place, *, create: bool) -> Ledger:
+    url = place.request.getfixturevalue("redis_cluster_server").url
+    return _redis_async(place, connect_many_async(url, Keys(place.org).meta), create=create)
 
 
 STORES: dict[str, Callable[..., Ledger]] = {
@@ -79,10 +84,10 @@ STORES: dict[str, Callable[..., Ledger]] = {
     "sqlite-async": _sqlite_async,
     "fakeredis": _fake,
     "fakeredis-async": _fake_async,
-    "redis": _real("redis_server"),
-    "redis-async": _real_async("redis_server"),
-    "cluster": _real("redis_cluster_server"),
-    "cluster-async": _real_async("redis_cluster_server"),
+    "redis": _one,
+    "redis-async": _one_async,
+    "cluster": _cluster,
+    "cluster-async": _cluster_async,
 }
 
 

@@ -18,6 +18,7 @@ from governor.budgets import Unit
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import open_async_ledger, open_ledger
+from governor.ledger.servers import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,11 +88,38 @@ def test_an_unknown_store_is_named_with_those_that_are_known(url: str) -> None:
         assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("scheme", ["redis+cluster", "redis+sentinel"])
-def test_a_store_that_is_not_there_yet_says_so(scheme: str) -> None:
-    """A known scheme that this release cannot serve names those that it can."""
-    with pytest.raises(LedgerUnavailable, match=r"not there yet: use redis://"):
-        open_ledger(f"{scheme}://:{SECRET}@db:6379", "acme")
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis+cluster://:{SECRET}@",
+        f"redis+cluster://:{SECRET}@db:port",
+        f"redis+cluster://:{SECRET}@db/main",
+        f"redis+cluster://:{SECRET}@db?socket_timeout=1",
+        f"redis+sentinel://:{SECRET}@db:26379",
+        f"rediss+sentinel://:{SECRET}@db/main/first",
+    ],
+)
+def test_a_url_of_many_servers_has_its_form(url: str) -> None:
+    """A cluster has hosts alone, sentinels hosts and a service: anything else is refused with both forms."""
+    for opener in (open_ledger, open_async_ledger):
+        with pytest.raises(LedgerUnavailable, match=r"redis\+cluster://.*redis\+sentinel://") as caught:
+            opener(url, "acme")
+        assert SECRET not in str(caught.value)
+
+
+def test_what_a_url_of_many_servers_says() -> None:
+    """Hosts with their usual ports, a percent-encoded password, the service and the database, TLS."""
+    cluster = parse("rediss+cluster://me:p%40ss@a:7000,b,[::1]:7002?ssl_ca_certs=/etc/ca.pem")
+    assert cluster.hosts == (("a", 7000), ("b", 6379), ("::1", 7002))
+    assert cluster.user == {"username": "me", "password": "p@ss"}
+    assert cluster.tls == {"ssl": True, "ssl_ca_certs": "/etc/ca.pem"}
+    sentinel = parse("redis+sentinel://:pw@a,b:1/main/3?sentinel_password=other")
+    assert (sentinel.hosts, sentinel.service, sentinel.db) == ((("a", 26379), ("b", 1)), "main", 3)
+    assert (sentinel.user, sentinel.sentinel_user, sentinel.tls) == (
+        {"password": "pw"},
+        {"password": "other"},
+        {},
+    )
 
 
 @pytest.mark.parametrize("url", ["sqlite:///", "sqlite://host/file.db", "sqlite://"])

@@ -29,7 +29,7 @@ REDIS = [way for way in WAYS if "redis" in way.id]
         "postgres://host/db",
         "governor.db",
         "sqlite://",
-        "redis+cluster://127.0.0.1:1",
+        "redis+cluster://127.0.0.1:1/main",
         "redis://127.0.0.1:port/0",
     ],
 )

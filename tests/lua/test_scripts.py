@@ -19,8 +19,9 @@ from governor.ledger import detail
 from governor.ledger.admission import mark
 from governor.ledger.dialogue import ScriptCall, converse
 from governor.ledger.keys import SCHEMA, Keys
-from governor.ledger.redis import RedisLedger, connect
+from governor.ledger.redis import RedisLedger
 from governor.ledger.scripts import script
+from governor.ledger.servers import connect
 from governor.money import MAX_NANOS
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from governor.budgets import Period, unit_of, window_at
 from governor.errors import ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger.keys import Keys
-from governor.ledger.redis import RedisLedger, connect
+from governor.ledger.redis import RedisLedger
+from governor.ledger.servers import connect
 from governor.ledger.sqlite import SqliteLedger
 from governor.money import MAX_NANOS
 from governor.testing.ledger_contract import SettableClock
