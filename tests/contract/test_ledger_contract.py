@@ -1,12 +1,17 @@
-"""The ledger contract over {SQLite, fakeredis, Redis, a Redis cluster of one} x {sync, async}."""
+"""The ledger contract over {SQLite, fakeredis, Redis, a Redis cluster of one} x {sync, async}.
+
+In the deep profile also over a cluster of three and a primary under a sentinel.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fakeredis
 import pytest
 from support.fake_redis import FakeAsyncRedis, FakeRedis
+from support.redis_fleet import ClusterOfThree, UnderSentinel
 
 from governor.ledger.keys import Keys
 from governor.ledger.redis import AsyncRedisLedger, RedisLedger
@@ -69,14 +74,20 @@ def _one_async(place: Place, *, create: bool) -> Ledger:
     return _redis_async(place, connect_async(url), create=create)
 
 
-def _cluster(place: Place, *, create: bool) -> Ledger:
-    url = place.request.getfixturevalue("redis_cluster_server").url
-    return _redis(place, connect_many(url, Keys(place.org).meta), create=create)
+def _many(fixture: str) -> Callable[..., Ledger]:
+    def build(place: Place, *, create: bool) -> Ledger:
+        url = place.request.getfixturevalue(fixture).url
+        return _redis(place, connect_many(url, Keys(place.org).meta), create=create)
+
+    return build
 
 
-def _cluster_async(place: Place, *, create: bool) -> Ledger:
-    url = place.request.getfixturevalue("redis_cluster_server").url
-    return _redis_async(place, connect_many_async(url, Keys(place.org).meta), create=create)
+def _many_async(fixture: str) -> Callable[..., Ledger]:
+    def build(place: Place, *, create: bool) -> Ledger:
+        url = place.request.getfixturevalue(fixture).url
+        return _redis_async(place, connect_many_async(url, Keys(place.org).meta), create=create)
+
+    return build
 
 
 STORES: dict[str, Callable[..., Ledger]] = {
@@ -86,9 +97,33 @@ STORES: dict[str, Callable[..., Ledger]] = {
     "fakeredis-async": _fake_async,
     "redis": _one,
     "redis-async": _one_async,
-    "cluster": _cluster,
-    "cluster-async": _cluster_async,
+    "cluster": _many("redis_cluster_server"),
+    "cluster-async": _many_async("redis_cluster_server"),
 }
+
+
+DEEP: dict[str, Callable[..., Ledger]] = {
+    "cluster-of-three": _many("cluster_of_three"),
+    "cluster-of-three-async": _many_async("cluster_of_three"),
+    "sentinel": _many("under_sentinel"),
+    "sentinel-async": _many_async("under_sentinel"),
+}
+if os.environ.get("GOVERNOR_TEST_PROFILE") == "deep":
+    STORES |= DEEP
+
+
+@pytest.fixture(scope="module")
+def cluster_of_three() -> Iterator[ClusterOfThree]:
+    """Three nodes that share the slots."""
+    with ClusterOfThree() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def under_sentinel() -> Iterator[UnderSentinel]:
+    """A primary with a replica, which a sentinel watches."""
+    with UnderSentinel() as made:
+        yield made
 
 
 @pytest.fixture(params=STORES)
