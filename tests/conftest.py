@@ -17,8 +17,9 @@ NO_REDIS = f"no redis-server of version {MAJOR_MIN} or newer was found"
 PROFILES = {"quick": 20, "deep": 2000}
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Load the Hypothesis profile named by GOVERNOR_TEST_PROFILE: `quick` (the default) or `deep`."""
+    config.addinivalue_line("markers", "deep: only in the deep profile: it needs several servers and seconds")
     for name, examples in PROFILES.items():
         # How fast the machine is says nothing about the code, so no deadline and no slowness check.
         settings.register_profile(
@@ -34,6 +35,16 @@ def pytest_configure() -> None:
             f"GOVERNOR_TEST_PROFILE={chosen!r}: no such profile; use {' or '.join(PROFILES)}"
         )
     settings.load_profile(chosen)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, in the quick profile, what is marked `deep`."""
+    if os.environ.get("GOVERNOR_TEST_PROFILE") == "deep":
+        return
+    left_out = [item for item in items if item.get_closest_marker("deep")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("deep")]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

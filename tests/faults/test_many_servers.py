@@ -1,4 +1,4 @@
-"""A ledger on a cluster of three, and under a sentinel: it works, it survives a moved slot and a failover."""
+"""A ledger on a cluster, and under a sentinel: it works, it survives a moved slot and a failover."""
 
 from __future__ import annotations
 
@@ -59,9 +59,11 @@ def balance(ledger: Ledger) -> tuple[int, int]:
     return found.posted, found.held
 
 
+deep = pytest.mark.deep
 ways = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
 
+@deep
 @ways
 @pytest.mark.parametrize("number", range(6))
 def test_any_organisation_finds_its_node(cluster, org, number, is_async):
@@ -84,6 +86,7 @@ def test_any_organisation_finds_its_node(cluster, org, number, is_async):
         ledger.close()
 
 
+@deep
 @ways
 def test_a_call_is_governed_on_a_cluster(cluster, org, tmp_path, is_async):
     """The whole of a call, from its hold to its settlement, on the node of its organisation."""
@@ -100,6 +103,7 @@ def test_a_call_is_governed_on_a_cluster(cluster, org, tmp_path, is_async):
             stage.close()
 
 
+@deep
 @ways
 def test_a_moved_slot_is_followed(cluster, org, is_async):
     """Holds and balances go with their slot, and the ledger finds them on the other node."""
@@ -116,9 +120,9 @@ def test_a_moved_slot_is_followed(cluster, org, is_async):
         ledger.close()
 
 
-def test_more_callers_than_connections_wait_for_one(cluster, org):
+def test_more_callers_than_connections_wait_for_one(redis_cluster_server, org):
     """No caller is refused because all connections are in use."""
-    ledger = opened(cluster.url, org, is_async=False)
+    ledger = opened(redis_cluster_server.url, org, is_async=False)
     try:
         with ThreadPoolExecutor(3 * CONNECTIONS) as pool:
             list(pool.map(lambda number: hold(ledger, f"h-{number}", 1), range(6 * CONNECTIONS)))
@@ -127,6 +131,7 @@ def test_more_callers_than_connections_wait_for_one(cluster, org):
         ledger.close()
 
 
+@deep
 @ways
 def test_a_failover_loses_nothing_that_was_replicated(under_sentinel, org, is_async):
     """After the primary's death the ledger goes on with the replica, where every hold and balance is."""

@@ -50,7 +50,7 @@ class ClusterOfThree:
         for index, node in enumerate(self.nodes):
             with node.client() as client:
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[index], bounds[index + 1] - 1)
-                # Nodes of the same epoch settle it among themselves later, and may then take back a moved slot.
+                # Nodes of one epoch settle that among themselves later, and may then take back a moved slot.
                 client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         with self.nodes[0].client() as first:
             for node in self.nodes[1:]:
@@ -159,7 +159,7 @@ class UnderSentinel:
         file.write_text(
             f"port {self.port}\nbind {HOST}\ndir {self.primary.folder}\n"
             f"sentinel monitor {name} {HOST} {self.primary.port} 1\n"
-            f"sentinel down-after-milliseconds {name} 300\nsentinel failover-timeout {name} 3000\n"
+            f"sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 3000\n"
         )
         log = (self.primary.folder / "sentinel.log").open("ab")
         with log:
