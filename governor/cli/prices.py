@@ -26,7 +26,6 @@ AT: Any = typer.Option(
     None, "--at", formats=["%Y-%m-%d"], metavar="DATE", help="The prices of this day, UTC; else today's."
 )
 HISTORY: Any = flag("--history", help="Every dated entry, before any discount.")
-_RATES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 _WAYS = ("batch", "fast", "us", "regional")
 _TITLES = (
     "model",
@@ -121,12 +120,14 @@ def _rows(
 
 
 def _cells(prices: dict[str, Any], *, above: bool) -> Iterator[str]:
+    from governor.pricing.entries import RATES  # noqa: PLC0415 - `--help` need not pay for it
+
     def of(way: str) -> dict[str, str] | None:
         found: dict[str, Any] | None = prices[way]
         return found and found["above"] if above else found
 
     standard = of("standard")
-    yield from (standard[rate] if standard else "-" for rate in _RATES)
+    yield from (standard[rate] if standard else "-" for rate in RATES)
     for way in _WAYS:
         priced = of(way)
         yield f"{priced['input']}/{priced['output']}" if priced else "-"

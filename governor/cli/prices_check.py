@@ -115,14 +115,14 @@ def going(model: Model, day: date) -> str:
 
 def _stale(table: PriceTable, day: date) -> Iterator[Finding]:
     """One warning for all prices in force that were last checked on the same day, too long ago."""
-    from governor.pricing.compare import fee_at  # noqa: PLC0415 - `--help` need not pay for it
+    from governor.pricing.compare import at_ms  # noqa: PLC0415 - `--help` need not pay for it
 
     checked: dict[date, list[str]] = {}
     for model in table.models():
         in_force = [price for price in table.prices(model.id) if price.since <= day]
         if in_force:
             checked.setdefault(in_force[-1].checked, []).append(model.id)
-    checked.setdefault(fee_at(table, day).checked, []).append("fees")
+    checked.setdefault(table.fee_at(at_ms(day)).checked, []).append("fees")
     for last, names in sorted(checked.items()):
         if day - last > SOON:
             text = (

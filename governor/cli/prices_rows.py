@@ -6,8 +6,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from governor.errors import UnknownModel
-from governor.pricing.compare import RATES, at_ms, decimal_text, fee_at
-from governor.pricing.tariff import REGIONAL, US_GOV, VERTEX, Way, compiled
+from governor.pricing.compare import at_ms, decimal_text
+from governor.pricing.entries import RATES
+from governor.pricing.tariff import ANTHROPIC, GLOBAL, REGIONAL, US_GOV, VERTEX, Way, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def fee_json(table: PriceTable, day: date) -> dict[str, Any]:
     """The fee in force on a day, in dollars per thousand web searches."""
-    fee = fee_at(table, day)
+    fee = table.fee_at(at_ms(day))
     per_thousand = decimal_text(fee.web_search_nanos / 1_000_000)
     return {"per_thousand": per_thousand, "from": fee.since, "source": fee.source, "checked": fee.checked}
 
@@ -75,8 +76,8 @@ def _ways(
     """The prices of each way of being served; `None` where it has none, or *name* tells another endpoint."""
     keep = 1 - discount.percent / 100 if discount else Fraction(1)
     own = table.endpoint(name)
-    endpoint = "global" if own == VERTEX else own
-    cloud = own in ("", VERTEX)
+    endpoint = GLOBAL if own == VERTEX else own
+    cloud = own in (ANTHROPIC, VERTEX)
     ways = {
         "standard": Way(endpoint=endpoint),
         "batch": Way(batch=True, endpoint=endpoint),

@@ -62,12 +62,15 @@ class Address:
 
 
 def parse(url: str) -> Address:
-    """Read `redis+cluster://[user:password@]host:port[,host:port…]` or
-    `redis+sentinel://[user:password@]host:port[,…]/service[/db]`; `rediss+…` for TLS.
+    """Read the URL of a cluster or of sentinels.
+
+    Args:
+        url: `redis+cluster://[user:password@]host:port[,host:port…]` or
+            `redis+sentinel://[user:password@]host:port[,…]/service[/db]`; `rediss+…` for TLS.
 
     Raises:
         ValueError: It has no such form.
-    """  # noqa: D205 - the form is the summary
+    """
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
     given, _, hosts = parts.netloc.rpartition("@")

@@ -117,12 +117,12 @@ class Rules:
     on_expiry_charge: bool
     policy_hash: str
     owner: str
-    estimate: str = "auto"
-    tool_uses: int | None = None
-    tool_result_tokens: int | None = None
-    strict_tools: bool = False
-    inference_geo: str | None = None
-    endpoint: str = ""
+    estimate: str
+    tool_uses: int | None
+    tool_result_tokens: int | None
+    strict_tools: bool
+    inference_geo: str | None
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True)

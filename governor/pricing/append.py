@@ -28,7 +28,7 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
 
 class NotAppended(ValueError):  # noqa: N818 - nothing was written
-    """The file has a form that no entry can be appended to; the message says which."""
+    """Nothing can be appended to the file as it is: its form, or another writer; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)

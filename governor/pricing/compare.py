@@ -8,19 +8,16 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governor.errors import UnknownModel
+from governor.pricing.entries import RATES
+from governor.pricing.table import DAY_MS, EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from governor.pricing.entries import Fee, Model, Price, Rates
+    from governor.pricing.entries import Model, Price, Rates
     from governor.pricing.table import PriceTable
 
-RATES: tuple[str, ...] = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
-"""The token prices of an entry, in the order of `Rates`."""
 BATCH, FAST = "batch", "fast"
-THEIR_NAME = "genai-prices"
-_DAY_MS = 86_400_000
-_EPOCH = dt.date(1970, 1, 1)
 _THEIR_KEYS = {
     "input": ("input_mtok",),
     "output": ("output_mtok",),
@@ -227,8 +224,8 @@ def compare(table: PriceTable, models: Iterable[Any], day: dt.date) -> Compariso
 
 
 def _fee_agreed(table: PriceTable, day: dt.date) -> str:
-    fee = next((one for one in reversed(table.fees) if one.since <= day), None)
-    return f"your own fee: {fee.source}" if fee is not None and fee.agreed else ""
+    fee = table.fee_at(at_ms(day))
+    return f"your own fee: {fee.source}" if fee.agreed else ""
 
 
 def _differences(
@@ -252,7 +249,7 @@ def _place(unit: Unit) -> tuple[str, bool, int, str]:
 
 def at_ms(day: dt.date) -> int:
     """The first instant of a day in UTC, Unix milliseconds."""
-    return (day - _EPOCH).days * _DAY_MS
+    return (day - EPOCH).days * DAY_MS
 
 
 def our_prices(table: PriceTable, model: Model, day: dt.date) -> Listed | None:
@@ -261,12 +258,8 @@ def our_prices(table: PriceTable, model: Model, day: dt.date) -> Listed | None:
         price = table.price_at(model.id, at_ms(day))
     except UnknownModel:
         return None
-    return {SEARCH: fee_at(table, day).web_search_nanos / 1_000_000, **priced(price, model.context_tokens)}
-
-
-def fee_at(table: PriceTable, day: dt.date) -> Fee:
-    """The fee in force on a day; the oldest, before it began."""
-    return next((one for one in reversed(table.fees) if one.since <= day), table.fees[0])
+    fee = table.fee_at(at_ms(day))
+    return {SEARCH: fee.web_search_nanos / 1_000_000, **priced(price, model.context_tokens)}
 
 
 def priced(price: Price, context_tokens: int) -> Listed:

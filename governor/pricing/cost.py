@@ -34,7 +34,7 @@ def cost_nanos(table: PriceTable, model: str, usage: Usage, at_ms: int, *, endpo
     Raises:
         UnknownModel: A model has no price, or none for this usage's speed, region or batch.
     """
-    way = Way(usage.fast, usage.batch, usage.geo, endpoint)
+    way = Way(bool(usage.fast), usage.batch, usage.geo, endpoint)
     tariff = table.tariff(model, at_ms, way)
     searches = usage.web_searches * tariff.web_search
     if not usage.passes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,10 @@ class Rates:
             self.cache_write_1h * prompt_by,
             self.cache_read * prompt_by,
         )
+
+
+RATES = tuple(rate.name for rate in fields(Rates))
+"""The names of the five token prices, in the order of `Rates`; a price file's keys, too."""
 
 
 @dataclass(frozen=True, slots=True)

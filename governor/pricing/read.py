@@ -10,6 +10,7 @@ from ruamel.yaml.comments import CommentedMap
 from governor.data import data_file
 from governor.errors import GovernorError, nearest
 from governor.pricing import checker as c
+from governor.pricing.entries import RATES
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -278,9 +279,7 @@ def _own(base: dict[str, Any]) -> c.Fields:
     }
 
 
-_RATES: c.Fields = dict.fromkeys(
-    ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"), c.decimal
-)
+_RATES: c.Fields = dict.fromkeys(RATES, c.decimal)
 _DATED: c.Fields = {"from": c.date, "source": c.text, "checked": c.date}
 _PERCENTS = ("batch_percent", "us_percent", "regional_percent", "us_gov_percent")
 _MODEL: c.Fields = {

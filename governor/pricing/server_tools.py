@@ -136,12 +136,15 @@ def loop(body: Mapping[str, Any], bounds: Bounds) -> Loop:
 
 
 def _server_tools(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for tool in as_items(body.get("tools")):
-        if is_server_tool(tool):
-            yield as_mapping(tool) or {"type": type(tool).__name__}
-    named = [as_mapping(tool) or {} for tool in as_items(body.get("tools"))]
-    if body.get("mcp_servers") and not any(tool.get("type") == "mcp_toolset" for tool in named):
+    tools = [_definition(tool) for tool in as_items(body.get("tools"))]
+    yield from filter(is_server_tool, tools)
+    if body.get("mcp_servers") and not any(tool.get("type") == "mcp_toolset" for tool in tools):
         yield {"type": "mcp_toolset"}
+
+
+def _definition(tool: Any) -> Mapping[str, Any]:
+    known = as_mapping(tool)
+    return {"type": type(tool).__name__} if known is None else known
 
 
 def _takes_uses(tool: Any) -> bool:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from governor.pricing.entries import Discount, Fee, Model, Price
 
-_DAY_MS = 86_400_000
+DAY_MS = 86_400_000
 _GOVERNMENT = "arn:aws-us-gov:"
-_EPOCH = dt.date(1970, 1, 1)
+EPOCH = dt.date(1970, 1, 1)
 _MOST_TARIFFS = 4096
 _Dated = TypeVar("_Dated", "Price", "Fee")
 
@@ -177,6 +177,10 @@ class PriceTable:
             )
         return found
 
+    def fee_at(self, at_ms: int) -> Fee:
+        """The fee in force at an instant, Unix milliseconds; the oldest, before it began."""
+        return _in_force(self.fees, _day(at_ms)) or self.fees[0]
+
     def discount_at(self, name: str, at_ms: int) -> Discount | None:
         """The negotiated discount in force for a model at an instant (Unix milliseconds), if there is one.
 
@@ -201,7 +205,7 @@ class PriceTable:
         Raises:
             UnknownModel: The model has no price then, or none for this way.
         """
-        key = (name, at_ms // _DAY_MS, way)
+        key = (name, at_ms // DAY_MS, way)
         found = self._tariffs.get(key)
         if found is None:
             if len(self._tariffs) >= _MOST_TARIFFS:
@@ -213,8 +217,8 @@ class PriceTable:
         way = way._replace(endpoint=self.served_at(name, way.endpoint))
         discount = self.discount_at(name, at_ms)
         keep = 1 - discount.percent / 100 if discount else Fraction(1)
-        fee = _in_force(self.fees, _day(at_ms)) or self.fees[0]
-        return compiled(name, self.price_at(name, at_ms), keep, fee.web_search_nanos, way)
+        price, fee = self.price_at(name, at_ms), self.fee_at(at_ms)
+        return compiled(name, price, keep, fee.web_search_nanos, way)
 
     def _find(self, name: str) -> tuple[Model, str]:
         found = self._names.get(name) or self._names.get(_resource(name))
@@ -236,7 +240,7 @@ def _resource(name: str) -> str:
 
 
 def _day(at_ms: int) -> dt.date:
-    return _EPOCH + dt.timedelta(days=at_ms // _DAY_MS)
+    return EPOCH + dt.timedelta(days=at_ms // DAY_MS)
 
 
 def _in_force(dated: Sequence[_Dated], day: dt.date) -> _Dated | None:

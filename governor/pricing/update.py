@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.pricing.append import Additions, Entry
-from governor.pricing.compare import BATCH, FAST, RATES, SEARCH, STEP, Unit, Unlike, compare, decimal_text
+from governor.pricing.compare import BATCH, FAST, SEARCH, STEP, Unit, Unlike, compare, decimal_text
+from governor.pricing.entries import RATES
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -99,9 +100,8 @@ class Update:
             listed = comparison.theirs[model_id]
             entry = entry_of(price, listed, kept, day, self.source, self.today)
             if self.own and price.above is not None:
-                entry.setdefault(
-                    "above", None
-                )  # said aloud, or the file would be refused for losing the step
+                # Said aloud, or the file would be refused for losing the step.
+                entry.setdefault("above", None)
             yield self._said(entry)
 
     def _fee(self, comparison: Comparison) -> Entry:

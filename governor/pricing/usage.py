@@ -78,8 +78,7 @@ class Usage(Tokens):
 
     Attributes:
         web_searches: Web searches made by the API.
-        fast: Served in fast mode.
-        speed_told: Whether the API said at which speed.
+        fast: Served in fast mode; `None`: the API did not say.
         batch: Served as part of a batch.
         geo: Where it was served: `us`, `global`, `not_available`, or `None`.
         passes: The passes it was made of, where they are not one `message` of the model that served.
@@ -87,12 +86,11 @@ class Usage(Tokens):
     """
 
     web_searches: int = 0
-    fast: bool = False
+    fast: bool | None = False
     batch: bool = False
     geo: str | None = None
     passes: tuple[Pass, ...] = ()
     unknown: tuple[str, ...] = ()
-    speed_told: bool = True
 
     @property
     def parts(self) -> tuple[Pass, ...]:
@@ -165,12 +163,11 @@ def read_usage(raw: Mapping[str, Any], *, hour_writes: bool = False) -> Usage:
     return Usage(
         *totals,
         web_searches=_Counts(raw, "usage")("server_tool_use.web_search_requests"),
-        fast=raw.get("speed") == "fast",
+        fast=None if raw.get("speed") is None else raw["speed"] == "fast",
         batch=raw.get("service_tier") == "batch",
         geo=None if geo is None else str(geo),
         passes=passes,
         unknown=tuple(sorted(_unknown(raw, passes))),
-        speed_told=raw.get("speed") is not None,
     )
 
 

@@ -25,11 +25,12 @@ the API counted them."""
 
 def bounds(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate]) -> Counts:
     """A bound on the prompt for each tokenizer among the candidates, without the network."""
+    models = [house.prices.model(candidate.model) for candidate in candidates]
+    most = local_bound(body, max(model.context_tokens for model in models))
     found: Counts = {}
-    for candidate in candidates:
-        model = house.prices.model(candidate.model)
-        most = local_bound({**body, "model": candidate.model}, model.context_tokens)
-        found[str(model.tokenizer)] = (max(most, found.get(str(model.tokenizer), (0, False))[0]), False)
+    for model in models:
+        before, _ = found.get(str(model.tokenizer), (0, False))
+        found[str(model.tokenizer)] = (max(before, min(most, model.context_tokens)), False)
     return found
 
 
@@ -43,9 +44,10 @@ def counts(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate
     found: Counts = {}
     digest: bytes | None = None
     rest, extra = apart(body)
+    apart_by_model = earlier_thinking(body)
     for candidate in candidates:
         model = house.prices.model(candidate.model)
-        group = model.id if earlier_thinking(body) else str(model.tokenizer)
+        group = model.id if apart_by_model else str(model.tokenizer)
         if group in found:
             continue
         question = countable({**rest, "model": candidate.model})

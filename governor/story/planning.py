@@ -60,7 +60,7 @@ def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
         planned = priced(counting.bounds(house, body, candidates))
         hint_ms = _negligible(house, planned)
         if hint_ms is not None:
-            return replace(planned, trial=True, hint_ms=hint_ms)
+            return replace(planned, hint_ms=hint_ms)
     if rules.estimate == "local":
         return _checked(priced(counting.bounds(house, body, candidates)))
     counts = yield from counting.counts(house, body, candidates)

@@ -79,9 +79,7 @@ class Plan:
         estimate: How it was made: `count_tokens` or `local bound`.
         counts: For each tokenizer (or model), tokens of the prompt and whether the API counted them.
         at_ms: When it was priced, Unix milliseconds.
-        trial: Only the first candidate is tried, on a bound that need not be counted; where a budget cannot
-            bear it, the prompt is counted.
-        hint_ms: When the oldest balance that a trial rests on was heard, Unix milliseconds.
+        hint_ms: When the oldest balance that a trial rests on was heard, Unix milliseconds; `None`: no trial.
     """
 
     request: Request
@@ -93,8 +91,15 @@ class Plan:
     estimate: str
     counts: Mapping[str, tuple[int, bool]]
     at_ms: int
-    trial: bool = False
     hint_ms: int | None = None
+
+    @property
+    def trial(self) -> bool:
+        """Whether only the first candidate is tried, on a bound that need not be counted.
+
+        Where a budget cannot bear it, the prompt is counted.
+        """
+        return self.hint_ms is not None
 
     @property
     def max_tokens(self) -> int:

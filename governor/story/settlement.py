@@ -107,8 +107,11 @@ def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint:
 
 def _as_asked(usage: Usage, most: Ceiling) -> Usage:
     """*usage*, served as was asked for where it does not say: a gateway may leave out speed and region."""
-    fast = usage.fast if usage.speed_told else most.way.fast
-    return replace(usage, fast=fast, geo=most.way.geo if usage.geo is None else usage.geo)
+    return replace(
+        usage,
+        fast=most.way.fast if usage.fast is None else usage.fast,
+        geo=most.way.geo if usage.geo is None else usage.geo,
+    )
 
 
 def _unpriced(

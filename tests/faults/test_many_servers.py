@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,11 +41,18 @@ def under_sentinel() -> Iterator[UnderSentinel]:
         yield made
 
 
-def opened(url: str, org: str, *, is_async: bool) -> Ledger:
-    """A ledger at *url*, made where there is none."""
+@contextmanager
+def opened(url: str, org: str, *, is_async: bool) -> Iterator[Ledger]:
+    """A ledger at *url*, made where there is none, and closed at the end."""
+    ledger: Ledger
     if is_async:
-        return OnALoop(open_async_ledger(url, org, create=True))
-    return open_ledger(url, org, create=True)
+        ledger = OnALoop(open_async_ledger(url, org, create=True))
+    else:
+        ledger = open_ledger(url, org, create=True)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def hold(ledger: Ledger, name: str, amount: int = 10) -> None:
@@ -68,8 +76,7 @@ ways = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("number", range(6))
 def test_any_organisation_finds_its_node(cluster, org, number, is_async):
     """Whichever node an organisation's slot is on, every verb and every list answers from there."""
-    ledger = opened(cluster.url, f"{org}-{number}", is_async=is_async)
-    try:
+    with opened(cluster.url, f"{org}-{number}", is_async=is_async) as ledger:
         hold(ledger, "a")
         ledger.execute(c.Settle("a", (c.Posting(TEAM, 7),)))
         hold(ledger, "b")
@@ -82,8 +89,6 @@ def test_any_organisation_finds_its_node(cluster, org, number, is_async):
             "reserve",
         ]
         assert ledger.execute(c.Inspect()).created
-    finally:
-        ledger.close()
 
 
 @deep
@@ -107,8 +112,7 @@ def test_a_call_is_governed_on_a_cluster(cluster, org, tmp_path, is_async):
 @ways
 def test_a_moved_slot_is_followed(cluster, org, is_async):
     """Holds and balances go with their slot, and the ledger finds them on the other node."""
-    ledger = opened(cluster.url, org, is_async=is_async)
-    try:
+    with opened(cluster.url, org, is_async=is_async) as ledger:
         hold(ledger, "before")
         cluster.move_slot_of(Keys(org).meta)
         assert balance(ledger) == (0, 10)
@@ -116,27 +120,21 @@ def test_a_moved_slot_is_followed(cluster, org, is_async):
         hold(ledger, "after")
         assert balance(ledger) == (9, 10)
         assert [one.id for one in ledger.execute(c.ListHolds())] == ["after"]
-    finally:
-        ledger.close()
 
 
 def test_more_callers_than_connections_wait_for_one(redis_cluster_server, org):
     """No caller is refused because all connections are in use."""
-    ledger = opened(redis_cluster_server.url, org, is_async=False)
-    try:
+    with opened(redis_cluster_server.url, org, is_async=False) as ledger:
         with ThreadPoolExecutor(3 * CONNECTIONS) as pool:
             list(pool.map(lambda number: hold(ledger, f"h-{number}", 1), range(6 * CONNECTIONS)))
         assert balance(ledger) == (0, 6 * CONNECTIONS)
-    finally:
-        ledger.close()
 
 
 @deep
 @ways
 def test_a_failover_loses_nothing_that_was_replicated(under_sentinel, org, is_async):
     """After the primary's death the ledger goes on with the replica, where every hold and balance is."""
-    ledger = opened(under_sentinel.url, org, is_async=is_async)
-    try:
+    with opened(under_sentinel.url, org, is_async=is_async) as ledger:
         hold(ledger, "before")
         under_sentinel.fail_over()
         for _ in range(3):  # the connections to the dead primary are told by an error each
@@ -147,17 +145,12 @@ def test_a_failover_loses_nothing_that_was_replicated(under_sentinel, org, is_as
                 continue
         hold(ledger, "after")
         assert balance(ledger) == (9, 10)
-    finally:
-        ledger.close()
 
 
 @pytest.mark.parametrize("url", ["redis+cluster://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/main"])
 @ways
 def test_nobody_there_is_told(url, is_async):
     """Where no node and no sentinel answers, the ledger is unavailable, from the first command on."""
-    ledger = opened(url, "acme", is_async=is_async)
-    try:
-        with pytest.raises(LedgerUnavailable, match="cannot be reached"):
-            balance(ledger)
-    finally:
-        ledger.close()
+    unreachable = pytest.raises(LedgerUnavailable, match="cannot be reached")
+    with opened(url, "acme", is_async=is_async) as ledger, unreachable:
+        balance(ledger)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.fixed_api import CODE, FETCH, FIND, SEARCH
 from support.governed import HAIKU, HELLO, OPUS, SONNET, Clock, department
 from support.stages import blocking, on_sqlite, once
 
@@ -10,10 +11,6 @@ from governor import BudgetExceeded, PolicyViolation
 from governor.testing import FakeClaude, Reply, cut_mid_stream
 
 TEAM = {"per": "department", "usd": "100", "window": "life"}
-SEARCH = {"type": "web_search_20260318", "name": "web_search"}
-FETCH = {"type": "web_fetch_20260318", "name": "web_fetch"}
-CODE = {"type": "code_execution_20260521", "name": "code_execution"}
-FIND = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
 MINE = {"name": "mine", "input_schema": {"type": "object"}}
 ADVISOR = {"type": "advisor_20260301", "name": "advisor", "model": OPUS, "max_uses": 2}
 

@@ -1,4 +1,4 @@
-"""A small price table, and how a test loads one."""
+"""A small price table, how a test loads one, and instants to price at."""
 
 from __future__ import annotations
 
@@ -66,3 +66,9 @@ def load(tmp_path: Path, text: str = TABLE) -> PriceTable:
     path = tmp_path / "prices.yaml"
     path.write_text(text, encoding="utf-8")
     return PriceTable.load(path)
+
+
+def ms(day: str, time: str = "00:00:00.000") -> int:
+    """An instant in UTC, Unix milliseconds."""
+    moment = dt.datetime.fromisoformat(f"{day}T{time}+00:00")
+    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)

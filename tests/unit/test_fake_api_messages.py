@@ -15,19 +15,7 @@ from governor.testing import FakeClaude, Reply, count_tokens
 
 HAIKU, SONNET = "claude-haiku-5-5", "claude-sonnet-5-5"
 HELLO = [{"role": "user", "content": "Hello, Claude"}]
-NOW_MS = 1_795_228_230_000  # 2026-11-21T02:30:30Z
 TOOL = {"name": "get_weather", "description": "Weather of a city", "input_schema": {"type": "object"}}
-
-
-@pytest.fixture
-def api():
-    with FakeClaude(now_ms=lambda: NOW_MS) as running:
-        yield running
-
-
-@pytest.fixture
-def client(api):
-    return api.client(max_retries=0)
 
 
 def ask(client, **overrides):

@@ -6,25 +6,13 @@ from datetime import UTC, datetime
 
 import anthropic
 import pytest
+from support.fixed_api import NOW_MS, SEARCH
 
 from governor.testing import FakeClaude, RateLimits
 
 HAIKU = "claude-haiku-5-5"
 HELLO = [{"role": "user", "content": "Hello, Claude"}]
-NOW_MS = 1_795_228_230_000  # 2026-11-21T02:30:30Z
-SEARCH = {"type": "web_search_20260318", "name": "web_search"}
 TOOL = {"name": "get_weather", "description": "Weather of a city", "input_schema": {"type": "object"}}
-
-
-@pytest.fixture
-def api():
-    with FakeClaude(now_ms=lambda: NOW_MS) as running:
-        yield running
-
-
-@pytest.fixture
-def client(api):
-    return api.client(max_retries=0)
 
 
 def fetched(kind, source):

@@ -5,28 +5,13 @@ from __future__ import annotations
 import anthropic
 import httpx2
 import pytest
+from support.fixed_api import CODE, FETCH, FIND, SEARCH
 
-from governor.testing import FakeClaude, Reply, count_tokens, cut_mid_stream
+from governor.testing import Reply, count_tokens, cut_mid_stream
 
 HAIKU, SONNET, OLD_HAIKU = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-haiku-4-5"
 HELLO = [{"role": "user", "content": "What is new in Cologne?"}]
-SEARCH = {"type": "web_search_20260318", "name": "web_search"}
-FETCH = {"type": "web_fetch_20260318", "name": "web_fetch"}
-CODE = {"type": "code_execution_20260521", "name": "code_execution"}
-FIND = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
 ALL_TOOLS = [SEARCH, FETCH, CODE, FIND]
-NOW_MS = 1_795_228_230_000  # 2026-11-21T02:30:30Z
-
-
-@pytest.fixture
-def api():
-    with FakeClaude(now_ms=lambda: NOW_MS) as running:
-        yield running
-
-
-@pytest.fixture
-def client(api):
-    return api.client(max_retries=0)
 
 
 def ask(client, *tools, **overrides):

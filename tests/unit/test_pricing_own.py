@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 from fractions import Fraction
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ruamel.yaml import YAML
+from support import price_files
+from support.price_files import ms
 
 from governor.data import data_file
 from governor.errors import PolicyError, UnknownModel
@@ -79,15 +80,8 @@ models:
 """
 
 
-def ms(day: str, time: str = "00:00:00.000") -> int:
-    moment = dt.datetime.fromisoformat(f"{day}T{time}+00:00")
-    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
-
-
 def load(tmp_path: Path, text: str = OWN) -> PriceTable:
-    path = tmp_path / "own.yaml"
-    path.write_text(text, encoding="utf-8")
-    return PriceTable.load(path)
+    return price_files.load(tmp_path, text)
 
 
 def discount(*lines: str) -> str:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import pytest
 from anthropic.types import model as sdk_models
 from ruamel.yaml import YAML
+from support.price_files import load, ms
 
 from governor.data import data_file
 from governor.errors import PolicyError, UnknownModel
 from governor.pricing import PriceTable, Way
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHIPPED = data_file("pricing/anthropic.yaml").read_text(encoding="utf-8")
 
@@ -48,17 +46,6 @@ models:
         cache_write_1h: "2"
         cache_read: "0.10"
 """
-
-
-def ms(day: str, time: str = "00:00:00.000") -> int:
-    moment = dt.datetime.fromisoformat(f"{day}T{time}+00:00")
-    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
-
-
-def load_text(tmp_path: Path, text: str) -> PriceTable:
-    path = tmp_path / "prices.yaml"
-    path.write_text(text, encoding="utf-8")
-    return PriceTable.load(path)
 
 
 def test_every_model_the_sdk_lists_is_priced_today():
@@ -126,7 +113,7 @@ def test_a_unit_without_a_price_is_refused_by_name(name, way, unit):
 def test_fees_are_dated_too(tmp_path):
     """A later fee is in force from its day at midnight UTC, and not a millisecond before."""
     later = '  - {from: 2026-02-01, source: "x", checked: 2026-02-01, web_search_per_thousand: "12.5"}\n'
-    table = load_text(tmp_path, GOOD.replace("bedrock_prefixes", later + "bedrock_prefixes"))
+    table = load(tmp_path, GOOD.replace("bedrock_prefixes", later + "bedrock_prefixes"))
     before = table.tariff("claude-test-1", ms("2026-01-31", "23:59:59.999"), Way())
     after = table.tariff("claude-test-1", ms("2026-02-01"), Way())
     assert before.web_search == 10_000_000 * before.unit
@@ -137,7 +124,7 @@ def test_fees_out_of_order_are_refused(tmp_path):
     """A fee that does not come after the one before it is refused where it stands."""
     later = '  - {from: 2025-02-01, source: "x", checked: 2026-02-01, web_search_per_thousand: "12.5"}\n'
     with pytest.raises(PolicyError, match="2025-02-01 does not come after 2026-01-01") as caught:
-        load_text(tmp_path, GOOD.replace("bedrock_prefixes", later + "bedrock_prefixes"))
+        load(tmp_path, GOOD.replace("bedrock_prefixes", later + "bedrock_prefixes"))
     assert (caught.value.line, caught.value.column) == (5, 5)
 
 
@@ -178,10 +165,10 @@ def test_every_entry_bears_source_and_dates():
 
 def test_version_follows_the_data_not_the_comments(tmp_path):
     """The version is stable across comments and changes with any number."""
-    plain = load_text(tmp_path, GOOD).version
+    plain = load(tmp_path, GOOD).version
     assert len(plain) == 12
-    assert load_text(tmp_path, "# a remark\n" + GOOD).version == plain
-    assert load_text(tmp_path, GOOD.replace('"5"', '"6"')).version != plain
+    assert load(tmp_path, "# a remark\n" + GOOD).version == plain
+    assert load(tmp_path, GOOD.replace('"5"', '"6"')).version != plain
 
 
 def fits_the_schema(text: str) -> bool:
@@ -227,7 +214,7 @@ def test_the_schema_refuses_what_the_loader_refuses(tmp_path, old, new):
     text = GOOD.replace(old, new, 1)
     assert not fits_the_schema(text)
     with pytest.raises(PolicyError):
-        load_text(tmp_path, text)
+        load(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +261,7 @@ def test_bad_file_is_refused_with_its_place(tmp_path, old, new, place, message):
     """A malformed price file is refused, naming file, line and column and what to do."""
     assert old in GOOD
     with pytest.raises(PolicyError, match=message) as caught:
-        load_text(tmp_path, GOOD.replace(old, new, 1))
+        load(tmp_path, GOOD.replace(old, new, 1))
     assert (caught.value.line, caught.value.column) == place
     assert caught.value.file.endswith("prices.yaml")
 
@@ -282,7 +269,7 @@ def test_bad_file_is_refused_with_its_place(tmp_path, old, new, place, message):
 def test_all_problems_are_told_at_once(tmp_path):
     """One error lists every problem, in the order of the file."""
     with pytest.raises(PolicyError) as caught:
-        load_text(tmp_path, GOOD.replace('"5"', "5").replace("1000", "zero"))
+        load(tmp_path, GOOD.replace('"5"', "5").replace("1000", "zero"))
     assert [problem.line for problem in caught.value.problems] == [12, 23]
 
 
@@ -290,7 +277,7 @@ def test_entries_out_of_order_are_refused(tmp_path):
     """A dated entry that does not come after the one before it is refused where it stands."""
     entry = GOOD[GOOD.index("      - from") :]
     with pytest.raises(PolicyError, match="does not come after") as caught:
-        load_text(tmp_path, GOOD + entry)
+        load(tmp_path, GOOD + entry)
     assert (caught.value.line, caught.value.column) == (27, 9)
 
 
@@ -298,7 +285,7 @@ def test_entries_out_of_order_are_refused(tmp_path):
 def test_files_of_another_kind_are_refused(tmp_path, text):
     """An empty file, a list, a bare word and a binary file are each a PolicyError."""
     with pytest.raises(PolicyError):
-        load_text(tmp_path, text)
+        load(tmp_path, text)
 
 
 def test_unreadable_files_are_refused(tmp_path):

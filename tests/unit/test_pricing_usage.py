@@ -43,9 +43,9 @@ def test_sdk_usage_is_read():
 
 def test_absent_and_none_count_as_nothing():
     """Missing keys and `None` are zero, also for whole groups."""
-    assert read_usage(SAID) == Usage(1, 2, speed_told=False)
+    assert read_usage(SAID) == Usage(1, 2, fast=None)
     absent = ("cache_creation", "cache_read_input_tokens", "iterations", "server_tool_use", "speed")
-    assert read_usage({**SAID, **dict.fromkeys(absent)}) == Usage(1, 2, speed_told=False)
+    assert read_usage({**SAID, **dict.fromkeys(absent)}) == Usage(1, 2, fast=None)
 
 
 @pytest.mark.parametrize("where", ["usage", "usage.iterations[0]"])

@@ -9,6 +9,7 @@ import pytest
 from anthropic import BaseModel
 from hypothesis import event, given
 from hypothesis import strategies as st
+from support.fixed_api import CODE, FETCH, FIND, SEARCH
 
 from governor.pricing import (
     Bounds,
@@ -23,10 +24,6 @@ from governor.pricing import (
 TABLE = PriceTable.load()
 NOW_MS = 1_795_219_200_000  # 2026-11-21
 HELLO = [{"role": "user", "content": "hello"}]
-SEARCH = {"type": "web_search_20260318", "name": "web_search"}
-FETCH = {"type": "web_fetch_20260318", "name": "web_fetch"}
-CODE = {"type": "code_execution_20260521", "name": "code_execution"}
-FIND = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
 ADVISOR = {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5-5"}
 MINE = {"name": "mine", "input_schema": {}}
 
