@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -10,6 +11,12 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 LIFE = "life"
+
+ROLLING_BUCKETS = 48
+"""A rolling window is this many aligned buckets and the current one; the oldest is counted whole."""
+
+_ROLLING = re.compile(r"rolling[ -]([1-9][0-9]{0,3})([mhd])")
+_LENGTH_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class Unit(enum.StrEnum):
@@ -32,26 +39,68 @@ class Period(enum.StrEnum):
     LIFE = "life"
 
 
+ROLLING_BUCKETS = 48
+"""A rolling window is this many aligned buckets and the current one; the oldest is counted whole."""
+
+_ROLLING = re.compile(r"rolling[ -]([1-9][0-9]{0,3})([mhd])")
+_LENGTH_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """A window that moves with time: what was spent in the last so many minutes, hours or days.
+
+    Attributes:
+        value: As identities have it: `rolling-7d`.
+        length_ms: How far it reaches back; what is older than it by a whole bucket never counts.
+    """
+
+    value: str
+    length_ms: int
+
+    @property
+    def bucket_ms(self) -> int:
+        """The length of one bucket; buckets are aligned to the Unix epoch."""
+        return self.length_ms // ROLLING_BUCKETS
+
+
+def period_of(text: str) -> Period | Rolling:
+    """The period of that name: `month`, or `rolling 7d` (a file's) or `rolling-7d` (an identity's).
+
+    Raises:
+        ValueError: There is none.
+    """
+    rolling = _ROLLING.fullmatch(text)
+    if rolling is None:
+        return Period(text)
+    number, unit = rolling.groups()
+    return Rolling(f"rolling-{number}{unit}", int(number) * _LENGTH_MS[unit])
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """One turn of a period: where it starts, where it ends, and the id its balance is kept under.
 
     Attributes:
-        id: For example `2026-11`, `2026-11-21`, `2026-W47`, `2026-11-21T02:10Z` or `life`.
+        id: For example `2026-11`, `2026-11-21`, `2026-W47`, `2026-11-21T02:10Z`, `life` or `rolling`.
         start_ms: First millisecond of the window, Unix time.
         end_ms: First millisecond after it; 0 where the window never ends.
+        bucket_ms: The length of a rolling window's buckets; 0 for every other one.
     """
 
     id: str
     start_ms: int
     end_ms: int
+    bucket_ms: int = 0
 
 
 _LIFE_WINDOW = Window(LIFE, 0, 0)
 
 
-def window_at(period: Period, timezone: str, now_ms: int) -> Window:
+def window_at(period: Period | Rolling, timezone: str, now_ms: int) -> Window:
     """The window of *period* that holds the instant *now_ms* (Unix milliseconds) in *timezone* (IANA)."""
+    if isinstance(period, Rolling):
+        return Window("rolling", 0, 0, period.bucket_ms)
     if period is Period.LIFE:
         return _LIFE_WINDOW
     window = _recent_window(period, timezone, now_ms // 60_000)
@@ -97,7 +146,7 @@ def _unix_ms(moment: datetime) -> int:
     return int(moment.timestamp()) * 1000
 
 
-def balance_identity(dimensions: dict[str, str | None], unit: Unit, period: Period) -> str:
+def balance_identity(dimensions: dict[str, str | None], unit: Unit, period: Period | Rolling) -> str:
     """What makes a balance that balance: the file's scope, the dimension's values, unit and window.
 
     The tier and the limit are not in it, so promoting a user or changing a limit erases nothing.
