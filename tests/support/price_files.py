@@ -63,6 +63,7 @@ models:
 
 
 def load(tmp_path: Path, text: str = TABLE) -> PriceTable:
+    """The price file of this text, read."""
     path = tmp_path / "prices.yaml"
     path.write_text(text, encoding="utf-8")
     return PriceTable.load(path)

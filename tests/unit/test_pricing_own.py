@@ -110,7 +110,7 @@ def test_the_version_follows_ones_own_file(tmp_path):
     own = load(tmp_path)
     assert own.version != PriceTable.load().version
     assert own.version != load(tmp_path, OWN.replace('"10"', '"11"')).version
-    assert own.source.endswith("own.yaml")
+    assert own.source.endswith("prices.yaml")
 
 
 def test_an_alias_is_a_name_of_its_model(tmp_path):
@@ -375,7 +375,7 @@ def test_a_bad_file_of_ones_own_is_refused_with_its_place(tmp_path, text, place,
     with pytest.raises(PolicyError, match=message) as caught:
         load(tmp_path, text)
     assert (caught.value.line, caught.value.column) == place
-    assert caught.value.file.endswith("own.yaml")
+    assert caught.value.file.endswith("prices.yaml")
 
 
 def fits_the_schema(text: str) -> bool:
