@@ -102,7 +102,11 @@ _group(
 )
 app.command("why")(why.why)
 _group("holds", "See what is promised to calls in flight.", {"list": ledger.holds, "reap": ledger.reap})
-_group("ledger", "Make a ledger.", {"create": ledger.create})
+_group(
+    "ledger",
+    "Make a ledger, or bring one to this release.",
+    {"create": ledger.create, "migrate": ledger.migrate},
+)
 app.command("doctor")(doctor.doctor)
 
 

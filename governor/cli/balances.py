@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from governor.budgets import Period, Unit, balance_identity, unit_of, window_at
 from governor.cli.output import usage
@@ -59,18 +59,21 @@ def view_of(desk: Desk, term: BudgetTerm) -> BudgetView:
     return _view(row, term, _read(desk, [row])[0])
 
 
-def limits_of(desk: Desk, term: BudgetTerm) -> tuple[int | None, int]:
-    """What administrators changed of a budget: its override (`None`: none), and what its window was granted.
+class Limits(NamedTuple):
+    """A limit as administrators changed it: the override in force, grants in force, what is to come."""
 
-    Read in one step from the answers to three questions: of a window that no grant can name the limit is the
-    override or the file's, whichever file's limit is asked with.
-    """
-    window = window_of(desk, term)
-    now, _ = _row(desk, term.identity, window.id, window.end_ms, term.limit)
-    bare = c.BudgetRow(term.identity, "-", 0, 0, term.unit, term.limit)
-    other = c.BudgetRow(term.identity, "--", 0, 0, term.unit, term.limit + 1)
-    whole, base, probe = (balance.limit for balance in _read(desk, [now, bare, other]))
-    return (base if probe == base else None), whole - base
+    override: int | None = None
+    granted: int = 0
+    coming: tuple[c.LimitChange, ...] = ()
+
+
+def limits_of(desk: Desk, term: BudgetTerm) -> Limits:
+    """What administrators changed of a budget's limit, as of this moment."""
+    found = desk.ledger.execute(c.ReadChanges(term.identity, window_of(desk, term).id))
+    now = [change for change in found.limits if change.in_force(found.now_ms)]
+    override = next((change.amount for change in reversed(now) if not change.added), None)
+    granted = found.granted + sum(change.amount for change in now if change.added)
+    return Limits(override, granted, tuple(change for change in found.limits if change not in now))
 
 
 def window_of(desk: Desk, term: BudgetTerm) -> Window:

@@ -24,7 +24,7 @@ from governor.errors import nearest
 from governor.ledger.admission import mark
 from governor.ledger.commands import FULL_MARK_BP
 from governor.money import Money
-from governor.story.decision import BudgetView
+from governor.story.decision import BudgetView, instant
 from governor.story.decision import show as show_amount
 
 if TYPE_CHECKING:
@@ -76,12 +76,12 @@ def show(
     with open_desk(policies, ledger) as desk:
         term = balances.find_term(desk, identity)
         view = _forgotten(desk, identity) if term is None else balances.view_of(desk, term)
-        override, granted = (None, 0) if term is None else balances.limits_of(desk, term)
+        limits = balances.Limits() if term is None else balances.limits_of(desk, term)
         changes = changes_of(desk, view.identity)
         if as_json:
-            print_json(_detail_json(desk, view, term, override, granted, changes))
+            print_json(_detail_json(desk, view, term, limits, changes))
         else:
-            _print_detail(desk, view, term, override, granted, changes)
+            _print_detail(desk, view, term, limits, changes)
 
 
 def _forgotten(desk: Desk, identity: str) -> BudgetView:
@@ -113,13 +113,12 @@ def _print_detail(
     desk: Desk,
     view: BudgetView,
     term: BudgetTerm | None,
-    override: int | None,
-    granted: int,
+    limits: balances.Limits,
     changes: list[Change],
 ) -> None:
     out = console()
     out.print(view.identity, style="bold", soft_wrap=True)
-    for name, text in _facts(view, term, override, granted):
+    for name, text in _facts(view, term, limits):
         out.print(f"  {name:<11}{text}", soft_wrap=True)
     for name, text in _marks(desk, view, term):
         out.print(f"  {name:<11}{text}", soft_wrap=True)
@@ -129,20 +128,25 @@ def _print_detail(
         out.print(f"  {stamp(change.at_ms)[:16]} UTC  {change}", soft_wrap=True)
 
 
-def _facts(
-    view: BudgetView, term: BudgetTerm | None, override: int | None, granted: int
-) -> Iterator[tuple[str, str]]:
+def _facts(view: BudgetView, term: BudgetTerm | None, limits: balances.Limits) -> Iterator[tuple[str, str]]:
     unit = view.unit
     yield "limit", f"{show_amount(unit, view.limit)} in force"
     if term is None:
         yield "file", "no policy file has this budget any more"
     else:
-        over = "; overridden" if override is not None else ""
+        over = "; overridden" if limits.override is not None else ""
         yield "file", f"{show_amount(unit, term.limit)} in {term.source}{over}"
-    if override is not None:
-        yield "override", show_amount(unit, override)
-    if granted:
-        yield "granted", f"{show_amount(unit, granted)} in this window"
+    if limits.override is not None:
+        yield "override", show_amount(unit, limits.override)
+    if limits.granted:
+        yield "granted", f"{show_amount(unit, limits.granted)} for now"
+    for change in limits.coming:
+        what = "granted" if change.added else "set to"
+        until = f" until {when(instant(change.until_ms))}" if change.until_ms else ""
+        yield (
+            "to come",
+            f"{what} {show_amount(unit, change.amount)} from {when(instant(change.from_ms))}{until} UTC",
+        )
     if view.frozen is not None:
         yield "frozen", view.frozen
     yield "window", f"{view.window}; resets {when(view.resets_at)}" + (" UTC" if view.resets_at else "")
@@ -183,16 +187,23 @@ def _detail_json(
     desk: Desk,
     view: BudgetView,
     term: BudgetTerm | None,
-    override: int | None,
-    granted: int,
+    limits: balances.Limits,
     changes: list[Change],
 ) -> dict[str, Any]:
     steps = () if term is None else term.steps
     return {
         **budget_json(view),
         "file_limit": None if term is None else term.limit,
-        "override": override,
-        "granted": granted,
+        "override": limits.override,
+        "granted": limits.granted,
+        "coming": [
+            {
+                "granted" if change.added else "set": change.amount,
+                "from": instant(change.from_ms),
+                "until": instant(change.until_ms),
+            }
+            for change in limits.coming
+        ],
         "marks": {} if term is None else dict(_tops(desk, view, term)),
         "thresholds": [
             {"percent": step // 100, "crossed": view.posted >= mark(view.limit, step)} for step in steps

@@ -14,10 +14,10 @@ import typer
 from governor.budgets import Unit
 from governor.cli import balances
 from governor.cli.budget import IDENTITY
-from governor.cli.changes import change_record
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, open_desk
 from governor.cli.output import budget_json, console, print_json, usage, when
 from governor.ids import new_id
+from governor.journal.records import administration
 from governor.ledger import commands as c
 from governor.money import MAX_NANOS, Money
 from governor.story.decision import BudgetView, instant
@@ -37,6 +37,9 @@ ACTOR: Any = typer.Option(None, "--actor", help="Who decided it; default: you, a
 UNTIL: Any = typer.Option(
     None, "--until", help="When it ends by itself: 2026-12-01 (in the budget's time zone) or an ISO instant."
 )
+FROM: Any = typer.Option(
+    None, "--from", help="When it begins: a date or an instant as for --until; default: now."
+)
 YES: Any = flag("--yes", "-y", help="Do not ask.")
 
 LAST_YEAR = 9000
@@ -50,29 +53,40 @@ def grant(
     identity: str = IDENTITY,
     amount: str = AMOUNT,
     reason: str = REASON,
+    begin: str | None = FROM,
+    until: str | None = UNTIL,
     actor: str | None = ACTOR,
     policies: str = POLICIES,
     ledger: str = LEDGER,
     as_json: bool = JSON,
 ) -> None:
-    """Add to a budget's limit, in its window of this moment only."""
+    """Add to a budget's limit: in its window of this moment, or with --until (and --from) between instants.
+
+    Without --until, what is added to a budget of rolling or life window stays.
+    """
     said, who = _reason(reason), _actor(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
-        nanos = parse_amount(amount, term.unit)
-        _refuse_above_most(balances.view_of(desk, term).limit + nanos, term.unit)
-        window = balances.window_of(desk, term)
-        command = c.Grant(new_id(), term.identity, window.id, nanos, change_record(who, said))
+        added = parse_amount(amount, term.unit)
+        if begin is not None and until is None:
+            raise usage("--from needs --until: a grant without it is for the window of this moment")
+        from_ms, until_ms = _span_ms(desk, term, begin, until)
+        _refuse_above_most(balances.view_of(desk, term).limit + added, term.unit)
+        window = "" if until_ms else balances.window_of(desk, term).id
+        record = administration(who, said)
+        command = c.Grant(new_id(), term.identity, window, added, record, from_ms, until_ms)
         done = desk.ledger.execute(command)
-        total = show_amount(term.unit, done.limit_added)
-        text = f"granted {show_amount(term.unit, nanos)} for {window.id} ({total} in all)"
-        _tell(desk, term, command.id, text, as_json=as_json)
+        text = f"granted {show_amount(term.unit, added)}"
+        if window:
+            text += f" for {window} ({show_amount(term.unit, done.limit_added)} in all)"
+        _tell(desk, term, command.id, text + _span(from_ms, until_ms), as_json=as_json)
 
 
 def set_limit(
     identity: str = IDENTITY,
     amount: str = LIMIT,
     reason: str = REASON,
+    begin: str | None = FROM,
     until: str | None = UNTIL,
     actor: str | None = ACTOR,
     yes: bool = YES,
@@ -80,15 +94,15 @@ def set_limit(
     ledger: str = LEDGER,
     as_json: bool = JSON,
 ) -> None:
-    """Put a limit in place of the file's, in this window and all that follow."""
+    """Put a limit in place of the file's, in this window and all that follow; the last one holds."""
     said, who = _reason(reason), _actor(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         limit = None if amount == "file" else parse_amount(amount, term.unit)
-        if limit is None and until is not None:
-            raise usage("`set … file` takes the override away for good: leave --until out")
-        until_ms = _until_ms(desk, term, until)
-        _, granted = balances.limits_of(desk, term)
+        if limit is None and (begin is not None or until is not None):
+            raise usage("`set … file` takes every override away for good: leave --from and --until out")
+        from_ms, until_ms = _span_ms(desk, term, begin, until)
+        granted = balances.limits_of(desk, term).granted
         _refuse_above_most((term.limit if limit is None else limit) + granted, term.unit)
         new = (
             f"the file's {show_amount(term.unit, term.limit)}"
@@ -97,9 +111,9 @@ def set_limit(
         )
         now = show_amount(term.unit, balances.view_of(desk, term).limit)
         _confirm(f"Set {term.identity} to {new}? It is {now} now.", yes=yes)
-        command = c.SetLimit(new_id(), term.identity, limit, until_ms, change_record(who, said, until_ms))
+        command = c.SetLimit(new_id(), term.identity, limit, until_ms, administration(who, said), from_ms)
         desk.ledger.execute(command)
-        _tell(desk, term, command.id, f"set to {new}{_until(until_ms)}", as_json=as_json)
+        _tell(desk, term, command.id, f"set to {new}{_span(from_ms, until_ms)}", as_json=as_json)
 
 
 def freeze(
@@ -116,11 +130,11 @@ def freeze(
     said, who = _reason(reason), _actor(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
-        until_ms = _until_ms(desk, term, until)
+        _, until_ms = _span_ms(desk, term, None, until)
         _confirm(f"Freeze {term.identity}? Every request that touches it will be refused.", yes=yes)
-        command = c.Freeze(new_id(), term.identity, said, until_ms, change_record(who, said, until_ms))
+        command = c.Freeze(new_id(), term.identity, said, until_ms, administration(who, said))
         desk.ledger.execute(command)
-        _tell(desk, term, command.id, f"frozen{_until(until_ms)}", as_json=as_json)
+        _tell(desk, term, command.id, f"frozen{_span(0, until_ms)}", as_json=as_json)
 
 
 def unfreeze(
@@ -135,7 +149,7 @@ def unfreeze(
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         frozen = balances.view_of(desk, term).frozen is not None
-        command = c.Unfreeze(new_id(), term.identity, change_record(_actor(actor), reason))
+        command = c.Unfreeze(new_id(), term.identity, administration(_actor(actor), reason))
         desk.ledger.execute(command)
         _tell(desk, term, command.id, "unfrozen" if frozen else "was not frozen", as_json=as_json)
 
@@ -186,26 +200,32 @@ def _actor(given: str | None) -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _until_ms(desk: Desk, term: BudgetTerm, text: str | None) -> int:
-    """When a change ends, Unix milliseconds; 0 where nobody said."""
-    if text is None:
-        return 0
+def _span_ms(desk: Desk, term: BudgetTerm, begin: str | None, until: str | None) -> tuple[int, int]:
+    """When a change begins and ends, Unix milliseconds; 0: now, and never."""
+    from_ms = 0 if begin is None else _instant_ms(term, "--from", begin)
+    until_ms = 0 if until is None else _instant_ms(term, "--until", until)
+    if until_ms and until_ms <= desk.now_ms:
+        raise usage(f"--until {until} is over already: it is {when(instant(desk.now_ms))} UTC")
+    if until_ms and until_ms <= from_ms:
+        raise usage(f"--until {until} is not after --from {begin}")
+    return (from_ms if from_ms > desk.now_ms else 0), until_ms
+
+
+def _instant_ms(term: BudgetTerm, option: str, text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise usage(f"--until {text!r} is no ISO date: write for example 2026-12-01") from None
+        raise usage(f"{option} {text!r} is no ISO date: write for example 2026-12-01") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=ZoneInfo(term.timezone))
     if moment.year > LAST_YEAR:
-        raise usage(f"--until {text} is too far away: leave --until out for a change without an end")
-    until_ms = int(moment.timestamp() * 1000)
-    if until_ms <= desk.now_ms:
-        raise usage(f"--until {text} is over already: it is {when(instant(desk.now_ms))} UTC")
-    return until_ms
+        raise usage(f"{option} {text} is too far away: leave --until out for a change without an end")
+    return int(moment.timestamp() * 1000)
 
 
-def _until(until_ms: int) -> str:
-    return f" until {when(instant(until_ms))} UTC" if until_ms else ""
+def _span(from_ms: int, until_ms: int) -> str:
+    begins = f" from {when(instant(from_ms))} UTC" if from_ms else ""
+    return begins + (f" until {when(instant(until_ms))} UTC" if until_ms else "")
 
 
 def _confirm(question: str, *, yes: bool) -> None:

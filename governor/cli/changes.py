@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from governor.budgets import unit_of
 from governor.cli.output import when
-from governor.journal import records
 from governor.ledger import commands as c
+from governor.ledger import detail
 from governor.story.decision import instant, show
 
 if TYPE_CHECKING:
@@ -31,66 +31,68 @@ class Change:
         id: The operation's id.
         identity: The budget.
         at_ms: When, Unix milliseconds by the ledger's clock.
-        detail: What the ledger recorded: an amount in the budget's unit, or a reason.
+        amount: Granted or set, in the budget's unit; `None` for a freeze, or where the file's limit is back.
         actor: Who; may be empty, like *reason*.
         reason: Why.
         until_ms: When it ends by itself; 0: never.
+        from_ms: When it begins; 0: when it was made.
     """
 
     kind: str
     id: str
     identity: str
     at_ms: int
-    detail: str
+    amount: int | None
     actor: str
     reason: str
     until_ms: int
+    from_ms: int = 0
 
     def __str__(self) -> str:
         """For example `set to $20.00 until 2026-12-01 00:00 UTC by ada@host: launch week`."""
+        begins = f" from {when(instant(self.from_ms))} UTC" if self.from_ms else ""
         until = f" until {when(instant(self.until_ms))} UTC" if self.until_ms else ""
-        return f"{self._what()}{until} by {self.actor or 'somebody'}" + (
+        return f"{self._what()}{begins}{until} by {self.actor or 'somebody'}" + (
             f": {self.reason}" if self.reason else ""
         )
 
     def as_json(self) -> dict[str, Any]:
         """The change as JSON; `amount` is an integer in the budget's unit, or `null`."""
-        amount = int(self.detail) if self.kind in ("grant", "set") and self.detail else None
         return {
             "kind": self.kind,
             "id": self.id,
             "identity": self.identity,
             "at": instant(self.at_ms),
-            "amount": amount,
+            "amount": self.amount,
             "actor": self.actor,
             "reason": self.reason,
+            "from": instant(self.from_ms),
             "until": instant(self.until_ms),
         }
 
     def _what(self) -> str:
-        if self.kind == "grant":
-            return f"granted {show(unit_of(self.identity), int(self.detail))}"
-        if self.kind == "set":
-            return (
-                f"set to {show(unit_of(self.identity), int(self.detail))}"
-                if self.detail
-                else "set back to the file's limit"
-            )
+        if self.kind == "set" and self.amount is None:
+            return "set back to the file's limit"
+        if self.amount is not None:
+            done = "granted" if self.kind == "grant" else "set to"
+            return f"{done} {show(unit_of(self.identity), self.amount)}"
         return "frozen" if self.kind == "freeze" else "unfrozen"
 
 
 def change_of(entry: c.JournalEntry) -> Change:
     """The change that a journal entry of one of `KINDS` records."""
-    record = json.loads(entry.record)
+    record, said = json.loads(entry.record), detail.read_change(entry.detail)
+    amount = said.get("amount") or said.get("limit")
     return Change(
         kind=entry.kind,
         id=entry.id,
         identity=entry.outcome,
         at_ms=entry.at_ms,
-        detail=entry.detail,
+        amount=int(amount) if amount else None,
         actor=str(record.get("actor", "")),
         reason=str(record.get("reason", "")),
-        until_ms=int(record.get("until_ms", 0)),
+        until_ms=int(said.get("until", 0)),
+        from_ms=int(said.get("from", 0)),
     )
 
 
@@ -98,9 +100,3 @@ def changes_of(desk: Desk, identity: str) -> list[Change]:
     """The last changes of a budget, oldest first, as far as the newest `SEARCHED` records tell."""
     entries = desk.ledger.execute(c.ReadJournal(limit=SEARCHED))
     return [change_of(e) for e in entries if e.kind in KINDS and e.outcome == identity][-SHOWN:]
-
-
-def change_record(actor: str, reason: str, until_ms: int = 0) -> str:
-    """The journal record of a change: who, why, and until when."""
-    record = json.loads(records.administration(actor, reason))
-    return json.dumps({**record, "until_ms": until_ms} if until_ms else record, separators=(",", ":"))

@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from governor.cli.context import JSON, LEDGER, POLICIES, Desk, load_policies, open_desk
-from governor.cli.output import console, note, print_json, print_rows, when
+from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, load_policies, open_desk
+from governor.cli.output import console, note, print_json, print_rows, track, usage, when
 from governor.ids import new_id
 from governor.ledger import commands as c
+from governor.ledger.keys import SCHEMA
+from governor.ledger.migration import MOVED_AT_ONCE, FindOld, Migrate
 from governor.ledger.opening import open_ledger, redact
 from governor.story.decision import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from governor.ledger import Ledger
+
+DRY_RUN: Any = flag("--dry-run", help="Say what would be done, and do nothing.")
 URL: Any = typer.Argument(None, metavar="[URL]", help="Where; else --ledger.", show_default=False)
 
 
@@ -49,6 +54,65 @@ def create(
         style="green",
         soft_wrap=True,
     )
+
+
+def migrate(
+    url: str | None = URL,
+    dry_run: bool = DRY_RUN,
+    policies: str = POLICIES,
+    ledger: str = LEDGER,
+    as_json: bool = JSON,
+) -> None:
+    """Bring a ledger of the release before to this one's layout; stop what uses it first.
+
+    Nothing is lost where it is broken off: no release uses the ledger until it was run to its end.
+    """
+    organization = load_policies(policies).organization
+    where = url or ledger
+    store = open_ledger(where, organization)
+    try:
+        old = store.execute(FindOld())
+        if old.schema is None:
+            status = store.execute(c.Inspect())
+            if not status.created:
+                raise usage(
+                    f"{redact(where)} holds no ledger of {organization!r}: there is nothing to migrate"
+                )
+        elif not dry_run:
+            _migrate(store)
+        left_alone = dry_run and old.schema is not None
+        schema = old.schema if left_alone else store.execute(c.Inspect()).schema
+    finally:
+        store.close()
+    if as_json:
+        print_json(
+            {
+                "ledger": redact(where),
+                "organization": organization,
+                "from": old.schema,
+                "keys": len(old.names),
+                "schema": schema,
+                "dry_run": dry_run,
+            }
+        )
+        return
+    if old.schema is None:
+        done = f"is of schema {schema} already"
+    else:
+        keys = f" ({len(old.names):,} keys)" if old.names else ""
+        verb = "would be" if dry_run else "was"
+        done = f"{verb} migrated from schema {old.schema} to {SCHEMA}{keys}"
+    console().print(f"{redact(where)} {done}", style="green", soft_wrap=True)
+
+
+def _migrate(store: Ledger) -> None:
+    """Mark it first, so that nothing new comes, then move all there is, then the marker."""
+    store.execute(Migrate())
+    names = store.execute(FindOld()).names
+    batches = [names[start : start + MOVED_AT_ONCE] for start in range(0, len(names), MOVED_AT_ONCE)]
+    for batch in track(batches, "Moving keys"):
+        store.execute(Migrate(batch))
+    store.execute(Migrate(last=True))
 
 
 def holds(policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -19,11 +19,13 @@ from governor.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
     from governor.story.decision import BudgetView
+
+T = TypeVar("T")
 
 FAILURE, USAGE, INVALID_POLICY, REFUSED = 1, 2, 3, 4
 """The exit codes beside 0."""
@@ -168,6 +170,14 @@ def note(text: str) -> None:
     """Say something beside the answer, on stderr, where it is in no program's way."""
     sys.stdout.flush()
     typer.echo(text, err=True)
+
+
+def track(batches: Sequence[T], text: str) -> Iterable[T]:
+    """*batches* one by one, with a bar on the terminal's error stream while they are worked through."""
+    from rich.console import Console  # noqa: PLC0415 - only long work needs it
+    from rich.progress import track as bar  # noqa: PLC0415 - as above
+
+    return bar(batches, text, console=Console(stderr=True), transient=True)
 
 
 def _jsonable(value: object) -> object:

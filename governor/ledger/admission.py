@@ -92,12 +92,13 @@ def decide(candidates: Sequence[Sequence[Ask | None]], balances: Sequence[Balanc
 
 
 def crossings(
-    crossed: frozenset[int], posted: int, limit: int, steps: Sequence[int]
+    crossed: frozenset[int], before: int, posted: int, limit: int, steps: Sequence[int]
 ) -> tuple[frozenset[int], list[int]]:
     """Which thresholds *posted* has newly crossed.
 
     Args:
         crossed: Steps (basis points) already reported and not re-armed.
+        before: Spent, before the posting: it may have fallen since the last one, in a rolling window.
         posted: Spent, after the posting.
         limit: In force now.
         steps: The budget's thresholds in basis points.
@@ -105,6 +106,7 @@ def crossings(
     Returns:
         The steps reported so far, and those to report now, ascending.
     """
-    kept = {step for step in crossed if posted >= mark(limit, max(step - REARM_BP, 0))}
+    lowest = min(before, posted)
+    kept = {step for step in crossed if lowest >= mark(limit, max(step - REARM_BP, 0))}
     fired = [step for step in sorted(steps) if step not in kept and posted >= mark(limit, step)]
     return frozenset(kept.union(fired)), fired

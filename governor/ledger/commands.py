@@ -9,8 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
+from governor.ledger.administration import (
+    Administered,
+    Change,
+    Changes,
+    Freeze,
+    Grant,
+    LimitChange,
+    ReadChanges,
+    SetLimit,
+    Unfreeze,
+)
 from governor.ledger.values import (
     CLOSED_HOLD_KEPT_MS,
     DUE_PER_REPLY,
@@ -18,6 +28,7 @@ from governor.ledger.values import (
     Ask,
     Balance,
     BudgetRow,
+    Command,
     Crossing,
     DueHold,
     Posting,
@@ -32,6 +43,8 @@ __all__ = [
     "Ask",
     "Balance",
     "BudgetRow",
+    "Change",
+    "Changes",
     "Closed",
     "Command",
     "Create",
@@ -47,11 +60,13 @@ __all__ = [
     "Inspect",
     "JournalEntry",
     "KnownBalance",
+    "LimitChange",
     "ListBalances",
     "ListHolds",
     "OpenHold",
     "Posting",
     "Read",
+    "ReadChanges",
     "ReadJournal",
     "Readings",
     "Refused",
@@ -64,14 +79,6 @@ __all__ = [
     "WindowMoved",
     "check_id",
 ]
-
-R = TypeVar("R")
-
-
-class Command(Generic[R]):
-    """Something a ledger can be asked; `R` is what it answers."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,61 +240,6 @@ class Expire(Command[Expired]):
     """Close the holds whose time is over; one that is not due, or has ended, is left as it is."""
 
     holds: tuple[DueHold, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Administered:
-    """A change by an administrator is in force; *limit_added* is the total granted in the window."""
-
-    now_ms: int
-    limit_added: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Grant(Command[Administered]):
-    """Add *amount* to a budget's limit, in this window only."""
-
-    id: str
-    identity: str
-    window: str
-    amount: int
-    record: str = "{}"
-
-
-@dataclass(frozen=True, slots=True)
-class SetLimit(Command[Administered]):
-    """Put *limit* in place of the file's, until *until_ms* (0: until changed); `None` takes it away."""
-
-    id: str
-    identity: str
-    limit: int | None
-    until_ms: int = 0
-    record: str = "{}"
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze(Command[Administered]):
-    """Refuse whatever touches the budget, until *until_ms* (0: until unfrozen)."""
-
-    id: str
-    identity: str
-    reason: str
-    until_ms: int = 0
-    record: str = "{}"
-
-    @property
-    def why(self) -> str:
-        """The reason, never empty: a store may say "not frozen" by an empty one."""
-        return self.reason or "frozen"
-
-
-@dataclass(frozen=True, slots=True)
-class Unfreeze(Command[Administered]):
-    """End a freeze."""
-
-    id: str
-    identity: str
-    record: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)

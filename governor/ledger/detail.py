@@ -7,10 +7,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from governor.ledger import commands as c
 from governor.ledger.commands import Balance, Crossing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+VERBS: Mapping[type[c.Change], str] = {
+    c.Grant: "grant",
+    c.SetLimit: "set",
+    c.Freeze: "freeze",
+    c.Unfreeze: "unfreeze",
+}
+"""The kind under which the journal keeps each change by an administrator."""
+
+
+def operation(command: c.Change) -> str:
+    """What makes an administrator's command the same again: its verb, its budget and what it says."""
+    return f"{VERBS[type(command)]} {command.identity} {write_change(command)}"
+
+
+def write_change(command: c.Change) -> str:
+    """Of a grant, set, freeze or unfreeze: what it says; the reason of a freeze comes last, as free text."""
+    match command:
+        case c.Grant():
+            return (
+                f"amount={command.amount} window={command.window} from={command.from_ms} "
+                f"until={command.until_ms}"
+            )
+        case c.SetLimit():
+            limit = "" if command.limit is None else command.limit
+            return f"limit={limit} from={command.from_ms} until={command.until_ms}"
+        case c.Freeze():
+            return f"until={command.until_ms} reason={command.why}"
+        case _:
+            return ""
+
+
+def read_change(detail: str) -> dict[str, str]:
+    """The fields of `write_change` by name."""
+    fields, _, reason = detail.partition(" reason=")
+    found = dict(field.split("=", 1) for field in fields.split(" ") if "=" in field)
+    return {**found, "reason": reason} if reason else found
 
 
 def write_balances(candidate: int | None, balances: Iterable[Balance]) -> str:

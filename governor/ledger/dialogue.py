@@ -6,41 +6,25 @@ command that needs several calls (a scan, say) is written once for blocking and 
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from governor.budgets import Unit
 from governor.errors import LedgerUnavailable, ReservationConflict
 from governor.ledger import commands as c
-from governor.ledger import detail, lifecycle
+from governor.ledger import detail, lifecycle, migration
 from governor.ledger.keys import SCHEMA
-from governor.ledger.scripts import Script, script
+from governor.ledger.scripts import script
+from governor.ledger.talk import PlainCall, ScriptCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from governor.ledger.keys import Keys
+    from governor.ledger.talk import Call, Dialogue
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptCall:
-    """Run one script."""
-
-    script: Script
-    keys: tuple[str, ...]
-    args: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PlainCall:
-    """Send one ordinary Redis command; its reply comes as redis-py parses it."""
-
-    words: tuple[str, ...]
-
-
-Call = ScriptCall | PlainCall
-Dialogue = Generator[Call, Any, Any]
+LISTED_AT_ONCE = 200
+"""How many balances one script reads for a list, so that none holds the server up for long."""
 
 
 def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
@@ -50,16 +34,13 @@ def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
 
 def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
     budgets = command.budgets
-    args = [now, str(SCHEMA), command.id, command.payload(), str(command.ttl_ms), command.record]
     unrecorded = "2" if command.trial else str(int(command.quiet))
-    args += [str(len(budgets)), str(len(command.candidates)), str(c.DUE_PER_REPLY), unrecorded]
-    for b in budgets:
-        args += [b.identity, b.window, str(b.start_ms), str(b.end_ms), str(b.limit), _steps(b)]
+    args = [now, str(SCHEMA), command.id, command.payload(), str(command.ttl_ms), command.record]
+    args += [str(len(command.candidates)), str(c.DUE_PER_REPLY), unrecorded]
+    args += [f"{b.start_ms} {_terms(b)}" for b in budgets]
     for asks in command.candidates:
-        for b, ask in zip(budgets, asks, strict=True):
-            args.append(_ask(b, ask, charge=command.charge_on_expiry))
-    for asks in command.candidates:
-        args.append(_member(command.id, (b for b, ask in zip(budgets, asks, strict=True) if ask is not None)))
+        pairs = zip(budgets, asks, strict=True)
+        args.append("".join(_ask(b, ask, charge=command.charge_on_expiry) for b, ask in pairs))
     named = [
         keys.meta,
         keys.admin,
@@ -85,21 +66,19 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
 
 
 def _ask(budget: c.BudgetRow, ask: c.Ask | None, *, charge: bool) -> str:
-    """One argument for five numbers: an argument costs redis-py more than the script's parsing."""
+    """One budget's part of a candidate's argument: more arguments would cost more than their parsing."""
     if ask is None:
-        return ""
+        return ";"
     on_expiry = lifecycle.charged_on_expiry(budget.unit, ask.amount, charge=charge)
-    return f"{ask.amount} {ask.mark_bp} {ask.floor} {int(ask.comes_back)} {on_expiry}"
+    return f"{ask.amount} {ask.mark_bp} {ask.floor} {int(ask.comes_back)} {on_expiry};"
 
 
 def _close(command: c.Settle | c.Release, keys: Keys, now: str) -> Dialogue:
     verb = "settle" if isinstance(command, c.Settle) else "release"
     budgets = [posting.budget for posting in command.postings]
-    args = [now, str(SCHEMA), command.id, command.payload(), command.record, _member(command.id, budgets)]
-    args += [str(len(budgets)), str(c.DUE_PER_REPLY), str(c.CLOSED_HOLD_KEPT_MS)]
-    for posting in command.postings:
-        b = posting.budget
-        args += [b.identity, b.window, str(b.end_ms), str(b.limit), _steps(b), str(posting.amount)]
+    args = [now, str(SCHEMA), command.id, command.payload(), command.record]
+    args += [str(c.DUE_PER_REPLY), str(c.CLOSED_HOLD_KEPT_MS)]
+    args += [f"{posting.amount} {_terms(posting.budget)}" for posting in command.postings]
     named = [
         keys.meta,
         keys.admin,
@@ -135,10 +114,10 @@ def _extend(command: c.Extend, keys: Keys, now: str) -> Dialogue:
 
 def _expire(command: c.Expire, keys: Keys, now: str) -> Dialogue:
     named = [keys.meta, keys.admin, keys.expiry, keys.journal]
-    args = [now, str(SCHEMA), str(c.CLOSED_HOLD_KEPT_MS), str(len(command.holds))]
+    args = [now, str(SCHEMA), str(c.CLOSED_HOLD_KEPT_MS)]
     for hold in command.holds:
         named += [keys.hold(hold.id), *(keys.balance(*ref) for ref in hold.balances)]
-        args += [hold.id, str(len(hold.balances)), *(part for ref in hold.balances for part in ref)]
+        args += [hold.id, str(len(hold.balances))]
     reply = yield ScriptCall(script("expire"), tuple(named), tuple(args))
     _check(reply, keys, "expired")
     refs = {hold.id: hold.balances for hold in command.holds}
@@ -147,13 +126,20 @@ def _expire(command: c.Expire, keys: Keys, now: str) -> Dialogue:
     return c.Expired(tuple(hold for hold, _ in ended), tuple(crossed))
 
 
-def _administer(
-    verb: str, words: Callable[[Any], tuple[str, ...]]
-) -> Callable[[c.Command[Any], Keys, str], Dialogue]:
+def _administer(words: Callable[[Any], tuple[str, ...]]) -> Callable[[c.Command[Any], Keys, str], Dialogue]:
     def dialogue(command: Any, keys: Keys, now: str) -> Dialogue:
-        own = words(command)
-        payload = " ".join((verb, *own))
-        args = (now, str(SCHEMA), command.id, payload, command.record, *own)
+        payload, text = detail.operation(command), detail.write_change(command)
+        verb = detail.VERBS[type(command)]
+        args = (
+            now,
+            str(SCHEMA),
+            command.id,
+            payload,
+            command.record,
+            command.identity,
+            text,
+            *words(command),
+        )
         reply = yield ScriptCall(script(verb), (keys.meta, keys.admin, keys.journal), args)
         if reply[0] == "conflict":
             raise ReservationConflict(f"operation id {command.id!r} was used before with another payload")
@@ -164,9 +150,7 @@ def _administer(
 
 
 def _read(command: c.Read, keys: Keys, now: str) -> Dialogue:
-    args = [now, str(SCHEMA), str(len(command.budgets))]
-    for b in command.budgets:
-        args += [b.identity, b.window, str(b.limit)]
+    args = [now, str(SCHEMA), *(f"{b.limit} {b.bucket_ms}" for b in command.budgets)]
     named = (keys.meta, keys.admin, *_balance_keys(keys, command.budgets))
     reply = yield ScriptCall(script("read"), named, tuple(args))
     _check(reply, keys, "read")
@@ -181,17 +165,32 @@ def _list_balances(command: c.ListBalances, keys: Keys, now: str) -> Dialogue:
         names.update(found)
         if int(cursor) == 0:
             break
+    wanted = sorted((*keys.parse_balance(name), name) for name in names)
+    wanted = [row for row in wanted if command.contains in row[0]]
     known: list[c.KnownBalance] = []
-    for name in sorted(names, key=keys.parse_balance):
-        identity, window = keys.parse_balance(name)
-        if command.contains not in identity:
-            continue
-        end, file_limit = yield PlainCall(("HMGET", name, "end", "limit"))
-        row = c.BudgetRow(identity, window, 0, int(end or 0), Unit.USD, int(file_limit or 0))
-        readings = yield from _read(c.Read((row,)), keys, now)
-        if command.past or not row.end_ms or row.end_ms > readings.now_ms:
-            known.append(c.KnownBalance(identity, window, row.end_ms, readings.balances[0]))
+    for start in range(0, len(wanted), LISTED_AT_ONCE):
+        batch = wanted[start : start + LISTED_AT_ONCE]
+        named = (keys.meta, keys.admin, *(name for *_, name in batch))
+        reply = yield ScriptCall(script("list"), named, (now, str(SCHEMA)))
+        _check(reply, keys, "list")
+        for (identity, window, _), end, text in zip(batch, reply[2::2], reply[3::2], strict=True):
+            if end and (command.past or end == "0" or int(end) > int(reply[1])):
+                known.append(c.KnownBalance(identity, window, int(end), _balance(text)))
     return tuple(known)
+
+
+def _read_changes(command: c.ReadChanges, keys: Keys, now: str) -> Dialogue:
+    fields = (f"g:{command.identity}:{command.window}", f"l:{command.identity}")
+    granted, text = yield PlainCall(("HMGET", keys.admin, *fields))
+    now_ms = yield from _clock(now)
+    limits = (_limit_change(entry) for entry in (text or "").split(";")[:-1])
+    kept = tuple(change for change in limits if not change.until_ms or now_ms < change.until_ms)
+    return c.Changes(int(granted or 0), kept, now_ms)
+
+
+def _limit_change(entry: str) -> c.LimitChange:
+    amount, from_ms, until_ms = entry[1:].split(" ")
+    return c.LimitChange(entry.startswith("+"), int(amount), int(from_ms), int(until_ms))
 
 
 def _list_holds(_: c.ListHolds, keys: Keys, __: str) -> Dialogue:
@@ -226,12 +225,15 @@ def _journal_entry(seq: str, fields: Mapping[str, str]) -> c.JournalEntry:
 
 
 def _inspect(_: c.Inspect, keys: Keys, now: str) -> Dialogue:
-    seconds, micros = yield PlainCall(("TIME",))
-    now_ms = int(now) if now else int(seconds) * 1000 + int(micros) // 1000
+    now_ms = yield from _clock(now)
     schema, epoch = yield PlainCall(("HMGET", keys.meta, "schema", "epoch"))
+    if schema is None:
+        schema, epoch = yield PlainCall(
+            ("HMGET", replace(keys, schema=migration.OLDEST).meta, "schema", "epoch")
+        )
     facts = yield from server_facts()
     server = f"{facts.get('server_name', 'redis').capitalize()} {facts.get('redis_version', '?')}"
-    return c.Status(schema is not None, int(schema) if schema else None, epoch, server, now_ms)
+    return c.Status(schema is not None, int(schema[0]) if schema else None, epoch, server, now_ms)
 
 
 def _create(command: c.Create, keys: Keys, now: str) -> Dialogue:
@@ -245,19 +247,45 @@ _DIALOGUES: dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]] = {
     c.Release: _close,
     c.Extend: _extend,
     c.Expire: _expire,
-    c.Grant: _administer("grant", lambda g: (g.identity, g.window, str(g.amount))),
+    c.Grant: _administer(lambda g: (g.window, str(g.amount), str(g.from_ms), str(g.until_ms))),
     c.SetLimit: _administer(
-        "set", lambda s: (s.identity, "" if s.limit is None else str(s.limit), str(s.until_ms))
+        lambda s: ("" if s.limit is None else str(s.limit), str(s.from_ms), str(s.until_ms))
     ),
-    c.Freeze: _administer("freeze", lambda f: (f.identity, f.why, str(f.until_ms))),
-    c.Unfreeze: _administer("unfreeze", lambda u: (u.identity,)),
+    c.Freeze: _administer(lambda f: (str(f.until_ms), f.why)),
+    c.Unfreeze: _administer(lambda _: ()),
     c.Read: _read,
+    c.ReadChanges: _read_changes,
     c.ListBalances: _list_balances,
     c.ListHolds: _list_holds,
     c.ReadJournal: _read_journal,
     c.Inspect: _inspect,
     c.Create: _create,
+    migration.FindOld: migration.find_old,
+    migration.Migrate: migration.migrate,
 }
+
+
+def refuse_older(keys: Keys) -> Generator[Call, Any, None]:
+    """Refuse a store that holds the organisation's ledger in an older layout.
+
+    Raises:
+        LedgerUnavailable: It does; the message says how to bring it to this one.
+    """
+    (schema,) = yield PlainCall(("HMGET", replace(keys, schema=migration.OLDEST).meta, "schema"))
+    if schema is not None:
+        state = "is being migrated" if schema == migration.UNDER_WAY else f"has schema {schema}"
+        raise LedgerUnavailable(
+            f"the ledger of {keys.organization!r} in Redis {state}, this release knows {SCHEMA}: "
+            "stop what uses it, then run `governor ledger migrate URL`"
+        )
+
+
+def _clock(now: str) -> Generator[Call, Any, int]:
+    """Unix milliseconds: a test's clock, or the server's."""
+    if now:
+        return int(now)
+    seconds, micros = yield PlainCall(("TIME",))
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def server_facts() -> Generator[Call, Any, dict[str, str]]:
@@ -284,9 +312,13 @@ def _check(reply: Sequence[str], keys: Keys, *expected: str) -> None:
 
 def _balances_and_due(rest: Sequence[str]) -> tuple[tuple[c.Balance, ...], tuple[c.DueHold, ...]]:
     count = int(rest[0])
-    rows = [rest[1 + 4 * i : 5 + 4 * i] for i in range(count)]
-    balances = tuple(c.Balance(int(p), int(h), int(limit), frozen or None) for p, h, limit, frozen in rows)
-    return balances, tuple(_due_hold(member) for member in rest[1 + 4 * count :])
+    balances = tuple(_balance(text) for text in rest[1 : 1 + count])
+    return balances, tuple(_due_hold(member) for member in rest[1 + count :])
+
+
+def _balance(text: str) -> c.Balance:
+    posted, held, limit, frees_ms, frozen = text.split(" ", 4)
+    return c.Balance(int(posted), int(held), int(limit), frozen or None, int(frees_ms))
 
 
 def _due_hold(member: str) -> c.DueHold:
@@ -294,13 +326,10 @@ def _due_hold(member: str) -> c.DueHold:
     return c.DueHold(identifier, tuple(zip(parts[::2], parts[1::2], strict=True)))
 
 
-def _member(identifier: str, budgets: Iterable[c.BudgetRow]) -> str:
-    return " ".join([identifier, *(part for b in budgets for part in (b.identity, b.window))])
-
-
 def _balance_keys(keys: Keys, budgets: Iterable[c.BudgetRow]) -> list[str]:
     return [keys.balance(b.identity, b.window) for b in budgets]
 
 
-def _steps(budget: c.BudgetRow) -> str:
-    return ",".join(str(step) for step in budget.steps)
+def _terms(budget: c.BudgetRow) -> str:
+    steps = ",".join(map(str, budget.steps))
+    return f"{budget.end_ms} {budget.limit} {budget.bucket_ms} {budget.kept_ms} {steps}"

@@ -11,13 +11,15 @@ from redis import exceptions as rex
 
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
-from governor.ledger.dialogue import Call, PlainCall, converse, server_facts
+from governor.ledger.dialogue import converse, refuse_older, server_facts
+from governor.ledger.migration import FindOld, Migrate
+from governor.ledger.talk import PlainCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from governor.ledger.dialogue import Dialogue
     from governor.ledger.keys import Keys
+    from governor.ledger.talk import Call, Dialogue
 
 R = TypeVar("R")
 
@@ -143,7 +145,7 @@ class _Shell:
     def dialogue(self, command: c.Command[Any]) -> Dialogue:
         """The dialogue of *command*, with a look at the server before the first one."""
         now = "" if self._clock is None else str(self._clock())
-        if not self._greeted and not isinstance(command, c.Inspect):
+        if not self._greeted and not isinstance(command, c.Inspect | FindOld | Migrate):
             yield from self._greet(now)
         return (yield from converse(command, self.keys, now))
 
@@ -160,6 +162,7 @@ class _Shell:
                 f"{self.where} evicts keys (maxmemory-policy {policy}), so spend would be forgotten: "
                 "run `CONFIG SET maxmemory-policy noeviction`, or use a Redis of the ledger's own"
             )
+        yield from refuse_older(self.keys)
         if self._create:
             import uuid  # noqa: PLC0415 - only a ledger that may be created needs it
 
@@ -176,9 +179,7 @@ class _Shell:
                 f"{self.where} is full: raise its maxmemory; calls in flight can still settle"
             ) from error
         except (rex.AuthenticationError, rex.NoPermissionError) as error:
-            raise LedgerUnavailable(
-                f"{self.where} refuses this user: {error}; check the URL's name and password, and the ACL"
-            ) from error
+            raise self._refused(error) from error
         except (rex.ConnectionError, rex.TimeoutError, rex.RedisClusterException, OSError) as error:
             raise LedgerUnavailable(
                 f"{self.where} cannot be reached: {error}; check the URL, and that the server is running"
@@ -186,4 +187,10 @@ class _Shell:
         except rex.RedisError as error:
             if "OOM" in str(error):
                 raise LedgerUnavailable(f"{self.where} is full: raise its maxmemory") from error
+            if "user executing the script" in str(error):  # how Redis words a right missing inside one
+                raise self._refused(error) from error
             raise LedgerUnavailable(f"{self.where} answered: {error}") from error
+
+    def _refused(self, error: rex.RedisError) -> LedgerUnavailable:
+        advice = "check the URL's name and password, and the ACL"
+        return LedgerUnavailable(f"{self.where} refuses this user: {error}; {advice}")

@@ -1,4 +1,4 @@
-"""The Lua scripts as they are sent: one file per verb, joined with what they share, and their SHA-1."""
+"""The Lua scripts as they are sent: one file per verb, joined with what it shares, and their SHA-1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,25 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-_SHARED = {"settle": ("prelude", "close"), "release": ("prelude", "close")}
+_ADMINISTER = ("prelude", "admin")
+_LOOK = ("prelude", "limits")
+_CHANGE = (*_LOOK, "posting")
+
+_SHARED = {
+    "create": ("prelude",),
+    "migrate": ("prelude",),
+    "extend": ("prelude",),
+    "grant": _ADMINISTER,
+    "set": _ADMINISTER,
+    "freeze": _ADMINISTER,
+    "unfreeze": _ADMINISTER,
+    "read": _LOOK,
+    "list": _LOOK,
+    "reserve": _CHANGE,
+    "expire": _CHANGE,
+    "settle": (*_CHANGE, "close"),
+    "release": (*_CHANGE, "close"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +40,11 @@ class Script:
 @cache
 def script(verb: str) -> Script:
     """The script of *verb*: its `#!lua` line, what it shares, then its own body."""
-    shebang, _, body = _read(verb).partition("\n")
-    shared = "".join(_read(part) for part in _SHARED.get(verb, ("prelude",)))
+    shebang, _, body = _read(f"{verb}.lua").partition("\n")
+    shared = "".join(_read(f"shared/{part}.lua") for part in _SHARED[verb])
     text = f"{shebang}\n{shared}{body}"
     return Script(verb, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-def _read(name: str) -> str:
-    return files("governor.ledger").joinpath("lua", f"{name}.lua").read_text("utf-8")
+def _read(path: str) -> str:
+    return files("governor.ledger").joinpath("lua", *path.split("/")).read_text("utf-8")

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 import weakref
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -22,6 +22,8 @@ import anyio.to_thread
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import sqlite_admin, sqlite_holds
+from governor.ledger.migration import FindOld, Migrate, OldLedger
+from governor.ledger.sqlite_migration import OLDEST, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-SCHEMA = 1
+SCHEMA = 2
 BUSY_TIMEOUT_S = 30.0
 """How long a transaction waits for another process's before the ledger counts as unavailable."""
 
@@ -81,6 +83,8 @@ class SqliteLedger:
         with self._lock, _speaking_of(self._path):
             if isinstance(command, c.Inspect):
                 return cast("R", self._inspect())
+            if isinstance(command, FindOld | Migrate):
+                return cast("R", self._migrate(command))
             if isinstance(command, c.Create):
                 self._open(create=True, epoch=command.epoch)
                 return cast("R", self._inspect())
@@ -136,9 +140,10 @@ class SqliteLedger:
                 self._found(connection, epoch)
                 meta = _read_meta(connection)
         if meta.get("schema") != str(SCHEMA):
+            older = meta.get("schema") == str(OLDEST)
+            advice = "run `governor ledger migrate URL`" if older else "use the release that wrote it"
             raise LedgerUnavailable(
-                f"{self._path} has ledger schema {meta.get('schema')}, this release knows {SCHEMA}: "
-                "use the release that wrote it"
+                f"{self._path} has ledger schema {meta.get('schema')}, this release knows {SCHEMA}: {advice}"
             )
         if meta["organization"] != self._organization:
             raise LedgerUnavailable(
@@ -149,7 +154,7 @@ class SqliteLedger:
     def _found(self, connection: sqlite3.Connection, epoch: str) -> None:
         if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             raise LedgerUnavailable(f"{self._path} is some other program's database: use another file")
-        for statement in files("governor.ledger").joinpath("sqlite_schema.sql").read_text("utf-8").split(";"):
+        for statement in _tables().split(";"):
             connection.execute(statement)
         now = self._clock()
         facts = {
@@ -160,6 +165,17 @@ class SqliteLedger:
         }
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [(k, str(v)) for k, v in facts.items()])
         sqlite_holds.write_journal(connection, "create", epoch, now, "created", "", "{}")
+
+    def _migrate(self, command: FindOld | Migrate) -> OldLedger | int:
+        """Look at a file of the layout before, or bring it to this one in one transaction."""
+        if not self._path.exists():
+            return OldLedger(None)
+        with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+            with _transaction(connection):
+                old = _read_meta(connection).get("schema") == str(OLDEST)
+                if isinstance(command, Migrate) and old and command.last:
+                    migrate(connection, _tables(), SCHEMA)
+            return int(old) if isinstance(command, Migrate) else OldLedger(OLDEST if old else None)
 
     def _inspect(self) -> c.Status:
         server = f"SQLite {sqlite3.sqlite_version}"
@@ -200,6 +216,10 @@ class AsyncSqliteLedger:
     async def close(self) -> None:
         """Close the file."""
         await anyio.to_thread.run_sync(self._ledger.close)
+
+
+def _tables() -> str:
+    return files("governor.ledger").joinpath("sqlite_schema.sql").read_text("utf-8")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from governor.budgets import unit_of
 from governor.errors import ReservationConflict
 from governor.ledger import commands as c
-from governor.ledger.sqlite_holds import freeze_in_force, limit_in_force, refs, write_journal
+from governor.ledger import detail
+from governor.ledger.sqlite_holds import read_all, refs, write_journal
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,13 +18,17 @@ if TYPE_CHECKING:
 
 def grant(db: sqlite3.Connection, command: c.Grant, now_ms: int) -> c.Administered:
     """Add to a limit; see `Grant`."""
-    if _is_new(db, command.id, f"grant {command.identity} {command.window} {command.amount}"):
-        db.execute(
-            "INSERT INTO granted VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
-            (command.identity, command.window, command.amount),
-        )
-        write_journal(db, "grant", command.id, now_ms, command.identity, str(command.amount), command.record)
+    if _is_new(db, command, now_ms):
+        if not command.window:
+            _change(db, command, added=True, amount=command.amount)
+        else:
+            db.execute(
+                "INSERT INTO granted VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+                (command.identity, command.window, command.amount),
+            )
+    if not command.window:
+        return c.Administered(now_ms, command.amount)
     total = db.execute(
         "SELECT amount FROM granted WHERE identity = ? AND window = ?", (command.identity, command.window)
     ).fetchone()[0]
@@ -31,57 +37,60 @@ def grant(db: sqlite3.Connection, command: c.Grant, now_ms: int) -> c.Administer
 
 def set_limit(db: sqlite3.Connection, command: c.SetLimit, now_ms: int) -> c.Administered:
     """Override a limit, or end the override; see `SetLimit`."""
-    limit = "" if command.limit is None else str(command.limit)
-    if _is_new(db, command.id, f"set {command.identity} {limit} {command.until_ms}"):
-        db.execute("DELETE FROM limit_override WHERE identity = ?", (command.identity,))
+    if _is_new(db, command, now_ms):
+        alone = command.limit is None or not (command.from_ms or command.until_ms)
+        db.execute(
+            "DELETE FROM limit_change"
+            " WHERE identity = ?1 AND ((?2 AND NOT added) OR (until_ms > 0 AND until_ms <= ?3))",
+            (command.identity, alone, now_ms),
+        )
         if command.limit is not None:
-            db.execute(
-                "INSERT INTO limit_override VALUES (?, ?, ?)",
-                (command.identity, command.limit, command.until_ms),
-            )
-        write_journal(db, "set", command.id, now_ms, command.identity, limit, command.record)
+            _change(db, command, added=False, amount=command.limit)
     return c.Administered(now_ms)
 
 
 def freeze(db: sqlite3.Connection, command: c.Freeze, now_ms: int) -> c.Administered:
     """Freeze a budget; see `Freeze`."""
-    if _is_new(db, command.id, f"freeze {command.identity} {command.until_ms} {command.why}"):
+    if _is_new(db, command, now_ms):
         db.execute(
             "INSERT OR REPLACE INTO freeze VALUES (?, ?, ?)",
             (command.identity, command.why, command.until_ms),
         )
-        write_journal(db, "freeze", command.id, now_ms, command.identity, command.why, command.record)
     return c.Administered(now_ms)
 
 
 def unfreeze(db: sqlite3.Connection, command: c.Unfreeze, now_ms: int) -> c.Administered:
     """End a freeze; see `Unfreeze`."""
-    if _is_new(db, command.id, f"unfreeze {command.identity}"):
+    if _is_new(db, command, now_ms):
         db.execute("DELETE FROM freeze WHERE identity = ?", (command.identity,))
-        write_journal(db, "unfreeze", command.id, now_ms, command.identity, "", command.record)
     return c.Administered(now_ms)
+
+
+def read_changes(db: sqlite3.Connection, command: c.ReadChanges, now_ms: int) -> c.Changes:
+    """What was changed of a limit; see `ReadChanges`."""
+    granted = db.execute(
+        "SELECT amount FROM granted WHERE identity = ? AND window = ?", (command.identity, command.window)
+    ).fetchone()
+    rows = db.execute(
+        "SELECT added, amount, from_ms, until_ms FROM limit_change"
+        " WHERE identity = ? AND (until_ms = 0 OR ? < until_ms) ORDER BY seq",
+        (command.identity, now_ms),
+    ).fetchall()
+    limits = tuple(c.LimitChange(bool(added), *rest) for added, *rest in rows)
+    return c.Changes(granted[0] if granted else 0, limits, now_ms)
 
 
 def list_balances(db: sqlite3.Connection, command: c.ListBalances, now_ms: int) -> tuple[c.KnownBalance, ...]:
     """Every known balance; see `ListBalances`."""
     rows = db.execute(
-        "SELECT identity, window, end_ms, file_limit, posted, held FROM balance"
+        "SELECT identity, window, end_ms, file_limit, bucket_ms FROM balance"
         " WHERE instr(identity, ?) AND (? OR end_ms = 0 OR end_ms > ?) ORDER BY identity, window",
         (command.contains, command.past, now_ms),
     ).fetchall()
+    kept = [c.BudgetRow(i, w, 0, end, unit_of(i), limit, bucket_ms=b) for i, w, end, limit, b in rows]
     return tuple(
-        c.KnownBalance(
-            identity,
-            window,
-            end_ms,
-            c.Balance(
-                posted,
-                held,
-                limit_in_force(db, identity, window, file_limit, now_ms),
-                freeze_in_force(db, identity, now_ms),
-            ),
-        )
-        for identity, window, end_ms, file_limit, posted, held in rows
+        c.KnownBalance(row.identity, row.window, row.end_ms, balance)
+        for row, balance in zip(kept, read_all(db, kept, now_ms), strict=True)
     )
 
 
@@ -108,18 +117,29 @@ VERBS: dict[type[c.Command[Any]], Verb] = {
     c.SetLimit: set_limit,
     c.Freeze: freeze,
     c.Unfreeze: unfreeze,
+    c.ReadChanges: read_changes,
     c.ListBalances: list_balances,
     c.ListHolds: list_holds,
     c.ReadJournal: read_journal,
 }
 
 
-def _is_new(db: sqlite3.Connection, identifier: str, payload: str) -> bool:
-    """Whether an operation has not been carried out yet; a changed payload is a conflict."""
-    known = db.execute("SELECT payload FROM operation WHERE id = ?", (identifier,)).fetchone()
+def _change(db: sqlite3.Connection, command: c.Grant | c.SetLimit, *, added: bool, amount: int) -> None:
+    db.execute(
+        "INSERT INTO limit_change (identity, added, amount, from_ms, until_ms) VALUES (?, ?, ?, ?, ?)",
+        (command.identity, added, amount, command.from_ms, command.until_ms),
+    )
+
+
+def _is_new(db: sqlite3.Connection, command: c.Change, now_ms: int) -> bool:
+    """Whether an operation has not been carried out yet, and its record; a changed payload is a conflict."""
+    payload = detail.operation(command)
+    known = db.execute("SELECT payload FROM operation WHERE id = ?", (command.id,)).fetchone()
     if known is None:
-        db.execute("INSERT INTO operation VALUES (?, ?)", (identifier, payload))
+        db.execute("INSERT INTO operation VALUES (?, ?)", (command.id, payload))
+        kind, said = detail.VERBS[type(command)], detail.write_change(command)
+        write_journal(db, kind, command.id, now_ms, command.identity, said, command.record)
         return True
     if known[0] != payload:
-        raise ReservationConflict(f"operation id {identifier!r} was used before with another payload")
+        raise ReservationConflict(f"operation id {command.id!r} was used before with another payload")
     return False

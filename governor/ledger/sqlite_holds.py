@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from governor.budgets import Unit
+from governor.budgets import ROLLING_BUCKETS, Unit
 from governor.errors import ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Verb = Callable[["sqlite3.Connection", Any, int], Any]
+
+
+class Row(NamedTuple):
+    """What a hold keeps of one budget: how much is held, what its expiry charges, and in which bucket.
+
+    *slot* is the number of the bucket in which the hold was opened; 0 where the window does not roll.
+    """
+
+    budget: c.BudgetRow
+    amount: int
+    charge: int
+    slot: int
 
 
 def reserve(db: sqlite3.Connection, command: c.Reserve, now_ms: int) -> c.Held | c.Refused | c.WindowMoved:
@@ -78,20 +90,22 @@ def expire(db: sqlite3.Connection, command: c.Expire, now_ms: int) -> c.Expired:
     ended: list[str] = []
     crossed: list[c.Crossing] = []
     for due in command.holds:
-        row = db.execute(
+        found = db.execute(
             "SELECT rows FROM hold WHERE id = ? AND state = 'open' AND expires_ms <= ?", (due.id, now_ms)
         ).fetchone()
-        if row is None:
+        if found is None:
             continue
-        held = _load_rows(row[0])
-        amounts = [charge for _, _, charge in held]
+        held = _load_rows(found[0])
         fired = [
             (index, *crossing)
-            for index, (budget, amount, charge) in enumerate(held)
-            for crossing in _post(db, budget, posted=charge, held=-amount, now_ms=now_ms)
+            for index, row in enumerate(held)
+            for crossing in _post(db, row, posted=row.charge, held=-row.amount, now_ms=now_ms)
         ]
         text = detail.write_closing(
-            overrun=False, unknown=False, amounts=amounts, crossed=detail.write_crossings(fired)
+            overrun=False,
+            unknown=False,
+            amounts=[row.charge for row in held],
+            crossed=detail.write_crossings(fired),
         )
         db.execute(
             "UPDATE hold SET state = 'expired', closed_ms = ?, closing = ? WHERE id = ?",
@@ -100,7 +114,7 @@ def expire(db: sqlite3.Connection, command: c.Expire, now_ms: int) -> c.Expired:
         write_journal(db, "expire", due.id, now_ms, lifecycle.EXPIRED, text, "{}")
         ended.append(due.id)
         crossed += detail.read_crossings(
-            detail.write_crossings(fired), [(b.identity, b.window) for b, _, _ in held]
+            detail.write_crossings(fired), [(row.budget.identity, row.budget.window) for row in held]
         )
     return c.Expired(tuple(ended), tuple(crossed))
 
@@ -126,15 +140,17 @@ def read_all(db: sqlite3.Connection, budgets: Iterable[c.BudgetRow], now_ms: int
 
 
 def limit_in_force(db: sqlite3.Connection, identity: str, window: str, file_limit: int, now_ms: int) -> int:
-    """The override if there is one in force, else the file's limit; plus what was granted in the window."""
-    override = db.execute(
-        "SELECT amount, until_ms FROM limit_override WHERE identity = ?", (identity,)
-    ).fetchone()
-    base = override[0] if override and (not override[1] or now_ms < override[1]) else file_limit
+    """The limit last set that is in force, else the file's; plus grants for the window or this instant."""
+    changes = db.execute(
+        "SELECT added, amount FROM limit_change"
+        " WHERE identity = ?1 AND from_ms <= ?2 AND (until_ms = 0 OR ?2 < until_ms) ORDER BY seq",
+        (identity, now_ms),
+    ).fetchall()
     granted = db.execute(
         "SELECT amount FROM granted WHERE identity = ? AND window = ?", (identity, window)
     ).fetchone()
-    return int(base + (granted[0] if granted else 0))
+    base = next((amount for added, amount in reversed(changes) if not added), file_limit)
+    return int(base + sum(amount for added, amount in changes if added) + (granted[0] if granted else 0))
 
 
 def freeze_in_force(db: sqlite3.Connection, identity: str, now_ms: int) -> str | None:
@@ -164,30 +180,52 @@ def due_holds(db: sqlite3.Connection, now_ms: int) -> tuple[c.DueHold, ...]:
 
 def refs(rows_text: str) -> tuple[tuple[str, str], ...]:
     """The (identity, window) of every balance a hold touches, from its stored rows."""
-    return tuple((budget.identity, budget.window) for budget, _, _ in _load_rows(rows_text))
+    return tuple((row.budget.identity, row.budget.window) for row in _load_rows(rows_text))
 
 
 def _read_one(db: sqlite3.Connection, budget: c.BudgetRow, now_ms: int) -> c.Balance:
-    row = db.execute(
+    found = db.execute(
         "SELECT posted, held FROM balance WHERE identity = ? AND window = ?", (budget.identity, budget.window)
     ).fetchone()
-    posted, held = row or (0, 0)
+    posted, held = found or (0, 0)
+    frees_ms = 0
+    if budget.bucket_ms:
+        posted, frees_ms = _rolled(db, budget, now_ms)
     limit = limit_in_force(db, budget.identity, budget.window, budget.limit, now_ms)
-    return c.Balance(posted, held, limit, freeze_in_force(db, budget.identity, now_ms))
+    return c.Balance(posted, held, limit, freeze_in_force(db, budget.identity, now_ms), frees_ms)
+
+
+def _rolled(db: sqlite3.Connection, budget: c.BudgetRow, now_ms: int) -> tuple[int, int]:
+    """What was spent in the buckets of a rolling window, and when the first of it leaves; 0: nothing was."""
+    total, first = db.execute(
+        "SELECT COALESCE(sum(posted), 0), min(CASE WHEN posted > 0 THEN slot END) FROM bucket"
+        " WHERE identity = ? AND slot >= ?",
+        (budget.identity, _oldest_slot(budget, now_ms)),
+    ).fetchone()
+    return total, 0 if first is None else (first + ROLLING_BUCKETS + 1) * budget.bucket_ms
+
+
+def _slot_at(budget: c.BudgetRow, now_ms: int) -> int:
+    return now_ms // budget.bucket_ms if budget.bucket_ms else 0
+
+
+def _oldest_slot(budget: c.BudgetRow, now_ms: int) -> int:
+    return _slot_at(budget, now_ms) - ROLLING_BUCKETS
 
 
 def _hold(db: sqlite3.Connection, command: c.Reserve, chosen: int, now_ms: int) -> None:
     rows = [
-        (
+        Row(
             budget,
             ask.amount,
             lifecycle.charged_on_expiry(budget.unit, ask.amount, charge=command.charge_on_expiry),
+            _slot_at(budget, now_ms),
         )
         for budget, ask in zip(command.budgets, command.candidates[chosen], strict=True)
         if ask is not None
     ]
-    for budget, amount, _ in rows:
-        _post(db, budget, posted=0, held=amount, now_ms=now_ms)
+    for row in rows:
+        _post(db, row, posted=0, held=row.amount, now_ms=now_ms)
     db.execute(
         "INSERT INTO hold (id, state, payload, candidate, expires_ms, rows) VALUES (?, ?, ?, ?, ?, ?)",
         (command.id, lifecycle.OPEN, command.payload(), chosen, now_ms + command.ttl_ms, _dump_rows(rows)),
@@ -195,32 +233,30 @@ def _hold(db: sqlite3.Connection, command: c.Reserve, chosen: int, now_ms: int) 
 
 
 def _close(db: sqlite3.Connection, verb: str, command: c.Settle | c.Release, now_ms: int) -> c.Closed:
-    row = db.execute(
+    known = db.execute(
         "SELECT state, close_payload, rows, closing FROM hold WHERE id = ?", (command.id,)
     ).fetchone()
     budgets = [posting.budget for posting in command.postings]
-    if row and row[0] in lifecycle.ENDED:
-        if row[1] != command.payload():
-            raise ReservationConflict(f"hold {command.id!r} is {row[0]} already, with another payload")
-        return _closed(db, row[0], row[3], budgets, now_ms)
-    if row and refs(row[2]) != tuple((b.identity, b.window) for b in budgets):
+    if known and known[0] in lifecycle.ENDED:
+        if known[1] != command.payload():
+            raise ReservationConflict(f"hold {command.id!r} is {known[0]} already, with another payload")
+        return _closed(db, known[0], known[3], budgets, now_ms)
+    if known and refs(known[2]) != tuple((b.identity, b.window) for b in budgets):
         raise ReservationConflict(f"hold {command.id!r} touches other budgets than its {verb} names")
-    before = _load_rows(row[2]) if row else [(budget, 0, 0) for budget in budgets]
-    state = lifecycle.NEXT[(row[0] if row else lifecycle.OPEN, verb)]
+    rows = _load_rows(known[2]) if known else [Row(b, 0, 0, _slot_at(b, now_ms)) for b in budgets]
+    state = lifecycle.NEXT[(known[0] if known else lifecycle.OPEN, verb)]
     late = state == lifecycle.SETTLED_LATE
     fired: list[tuple[int, int, int, int]] = []
-    for index, (posting, (_, held, charged)) in enumerate(zip(command.postings, before, strict=True)):
-        posted = posting.amount - (charged if late else 0)
-        fired += [
-            (index, *crossing)
-            for crossing in _post(db, posting.budget, posted=posted, held=0 if late else -held, now_ms=now_ms)
-        ]
-    overrun = row is not None and any(
-        p.amount > held for p, (_, held, _) in zip(command.postings, before, strict=True)
+    for index, (posting, row) in enumerate(zip(command.postings, rows, strict=True)):
+        posted = posting.amount - (row.charge if late else 0)
+        own, freed = row._replace(budget=posting.budget), 0 if late else -row.amount
+        fired += [(index, *crossing) for crossing in _post(db, own, posted=posted, held=freed, now_ms=now_ms)]
+    overrun = known is not None and any(
+        posting.amount > row.amount for posting, row in zip(command.postings, rows, strict=True)
     )
     text = detail.write_closing(
         overrun=overrun,
-        unknown=row is None,
+        unknown=known is None,
         amounts=[posting.amount for posting in command.postings],
         crossed=detail.write_crossings(fired),
     )
@@ -232,7 +268,7 @@ def _close(db: sqlite3.Connection, verb: str, command: c.Settle | c.Release, now
 def _remember_closed(
     db: sqlite3.Connection, command: c.Settle | c.Release, state: str, now_ms: int, text: str
 ) -> None:
-    rows = _dump_rows([(p.budget, 0, 0) for p in command.postings])
+    rows = _dump_rows([Row(p.budget, 0, 0, 0) for p in command.postings])
     db.execute(
         "INSERT INTO hold"
         " (id, state, payload, close_payload, candidate, expires_ms, closed_ms, rows, closing)"
@@ -272,21 +308,27 @@ def _closed(
 
 
 def _post(
-    db: sqlite3.Connection, budget: c.BudgetRow, *, posted: int, held: int, now_ms: int
+    db: sqlite3.Connection, row: Row, *, posted: int, held: int, now_ms: int
 ) -> list[tuple[int, int, int]]:
     """Change one balance; return the thresholds that posted now crosses as (step, posted, limit)."""
+    budget = row.budget
+    if budget.bucket_ms:
+        posted = _post_to_bucket(db, row, posted, now_ms)
     total, crossed_text = db.execute(
-        "INSERT INTO balance (identity, window, end_ms, file_limit, posted, held) VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO balance (identity, window, end_ms, file_limit, bucket_ms, posted, held)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (identity, window) DO UPDATE SET posted = posted + excluded.posted,"
         " held = held + excluded.held, file_limit = excluded.file_limit"
         " RETURNING posted, crossed",
-        (budget.identity, budget.window, budget.end_ms, budget.limit, posted, held),
+        (budget.identity, budget.window, budget.end_ms, budget.limit, budget.bucket_ms, posted, held),
     ).fetchone()
     if not budget.steps or not posted:
         return []
+    if budget.bucket_ms:
+        total, _ = _rolled(db, budget, now_ms)
     limit = limit_in_force(db, budget.identity, budget.window, budget.limit, now_ms)
     before = frozenset(int(step) for step in crossed_text.split(",") if step)
-    crossed, fired = crossings(before, total, limit, budget.steps)
+    crossed, fired = crossings(before, total - posted, total, limit, budget.steps)
     if crossed != before:
         db.execute(
             "UPDATE balance SET crossed = ? WHERE identity = ? AND window = ?",
@@ -295,17 +337,30 @@ def _post(
     return [(step, total, limit) for step in fired]
 
 
-def _dump_rows(rows: Iterable[tuple[c.BudgetRow, int, int]]) -> str:
+def _post_to_bucket(db: sqlite3.Connection, row: Row, posted: int, now_ms: int) -> int:
+    """Add to the bucket in which the hold was opened; return what that adds to the window as it is now."""
+    oldest = _oldest_slot(row.budget, now_ms)
+    db.execute("DELETE FROM bucket WHERE identity = ? AND slot < ?", (row.budget.identity, oldest))
+    if not posted or row.slot < oldest:
+        return 0
+    db.execute(
+        "INSERT INTO bucket VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET posted = posted + excluded.posted",
+        (row.budget.identity, row.slot, posted),
+    )
+    return posted
+
+
+def _dump_rows(rows: Iterable[Row]) -> str:
     return json.dumps(
         [
-            [b.identity, b.window, b.end_ms, b.unit.value, b.limit, list(b.steps), amount, charge]
-            for b, amount, charge in rows
+            [b.identity, b.window, b.end_ms, b.unit.value, b.limit, list(b.steps), b.bucket_ms, *rest]
+            for b, *rest in rows
         ]
     )
 
 
-def _load_rows(text: str) -> list[tuple[c.BudgetRow, int, int]]:
+def _load_rows(text: str) -> list[Row]:
     return [
-        (c.BudgetRow(identity, window, 0, end_ms, Unit(unit), limit, tuple(steps)), amount, charge)
-        for identity, window, end_ms, unit, limit, steps, amount, charge in json.loads(text)
+        Row(c.BudgetRow(identity, window, 0, end_ms, Unit(unit), limit, tuple(steps), bucket_ms), *rest)
+        for identity, window, end_ms, unit, limit, steps, bucket_ms, *rest in json.loads(text)
     ]

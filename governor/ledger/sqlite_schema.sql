@@ -12,7 +12,16 @@ CREATE TABLE IF NOT EXISTS balance (
     posted     INTEGER NOT NULL DEFAULT 0,
     held       INTEGER NOT NULL DEFAULT 0,
     crossed    TEXT    NOT NULL DEFAULT '',
+    bucket_ms  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (identity, window)
+) WITHOUT ROWID;
+
+-- What rolling windows are made of. The slot is the bucket's number since the Unix epoch.
+CREATE TABLE IF NOT EXISTS bucket (
+    identity TEXT    NOT NULL,
+    slot     INTEGER NOT NULL,
+    posted   INTEGER NOT NULL,
+    PRIMARY KEY (identity, slot)
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS hold (
@@ -31,11 +40,16 @@ CREATE INDEX IF NOT EXISTS hold_open ON hold (expires_ms) WHERE state = 'open';
 CREATE INDEX IF NOT EXISTS hold_closed ON hold (closed_ms) WHERE closed_ms > 0;
 
 -- Written by administrators only.
-CREATE TABLE IF NOT EXISTS limit_override (
-    identity  TEXT    PRIMARY KEY,
-    amount    INTEGER NOT NULL,
-    until_ms  INTEGER NOT NULL
-) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS limit_change (
+    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity TEXT    NOT NULL,
+    added    INTEGER NOT NULL,
+    amount   INTEGER NOT NULL,
+    from_ms  INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS limit_change_of ON limit_change (identity);
 
 CREATE TABLE IF NOT EXISTS freeze (
     identity TEXT    PRIMARY KEY,

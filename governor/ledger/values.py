@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from governor.budgets import Unit
+from governor.budgets import ROLLING_BUCKETS, Unit
 
 FULL_MARK_BP = 10_000
 """A mark in basis points that lets a candidate fill a budget to its limit."""
@@ -22,7 +21,21 @@ DUE_PER_REPLY = 10
 CLOSED_HOLD_KEPT_MS = 7 * 24 * 3600 * 1000
 """How long a closed hold is remembered, so that a repeated command is recognised."""
 
+BALANCE_KEPT_MS = 35 * 24 * 3600 * 1000
+"""How long a balance is kept after its window, or after its last use where it is nothing by then."""
+
+RUN_KEPT_MS = 90 * 24 * 3600 * 1000
+"""How long the balance of a run's whole life is kept after its last use."""
+
+R = TypeVar("R")
+
 _ID = re.compile(r"[A-Za-z0-9._:@+-]{1,128}")
+
+
+class Command(Generic[R]):
+    """Something a ledger can be asked; `R` is what it answers."""
+
+    __slots__ = ()
 
 
 def check_id(identifier: str) -> str:
@@ -48,6 +61,7 @@ class BudgetRow:
         unit: What the budget counts.
         limit: The limit from the policy file.
         steps: Thresholds to report when posted crosses them, in basis points of the limit.
+        bucket_ms: The length of a rolling window's buckets; 0 for every other one.
     """
 
     identity: str
@@ -57,6 +71,21 @@ class BudgetRow:
     unit: Unit
     limit: int
     steps: tuple[int, ...] = ()
+    bucket_ms: int = 0
+
+    @property
+    def kept_ms(self) -> int:
+        """How long after its last use the balance may be forgotten; 0: never, or by the end of its window.
+
+        A rolling one is nothing once its buckets have passed, one of `concurrent` whenever nothing is held.
+        """
+        if self.bucket_ms:
+            return (ROLLING_BUCKETS + 1) * self.bucket_ms + BALANCE_KEPT_MS
+        if self.end_ms:
+            return 0
+        if self.unit is Unit.CONCURRENT:
+            return BALANCE_KEPT_MS
+        return RUN_KEPT_MS if "/run=" in f"/{self.identity}" else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +115,15 @@ class Balance:
         held: Promised to open holds.
         limit: In force now: the file's or the override's, plus grants.
         frozen: Why it is frozen; `None` where it is not.
+        frees_ms: When spend first leaves a rolling window, Unix milliseconds; 0 where it does not, or nothing
+            was spent.
     """
 
     posted: int
     held: int
     limit: int
     frozen: str | None = None
+    frees_ms: int = 0
 
     @property
     def available(self) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from support.redis_server import RedisServer
@@ -11,7 +15,20 @@ from governor.budgets import Unit
 from governor.ledger import commands as c
 from governor.ledger import open_ledger
 
+DATA = Path(__file__).parent.parent / "data"
 LEGAL = c.BudgetRow("department=legal/usd/life", "life", 0, 0, Unit.USD, 6 * 10**9)
+
+
+def acme(tmp_path):
+    """A folder of policies of the organisation `acme`."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "organization.yaml").write_text("version: 1\norganization: acme\n")
+    (folder / "legal.yaml").write_text(
+        "version: 1\ndepartment: legal\nbudgets: [{per: department, usd: 6, window: life}]\n"
+        "routing: {lines: {haiku: claude-haiku-5-5}}\n"
+    )
+    return folder
 
 
 def hold(url, org, identifier, *, ago_ms):
@@ -155,3 +172,32 @@ def test_doctor_notes_overdue_holds(run, policies, key, url, org):
     assert said.code == 0
     assert "1 of 1 open holds are overdue" in said.out
     assert "governor holds reap" in said.out
+
+
+def test_migrate_brings_an_old_ledger_to_this_release(run, tmp_path):
+    """Refused before, looked at without a change, then migrated once; what it holds is there."""
+    folder = acme(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "old.db")) as database:
+        database.executescript((DATA / "ledger_schema_1.sql").read_text("utf-8"))
+    options = ["--policies", str(folder), "--ledger", f"sqlite:///{tmp_path}/old.db"]
+    assert "governor ledger migrate" in run("budget", "list", *options).err
+    looked = run("ledger", "migrate", *options, "--dry-run", "--json").json
+    assert (looked["from"], looked["schema"], looked["dry_run"]) == (1, 1, True)
+    assert "from schema 1 to 2" in run("ledger", "migrate", *options).out
+    assert "is of schema 2 already" in run("ledger", "migrate", *options).out
+    assert len(run("holds", "list", *options, "--json").json["holds"]) == 3
+
+
+def test_migrate_moves_every_key_of_a_redis_ledger(run, tmp_path, redis_server):
+    """With the number of keys it moved; where there is no ledger it says so."""
+    folder = acme(tmp_path)
+    with redis_server.client() as client:
+        for left in client.scan_iter("gov:*:{acme}:*"):
+            client.delete(left)
+        nothing = run("ledger", "migrate", redis_server.url, "--policies", str(folder))
+        for key in ("meta", "admin"):
+            kept = json.loads((DATA / "ledger_schema_1.json").read_text("utf-8"))[f"gov:1:{{acme}}:{key}"]
+            client.hset(f"gov:1:{{acme}}:{key}", mapping=kept["value"])
+    assert (nothing.code, "there is nothing to migrate" in nothing.err) == (2, True)
+    said = run("ledger", "migrate", redis_server.url, "--policies", str(folder))
+    assert "was migrated from schema 1 to 2 (1 keys)" in said.out

@@ -18,6 +18,7 @@ from governor.budgets import Unit
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import open_async_ledger, open_ledger
+from governor.ledger.keys import Keys
 from governor.ledger.servers import parse
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_another_schema_in_sqlite_is_refused(tmp_path: Path, command: c.Command[
         database.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")
     database.close()
     message = refusal(f"sqlite:///{path}", command)
-    assert message == f"{path} has ledger schema 99, this release knows 1: use the release that wrote it"
+    assert message == f"{path} has ledger schema 99, this release knows 2: use the release that wrote it"
 
 
 def test_another_organization_s_file_is_refused(tmp_path: Path) -> None:
@@ -288,10 +289,10 @@ def test_a_redis_never_created_is_refused(redis_server: RedisServer, org: str) -
 def test_another_schema_in_redis_is_refused(redis_server: RedisServer, org: str) -> None:
     """A layout of a release to come is not guessed at, nor made one's own by `create`."""
     with redis_server.client() as client:
-        client.hset(f"gov:1:{{{org}}}:meta", "schema", "99")
+        client.hset(Keys(org).meta, "schema", "99")
     for create in (False, True):
         message = refusal(redis_server.url, create=create, org=org)
-        assert "has schema 99, this release knows 1: use the release that wrote it" in message
+        assert "has schema 99, this release knows 2: use the release that wrote it" in message
 
 
 def test_an_evicting_redis_is_refused(redis_available: None) -> None:
@@ -342,7 +343,7 @@ def test_a_user_without_the_rights_is_told_which(redis_server: RedisServer, org:
 def test_keys_of_another_kind_are_an_answer_not_a_crash(redis_server: RedisServer, org: str) -> None:
     """Somebody else's value under a ledger's key is reported with the server's words."""
     with redis_server.client() as client:
-        client.set(f"gov:1:{{{org}}}:meta", "mine")
+        client.set(Keys(org).meta, "mine")
     message = refusal(redis_server.url, org=org)
     assert message.startswith(f"{redis_server.url} answered: ")
     assert "WRONGTYPE" in message
@@ -351,4 +352,46 @@ def test_keys_of_another_kind_are_an_answer_not_a_crash(redis_server: RedisServe
 def _make(path: Path) -> None:
     ledger = open_ledger(f"sqlite:///{path}", "acme")
     ledger.execute(RESERVE)
+    ledger.close()
+
+
+APPLICATION_KEYS = ("b:*", "h:*", "expiry", "journal")
+APPLICATION_COMMANDS = (
+    "evalsha eval info time client select hmget hget hgetall hset hdel hincrby pexpire zadd zrem zrange"
+    " zrangebyscore xadd xrevrange scan ping cluster command readonly"
+)
+
+
+@pytest.mark.parametrize("server_of", ["redis_server", "redis_cluster_server"])
+def test_an_application_may_spend_and_not_change_limits(
+    request: pytest.FixtureRequest, server_of: str, org: str
+) -> None:
+    """Its rights let it read what administrators keep; the server refuses every change of theirs."""
+    server: RedisServer = request.getfixturevalue(server_of)
+    ledger = open_ledger(server.url, org, create=True)
+    ledger.execute(c.SetLimit("l", ROW.identity, 20))
+    with server.client() as client:
+        prefix = Keys(org).prefix
+        rights = [f"(+evalsha +eval ~{prefix}:*)", f"%R~{prefix}:meta", f"%R~{prefix}:admin"]
+        rights += [f"%R~gov:1:{{{org}}}:meta", *(f"~{prefix}:{name}" for name in APPLICATION_KEYS)]
+        rights += [f"+{name}" for name in APPLICATION_COMMANDS.split()]
+        client.execute_command("ACL", "SETUSER", f"app-{org}", "reset", "on", f">{SECRET}", *rights)
+    app = open_ledger(server.url.replace("://", f"://app-{org}:{SECRET}@"), org)
+    assert isinstance(app.execute(RESERVE), c.Held)
+    assert isinstance(app.execute(c.Reserve("r2", (ROW,), ((c.Ask(11),),), 60_000)), c.Refused)
+    assert app.execute(c.Settle("r1", (c.Posting(ROW, 10),))).state == "settled"
+    assert app.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
+    for command in (
+        c.Grant("g", ROW.identity, "life", 1),
+        c.SetLimit("more", ROW.identity, 9000),
+        c.Freeze("f", ROW.identity, "mine"),
+        c.Unfreeze("u", ROW.identity),
+        c.Create("anew"),
+    ):
+        with pytest.raises(LedgerUnavailable, match="refuses this user"):
+            app.execute(command)
+    assert ledger.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
+    with server.client() as client:
+        client.acl_deluser(f"app-{org}")
+    app.close()
     ledger.close()

@@ -53,7 +53,7 @@ def test_redis_example_shares_a_budget_through_redis(redis_server: RedisServer, 
     assert "was refused" in shown
     assert "SQLite" not in shown
     with redis_server.client() as client:
-        assert client.exists("gov:1:{governor-example}:meta")
+        assert client.exists("gov:2:{governor-example}:meta")
 
 
 def test_refusals_example_meets_every_refusal(tmp_path: Path) -> None:

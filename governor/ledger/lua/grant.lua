@@ -1,8 +1,10 @@
 #!lua
--- Add to a budget's limit, in one window.
+-- Add to a budget's limit: in one window, or from one instant to another.
 -- KEYS  1 meta  2 admin  3 journal
--- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 record  6 identity  7 window  8 amount
--- Reply {'done', now, total granted}   {'conflict'}   {'no_ledger'}   {'other_schema', found}
+-- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 record  6 identity  7 detail  8 window ('': by instants)
+--       9 amount  10 from_ms (0: now)  11 until_ms
+-- Reply {'done', now, total granted in the window, or by this}   {'conflict'}   {'no_ledger'}
+--       {'other_schema', found}
 local now = clock(ARGV[1])
 local foreign = stranger(KEYS[1], ARGV[2])
 if foreign then
@@ -12,9 +14,14 @@ local new, conflict = is_new(KEYS[2], ARGV[3], ARGV[4])
 if conflict then
   return conflict
 end
-local field = 'g:' .. ARGV[6] .. ':' .. ARGV[7]
+local identity, window, amount = ARGV[6], ARGV[8], ARGV[9]
+local field = 'g:' .. identity .. ':' .. window
 if new then
-  redis.call('HINCRBY', KEYS[2], field, ARGV[8])
-  journal(KEYS[3], 'grant', ARGV[3], now, ARGV[6], ARGV[8], ARGV[5])
+  if window == '' then
+    change(KEYS[2], identity, '+' .. amount .. ' ' .. ARGV[10] .. ' ' .. ARGV[11] .. ';', false, now)
+  else
+    redis.call('HINCRBY', KEYS[2], field, amount)
+  end
+  journal(KEYS[3], 'grant', ARGV[3], now, identity, ARGV[7], ARGV[5])
 end
-return {'done', text(now), redis.call('HGET', KEYS[2], field)}
+return {'done', text(now), window == '' and amount or redis.call('HGET', KEYS[2], field)}

@@ -1,13 +1,12 @@
 #!lua
 -- Decide which candidate every budget can bear, and hold it. The rule: governor/ledger/admission.py.
 -- KEYS  1 meta  2 admin  3 expiry  4 journal  5 hold  6… one balance per budget
--- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 ttl_ms  6 record  7 budgets n  8 candidates m
---       9 due holds to name  10 '1': a contended refusal goes unrecorded; '2': any
---       then per budget: identity  window  start_ms  end_ms (0: none)  limit  steps
---       then per candidate and budget: `amount mark_bp floor comes_back charge_on_expiry`;
---       '' where it is not touched
---       then per candidate: its member of the expiry set, `id identity window identity window …`
--- Reply {'held', now, candidate (from 0), state, expires_ms, n, (posted, held, limit, frozen)×n, due…}
+-- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 ttl_ms  6 record  7 candidates m  8 due holds to name
+--       9 '1': a contended refusal goes unrecorded; '2': any
+--       then per budget: `start_ms end_ms limit bucket_ms kept_ms steps` (end 0: none; bucket 0: not rolling)
+--       then per candidate: for each budget `amount mark_bp floor comes_back charge_on_expiry;`, or `;` where it
+--       does not touch it
+-- Reply {'held', now, candidate (from 0), state, expires_ms, n, (`posted held limit frees frozen`)×n, due…}
 --       {'exhausted' | 'contended' | 'frozen', now, earliest expiry or '', n, (…)×n, due…}
 --       {'window_moved', now}   {'conflict'}   {'no_ledger'}   {'other_schema', found}
 local now = clock(ARGV[1])
@@ -15,31 +14,26 @@ local foreign = stranger(KEYS[1], ARGV[2])
 if foreign then
   return foreign
 end
-local n, m = tonumber(ARGV[7]), tonumber(ARGV[8])
-local first_budget, first_ask = 11, 11 + 6 * n
-local first_member = first_ask + n * m
+local n, m, rows = #KEYS - 5, tonumber(ARGV[7]), 9
 
 -- read
 local known = redis.call('HMGET', KEYS[5], 'state', 'payload', 'candidate', 'expires')
 if known[1] and known[2] ~= ARGV[4] then
   return {'conflict'}
 end
-local identities, windows, file_limits = {}, {}, {}
+local keys, file_limits, found, readings, shown = {}, {}, {}, {}, {}
 for i = 1, n do
-  local at = first_budget + 6 * (i - 1)
-  if not known[1] and ARGV[at + 3] ~= '0' and (now < tonumber(ARGV[at + 2]) or now >= tonumber(ARGV[at + 3])) then
+  local start, ends, limit, bucket_ms = string.match(ARGV[rows + i], '^(%d+) (%d+) (%d+) (%d+)')
+  if not known[1] and ends ~= '0' and (now < tonumber(start) or now >= tonumber(ends)) then
     return {'window_moved', text(now)}
   end
-  identities[i], windows[i], file_limits[i] = ARGV[at], ARGV[at + 1], ARGV[at + 4]
+  keys[i], file_limits[i], found[i] = KEYS[5 + i], limit, look(KEYS[5 + i], bucket_ms, now)
 end
-local limits, frozen = in_force(KEYS[2], identities, windows, file_limits, now)
-local posted, held, had, rows, readings = {}, {}, {}, {}, {}
+local limits, frozen = in_force(KEYS[2], keys, file_limits, now)
 for i = 1, n do
-  local row = redis.call('HMGET', KEYS[5 + i], 'posted', 'held', 'limit')
-  posted[i], held[i], had[i] = tonumber(row[1] or '0'), tonumber(row[2] or '0'), row[3]
-  local k, limit = #readings, text(limits[i])
-  readings[k + 1], readings[k + 2], readings[k + 3], readings[k + 4] = row[1] or '0', row[2] or '0', limit, frozen[i]
-  rows[i] = readings[k + 1] .. ':' .. readings[k + 2] .. ':' .. limit .. ':' .. (frozen[i] == '' and '0' or '1')
+  readings[i] = reading(found[i], limits[i], frozen[i])
+  shown[i] = text(found[i].posted) .. ':' .. text(found[i].held) .. ':' .. text(limits[i]) .. ':'
+    .. (frozen[i] == '' and '0' or '1')
 end
 
 local function answer(head)
@@ -47,8 +41,8 @@ local function answer(head)
   for _, value in ipairs(readings) do
     head[#head + 1] = value
   end
-  for _, member in ipairs(due(KEYS[3], now, ARGV[9])) do
-    head[#head + 1] = member
+  for _, late in ipairs(due(KEYS[3], now, ARGV[8])) do
+    head[#head + 1] = late
   end
   return head
 end
@@ -59,23 +53,25 @@ end
 
 -- decide: 0 fits, 1 contended, 2 exhausted, 3 frozen; the gravest budget speaks for a candidate,
 -- the mildest candidate for the refusal
-local chosen, mildest = nil, 3
+local chosen, mildest, asked = nil, 3, nil
 for c = 0, m - 1 do
-  local verdict = 0
-  for i = 1, n do
-    local asked = ARGV[first_ask + c * n + i - 1]
-    if asked ~= '' then
-      local ask, bp, floor, comes_back = string.match(asked, '^(%d+) (%d+) (%d+) (%d) ')
-      local amount, said = tonumber(ask), 0
+  local verdict, i = 0, 0
+  asked = {}
+  for ask in string.gmatch(ARGV[rows + n + 1 + c], '([^;]*);') do
+    i = i + 1
+    if ask ~= '' then
+      local amount_text, bp, floor, comes_back, charge = string.match(ask, '^(%d+) (%d+) (%d+) (%d) (%d+)$')
+      local amount, said = tonumber(amount_text), 0
       local top = math.min(mark(limits[i], tonumber(bp)), limits[i] - tonumber(floor))
       if frozen[i] ~= '' then
         said = 3
-      elseif posted[i] + amount > top then
+      elseif found[i].posted + amount > top then
         said = 2
-      elseif posted[i] + held[i] + amount > limits[i] then
+      elseif found[i].posted + found[i].held + amount > limits[i] then
         said = comes_back == '1' and 1 or 2
       end
       verdict = math.max(verdict, said)
+      asked[#asked + 1] = {i, amount_text, charge}
     end
   end
   if verdict == 0 then
@@ -86,30 +82,27 @@ for c = 0, m - 1 do
 end
 
 -- write
-local detail = table.concat(rows, ',')
+local detail = table.concat(shown, ',')
 if not chosen then
   local reason = ({'contended', 'exhausted', 'frozen'})[mildest]
-  if ARGV[10] ~= '2' and (reason ~= 'contended' or ARGV[10] ~= '1') then
+  if ARGV[9] ~= '2' and (reason ~= 'contended' or ARGV[9] ~= '1') then
     journal(KEYS[4], 'reserve', ARGV[3], now, reason, '- ' .. detail, ARGV[6])
   end
   local first = redis.call('ZRANGE', KEYS[3], '0', '0', 'WITHSCORES')
   return answer({reason, text(now), first[2] and text(tonumber(first[2])) or ''})
 end
-local amounts, charges, ends, file_limits, steps = {}, {}, {}, {}, {}
-for i = 1, n do
-  local at, asked = first_budget + 6 * (i - 1), ARGV[first_ask + chosen * n + i - 1]
-  if asked ~= '' then
-    local k = #amounts + 1
-    amounts[k], charges[k] = string.match(asked, '^(%d+) %d+ %d+ %d (%d+)$')
-    ends[k], file_limits[k], steps[k] = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
-    ensure(KEYS[5 + i], had[i], ARGV[at + 3], ARGV[at + 4], now)
-    redis.call('HINCRBY', KEYS[5 + i], 'held', amounts[k])
-  end
+local touched, held = {}, {}
+for k, ask in ipairs(asked) do
+  local i, amount, charge = ask[1], ask[2], ask[3]
+  local row = string.match(ARGV[rows + i], '^%d+ (.*)$')
+  local _, _, bucket_ms = terms(row)
+  ensure(keys[i], found[i], row, now)
+  redis.call('HINCRBY', keys[i], 'held', amount)
+  touched[k], held[k] = keys[i], amount .. ' ' .. charge .. ' ' .. slot_at(bucket_ms, now) .. ' ' .. row .. ';'
 end
-local expires, member = text(now + tonumber(ARGV[5])), ARGV[first_member + chosen]
+local expires, named = text(now + tonumber(ARGV[5])), member(ARGV[3], touched)
 redis.call('HSET', KEYS[5], 'state', 'open', 'payload', ARGV[4], 'candidate', text(chosen), 'expires', expires,
-  'member', member, 'amounts', table.concat(amounts, ','), 'charges', table.concat(charges, ','),
-  'ends', table.concat(ends, ','), 'limits', table.concat(file_limits, ','), 'steps', table.concat(steps, ';') .. ';')
-redis.call('ZADD', KEYS[3], expires, member)
+  'member', named, 'rows', table.concat(held))
+redis.call('ZADD', KEYS[3], expires, named)
 journal(KEYS[4], 'reserve', ARGV[3], now, 'held', text(chosen) .. ' ' .. detail, ARGV[6])
 return answer({'held', text(now), text(chosen), 'open', expires})

@@ -1,7 +1,7 @@
 #!lua
 -- End a freeze.
 -- KEYS  1 meta  2 admin  3 journal
--- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 record  6 identity
+-- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 record  6 identity  7 detail
 -- Reply {'done', now, '0'}   {'conflict'}   {'no_ledger'}   {'other_schema', found}
 local now = clock(ARGV[1])
 local foreign = stranger(KEYS[1], ARGV[2])
@@ -14,6 +14,6 @@ if conflict then
 end
 if new then
   redis.call('HDEL', KEYS[2], 'z:' .. ARGV[6])
-  journal(KEYS[3], 'unfreeze', ARGV[3], now, ARGV[6], '', ARGV[5])
+  journal(KEYS[3], 'unfreeze', ARGV[3], now, ARGV[6], ARGV[7], ARGV[5])
 end
 return {'done', text(now), '0'}

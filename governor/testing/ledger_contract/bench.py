@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from governor.budgets import Period, Unit, unit_of, window_at
+from governor.budgets import Unit, period_of, unit_of, window_at
 from governor.ledger import commands as c
 
 if TYPE_CHECKING:
@@ -87,10 +87,17 @@ class Bench:
 
     def budget(self, identity: str, limit: int, *, steps: tuple[int, ...] = ()) -> c.BudgetRow:
         """The budget *identity*, for example `user=ada/usd/day`, in its window (UTC) of this moment."""
-        period = Period(identity.rsplit("/", 1)[-1])
+        period = period_of(identity.rsplit("/", 1)[-1])
         window = window_at(period, "UTC", self.clock.now_ms)
         return c.BudgetRow(
-            identity, window.id, window.start_ms, window.end_ms, unit_of(identity), limit, steps
+            identity,
+            window.id,
+            window.start_ms,
+            window.end_ms,
+            unit_of(identity),
+            limit,
+            steps,
+            window.bucket_ms,
         )
 
     def reserve(

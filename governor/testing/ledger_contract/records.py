@@ -10,6 +10,7 @@ from governor.budgets import Unit
 from governor.errors import LedgerUnavailable, ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger import detail
+from governor.ledger.keys import SCHEMA
 from governor.money import MAX_NANOS
 from governor.testing.ledger_contract.bench import TTL_MS, due_hold
 
@@ -107,7 +108,12 @@ class RecordsContract:
             ("freeze", "f", now, TEAM, "{}"),
             ("unfreeze", "u", now, TEAM, "{}"),
         ]
-        assert [entry.detail for entry in entries[-4:]] == ["40", "300", "audit", ""]
+        assert [entry.detail for entry in entries[-4:]] == [
+            "amount=40 window=2026-11 from=0 until=0",
+            "limit=300 from=0 until=0",
+            "until=0 reason=audit",
+            "",
+        ]
 
     def test_a_quiet_reserve_records_all_but_that_it_waits(self, bench: Bench) -> None:
         """Who waits and asks again leaves no record of being contended; any other answer is recorded."""
@@ -312,7 +318,7 @@ class NewStoreContract:
     def test_creating_again_changes_nothing(self, empty_ledger: Ledger) -> None:
         """The first creation gives the epoch; a second keeps it, and all that is in the ledger."""
         first = empty_ledger.execute(c.Create("epoch-1"))
-        assert (first.created, first.schema, first.epoch) == (True, 1, "epoch-1")
+        assert (first.created, first.schema, first.epoch) == (True, SCHEMA, "epoch-1")
         empty_ledger.execute(c.Freeze("f", TEAM, "audit"))
         again = empty_ledger.execute(c.Create("epoch-2"))
         assert again == first
@@ -322,7 +328,7 @@ class NewStoreContract:
         """Once in use a ledger says so, with schema, epoch, server and its clock."""
         bench.amounts(bench.budget(TEAM, 100))
         status = bench.ledger.execute(c.Inspect())
-        assert (status.created, status.schema) == (True, 1)
+        assert (status.created, status.schema) == (True, SCHEMA)
         assert status.epoch
         assert status.now_ms == bench.clock.now_ms
 

@@ -12,6 +12,8 @@ from governor.testing.ledger_contract.endings import EndingsContract
 from governor.testing.ledger_contract.expiry import ExpiryContract, LateContract
 from governor.testing.ledger_contract.limits import CrossingsContract, LimitsContract
 from governor.testing.ledger_contract.records import NewStoreContract, RecordsContract
+from governor.testing.ledger_contract.rolling import RollingContract
+from governor.testing.ledger_contract.timed import TimedLimitsContract
 
 if TYPE_CHECKING:
     from governor.ledger import Ledger
@@ -25,6 +27,8 @@ class LedgerContract(
     LateContract,
     CrossingsContract,
     LimitsContract,
+    TimedLimitsContract,
+    RollingContract,
     RecordsContract,
     NewStoreContract,
 ):

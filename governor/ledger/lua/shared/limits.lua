@@ -1,0 +1,94 @@
+-- Joined before every verb that looks at balances: limits in force, and readings.
+
+-- The identity and the window in the key of a balance: what follows ':b:'. An identity has no colon.
+local function parts(key)
+  return string.match(key, '^[^}]*}:b:([^:]*):(.*)$')
+end
+
+-- floor(limit * bp / 10000), exact: see governor/ledger/admission.py.
+local function mark(limit, bp)
+  return math.floor(limit / 10000) * bp + math.floor((limit % 10000) * bp / 10000)
+end
+
+-- A budget's terms as they travel and are kept: end_ms (0: none), limit, bucket_ms (0: not rolling), kept_ms, steps.
+local function terms(row)
+  return string.match(row, '(%d+) (%d+) (%d+) (%d+) ([%d,]*)$')
+end
+
+-- The limit in force: 'changes' is '=amount from until;' for a limit that was set, '+amount from until;' for a grant.
+local function changed(limit, changes, now)
+  local added = 0
+  for kind, amount, from, ends in string.gmatch(changes, '([=+])(%d+) (%d+) (%d+);') do
+    if now >= tonumber(from) and (ends == '0' or now < tonumber(ends)) then
+      if kind == '=' then
+        limit = tonumber(amount)
+      else
+        added = added + tonumber(amount)
+      end
+    end
+  end
+  return limit + added
+end
+
+-- The limits in force and the reasons of freezes ('' if none) of budgets, in one look.
+-- keys (of their balances) and file_limits are lists of the same length.
+local function in_force(admin_key, keys, file_limits, now)
+  local fields, limits, frozen = {}, {}, {}
+  for i, key in ipairs(keys) do
+    local k, identity, window = 3 * (i - 1), parts(key)
+    fields[k + 1], fields[k + 2], fields[k + 3] = 'l:' .. identity, 'g:' .. identity .. ':' .. window, 'z:' .. identity
+  end
+  local rows = #fields > 0 and redis.call('HMGET', admin_key, unpack(fields)) or {}
+  for i, file_limit in ipairs(file_limits) do
+    local changes, granted, freeze = rows[3 * i - 2], rows[3 * i - 1], rows[3 * i]
+    limits[i], frozen[i] = tonumber(file_limit), ''
+    if changes then
+      limits[i] = changed(limits[i], changes, now)
+    end
+    if granted then
+      limits[i] = limits[i] + tonumber(granted)
+    end
+    if freeze then
+      local ends, reason = string.match(freeze, '^(%d+) (.*)$')
+      if ends == '0' or now < tonumber(ends) then
+        frozen[i] = reason
+      end
+    end
+  end
+  return limits, frozen
+end
+
+-- One balance as it is: posted and held (numbers), limit (the file's as kept; false: it is not there), crossed,
+-- frees (when spend first leaves a rolling window; '0': it does not) and stale (buckets that have left it).
+-- A rolling window is 48 buckets and the current one.
+local function look(key, bucket_ms, now)
+  if bucket_ms == '0' then
+    local row = redis.call('HMGET', key, 'posted', 'held', 'limit', 'crossed')
+    local posted, held, crossed = tonumber(row[1] or '0'), tonumber(row[2] or '0'), row[4] or ''
+    return {posted = posted, held = held, limit = row[3], crossed = crossed, frees = '0', stale = {}}
+  end
+  local found, size = {posted = 0, held = 0, limit = false, crossed = '', frees = '0', stale = {}}, tonumber(bucket_ms)
+  local oldest, first = math.floor(now / size) - 48, nil
+  local row = redis.call('HGETALL', key)
+  for i = 1, #row, 2 do
+    local name, value = row[i], row[i + 1]
+    local slot = tonumber(name)
+    if not slot then
+      found[name] = name == 'held' and tonumber(value) or value
+    elseif slot < oldest then
+      found.stale[#found.stale + 1] = name
+    else
+      found.posted = found.posted + tonumber(value)
+      if tonumber(value) > 0 and (not first or slot < first) then
+        first = slot
+      end
+    end
+  end
+  found.frees = first and text((first + 49) * size) or '0'
+  return found
+end
+
+-- One balance as replies say it: 'posted held limit frees reason of its freeze'.
+local function reading(found, limit, frozen)
+  return text(found.posted) .. ' ' .. text(found.held) .. ' ' .. text(limit) .. ' ' .. found.frees .. ' ' .. frozen
+end
