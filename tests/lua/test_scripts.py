@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
+from support.lua_server import (
+    DAY_MS,
+    DUE,
+    END_MS,
+    LATER_MS,
+    NOW_MS,
+    REVIEW,
+    TEAM,
+    Server,
+    reserve,
+    settle,
+)
 from support.redis_server import HOST, RedisServer
 
 from governor.budgets import Unit
@@ -17,41 +29,17 @@ from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import detail
 from governor.ledger.admission import mark
-from governor.ledger.dialogue import ScriptCall, converse
 from governor.ledger.keys import SCHEMA, Keys
 from governor.ledger.redis import RedisLedger
 from governor.ledger.scripts import script
 from governor.ledger.servers import connect
 from governor.money import MAX_NANOS
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
 VERBS = sorted(
     path.name.removesuffix(".lua")
     for path in files("governor.ledger").joinpath("lua").iterdir()
     if path.name.endswith(".lua")
 )
-NOW_MS = 1_795_262_430_000
-END_MS = NOW_MS + 3_600_000
-DAY_MS = 24 * 3600 * 1000
-LATER_MS = NOW_MS + 60_000
-
-TEAM = c.BudgetRow("department=eng/usd/month", "2026-11", 0, END_MS, Unit.USD, 1000, (5_000, 8_000))
-REVIEW = c.BudgetRow("feature=review/usd/life", "life", 0, 0, Unit.USD, 100)
-DUE = c.DueHold("dead", ((TEAM.identity, TEAM.window), (REVIEW.identity, REVIEW.window)))
-
-
-def reserve(name: str, amount: int = 10, ttl_ms: int = 60_000) -> c.Reserve:
-    """Hold *amount* of both budgets."""
-    return c.Reserve(name, (TEAM, REVIEW), ((c.Ask(amount), c.Ask(amount)),), ttl_ms)
-
-
-def settle(name: str, amount: int = 5) -> c.Settle:
-    """Spend *amount* of both budgets."""
-    return c.Settle(name, (c.Posting(TEAM, amount), c.Posting(REVIEW, amount)))
-
-
 STORY: list[tuple[int, c.Command[Any]]] = [
     (NOW_MS, c.Create("epoch-1")),
     (NOW_MS, reserve("r1")),
@@ -72,46 +60,6 @@ STORY: list[tuple[int, c.Command[Any]]] = [
     (LATER_MS, c.Read((TEAM, REVIEW))),
 ]
 """Every verb at least once, with the clock it is told at."""
-
-
-class Server:
-    """One organisation on a server, spoken to in scripts."""
-
-    def __init__(self, port: int, org: str) -> None:
-        self.client = redis.Redis(HOST, port, decode_responses=True, protocol=2)
-        self.port = port
-        self.keys = Keys(org)
-
-    def call(self, command: c.Command[Any], now: str = str(NOW_MS)) -> ScriptCall:
-        """What is sent for *command*."""
-        call = next(converse(command, self.keys, now))
-        assert isinstance(call, ScriptCall)
-        return call
-
-    def run(self, command: c.Command[Any], now: str = str(NOW_MS), client: Any = None) -> list[Any]:
-        """The script's own reply."""
-        call = self.call(command, now)
-        return (client or self.client).eval(call.script.text, len(call.keys), *call.keys, *call.args)
-
-    def tell(self, story: Iterable[tuple[int, c.Command[Any]]] = STORY) -> None:
-        """Run a story."""
-        for now_ms, command in story:
-            self.run(command, str(now_ms))
-
-
-@pytest.fixture
-def server(redis_cluster_server: RedisServer, org: str) -> Iterator[Server]:
-    """An empty organisation on the cluster of one."""
-    made = Server(redis_cluster_server.port, org)
-    yield made
-    made.client.close()
-
-
-@pytest.fixture
-def ledger(server: Server) -> Server:
-    """The same, created as a ledger."""
-    server.run(c.Create("epoch-1"))
-    return server
 
 
 # The texts.
