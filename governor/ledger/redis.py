@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 MINIMUM_VERSION = 7
+
+_NO_RIGHT = re.compile("user executing the script|ACL failure in script")
+"""How servers word a right that a user lacks inside a script."""
 
 
 class RedisLedger:
@@ -187,7 +191,7 @@ class _Shell:
         except rex.RedisError as error:
             if "OOM" in str(error):
                 raise LedgerUnavailable(f"{self.where} is full: raise its maxmemory") from error
-            if "user executing the script" in str(error):  # how Redis words a right missing inside one
+            if _NO_RIGHT.search(str(error)):
                 raise self._refused(error) from error
             raise LedgerUnavailable(f"{self.where} answered: {error}") from error
 
