@@ -63,6 +63,10 @@ class Rolling:
         """The length of one bucket; buckets are aligned to the Unix epoch."""
         return self.length_ms // ROLLING_BUCKETS
 
+    def __str__(self) -> str:
+        """As files have it: `rolling 7d`."""
+        return self.value.replace("-", " ")
+
 
 def period_of(text: str) -> Period | Rolling:
     """The period of that name: `month`, or `rolling 7d` (a file's) or `rolling-7d` (an identity's).
@@ -171,3 +175,8 @@ def balance_identity(dimensions: dict[str, str | None], unit: Unit, period: Peri
 def unit_of(identity: str) -> Unit:
     """The unit in a balance's identity, which ends in `/unit/window`."""
     return Unit(identity.rsplit("/", 2)[-2])
+
+
+def span_of(identity: str) -> Period | Rolling:
+    """The period in a balance's identity."""
+    return period_of(identity.rsplit("/", 1)[-1])

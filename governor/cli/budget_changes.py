@@ -55,7 +55,10 @@ def grant(
     ledger: str = LEDGER,
     as_json: bool = JSON,
 ) -> None:
-    """Add to a budget's limit, in its window of this moment only."""
+    """Add to a budget's limit, in its window of this moment only.
+
+    A `life` or `rolling` budget has one window, so what is granted to it stays.
+    """
     said, who = _reason(reason), _actor(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)

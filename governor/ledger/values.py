@@ -48,6 +48,7 @@ class BudgetRow:
         unit: What the budget counts.
         limit: The limit from the policy file.
         steps: Thresholds to report when posted crosses them, in basis points of the limit.
+        bucket_ms: The length of a rolling window's buckets; 0 for every other one.
     """
 
     identity: str
@@ -57,6 +58,7 @@ class BudgetRow:
     unit: Unit
     limit: int
     steps: tuple[int, ...] = ()
+    bucket_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,15 @@ class Balance:
         held: Promised to open holds.
         limit: In force now: the file's or the override's, plus grants.
         frozen: Why it is frozen; `None` where it is not.
+        frees_ms: When spend first leaves a rolling window, Unix milliseconds; 0 where it does not, or nothing
+            was spent.
     """
 
     posted: int
     held: int
     limit: int
     frozen: str | None = None
+    frees_ms: int = 0
 
     @property
     def available(self) -> int:

@@ -41,7 +41,7 @@ def not_in_force(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice
         file: The file.
         rows: The budgets its users are under: the organisation's and its own, as `budget_rows` has them.
     """
-    found = [*_by_path(file), *_by_value(file), *_rolling(file), *_idle_floors(file, rows)]
+    found = [*_by_path(file), *_by_value(file), *_idle_floors(file, rows)]
     yield from sorted(found, key=lambda notice: (notice.line, notice.column))
 
 
@@ -62,12 +62,6 @@ def _by_value(file: PolicyFile) -> Iterator[Notice]:
     for (key, value), instead in _VALUES.items():
         if getattr(file.policy, key) == value:
             yield _notice(file, (key,), instead)
-
-
-def _rolling(file: PolicyFile) -> Iterator[Notice]:
-    for index, budget in enumerate(file.policy.budgets):
-        if budget.span.startswith("rolling"):
-            yield _notice(file, ("budgets", index, "window"), "this budget is not counted")
 
 
 def _idle_floors(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice]:
