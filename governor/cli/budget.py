@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 IDENTITY: Any = typer.Argument(
     ...,
-    help="As `governor budget list` prints it, for example department=legal/usd/month, or of a user, model or "
-    "tag not seen yet: department=legal/user=ada/model=claude-opus-5-5/usd/day.",
+    help="As `governor budget list` prints it, for example department=legal/usd/month, or of a user, model "
+    "or tag not seen yet: department=legal/user=ada/model=claude-opus-5-5/usd/day.",
 )
 DEPARTMENT: Any = typer.Option(None, "--department", "-d", help="Only this department's budgets.")
 USER: Any = typer.Option(None, "--user", "-u", help="Only this user's budgets.")

@@ -67,8 +67,8 @@ def amount_and_window(row: BudgetRow) -> str:
 
 
 def whose(row: BudgetRow) -> str:
-    """What a budget counts per: `department`, `user (premium)`, `user × model claude-opus-5-5`."""
-    named = " × ".join(" ".join(filter(None, (scope, row.names.get(scope)))) for scope in row.scopes)
+    """What a budget counts per: `department`, `user (premium)`, `user and model claude-opus-5-5`."""
+    named = " and ".join(" ".join(filter(None, (scope, row.names.get(scope)))) for scope in row.scopes)
     return f"{named} ({row.user_tier})" if row.user_tier else named
 
 

@@ -50,7 +50,7 @@ def _faults(budget: Budget, policy: AnyPolicy) -> Iterator[_Fault]:
     yield from _scope_faults(budget, policy)
     yield from _name_faults(budget)
     if budget.user_tier is not None and "user" not in budget.per:
-        per = " × ".join(budget.per)
+        per = " and ".join(budget.per)
         yield ("user_tier",), f"only a budget per user has a user_tier, not one per {per}", "remove it"
     if not budget.span:
         yield (), "the budget has no window", "add one, such as window: month"
@@ -70,7 +70,11 @@ def _scope_faults(budget: Budget, policy: AnyPolicy) -> Iterator[_Fault]:
         elif scope == "organization" and together:
             yield path, "every request is of the organisation, so it makes no combination", "remove it"
         elif scope == "department" and own and together:
-            yield path, "a department's file counts that department only, so it goes without saying", "remove it"
+            yield (
+                path,
+                "a department's file counts that department only, so it goes without saying",
+                "remove it",
+            )
 
 
 def _name_faults(budget: Budget) -> Iterator[_Fault]:

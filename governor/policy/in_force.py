@@ -65,16 +65,15 @@ def _by_value(file: PolicyFile) -> Iterator[Notice]:
 
 
 def _idle_floors(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice]:
-    """Floors, once for each tier of users of whom no usd budget is counted."""
+    """Floors, once for each tier of users who have no usd budget."""
     policy = file.policy
     if not isinstance(policy, DepartmentPolicy) or not policy.routing.floors:
         return
     for tier in sorted(policy.user_tiers, key=lambda tier: tier or ""):
         if floor_bearer(rows, tier) is not None:
             continue
-        everybody = "any user" if policy.user_tiers == {None} else "users without a user_tier"
-        whom = everybody if tier is None else f"users of the user_tier {tier!r}"
+        whom = "users without a user_tier" if tier is None else f"users of the user_tier {tier!r}"
         path = ("routing", "floors")
         line, column = file.document.place(path, on_key=True)
-        text = f"not in force for {whom}, who have no usd budget that is counted"
+        text = f"not in force for {whom}, who have no usd budget of their own"
         yield Notice(file.name, line, column, dotted(path), text)

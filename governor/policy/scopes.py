@@ -48,7 +48,9 @@ def nameable(scope: str) -> bool:
 
 def in_order(scopes: Iterable[str]) -> tuple[str, ...]:
     """The scopes in the order of identities, each once."""
-    return tuple(sorted(set(scopes), key=lambda scope: (SCOPES.index(scope) if scope in SCOPES else 99, scope)))
+    return tuple(
+        sorted(set(scopes), key=lambda scope: (SCOPES.index(scope) if scope in SCOPES else 99, scope))
+    )
 
 
 def dimension(scope: str) -> str:

@@ -49,7 +49,7 @@ class Attribution:
     tags: tuple[tuple[str, str], ...] = ()
 
     def value_of(self, scope: str) -> str | None:
-        """What the request is counted under per *scope* (any but the model's); `None` where it has nothing."""
+        """What the request is counted under per *scope* (not the model's); `None` where it has nothing."""
         tag = tag_of(scope)
         if tag is not None:
             return next((value for name, value in self.tags if name == tag), None)
@@ -63,7 +63,7 @@ class BudgetTerm:
 
     Attributes:
         identity: What its balance is kept under; see `governor.budgets.balance_identity`.
-        scope: What it counts per: `user`, `tag:project`, `user × model`.
+        scope: What it counts per: `user`, `tag:project`, `user and model`.
         unit: What it counts.
         period: How long a window of it lasts.
         timezone: IANA name; calendar windows start there.
@@ -191,8 +191,8 @@ class BudgetRow:
 
     @property
     def scope(self) -> str:
-        """What it counts per, as people read it: `user`, `user × model`."""
-        return " × ".join(self.scopes)
+        """What it counts per, as people read it: `user`, `user and model`."""
+        return " and ".join(self.scopes)
 
     @property
     def inner(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class BudgetView:
 
     @property
     def resets(self) -> str:
-        """How its reset is said: `resets`, or of a rolling window, which never does as a whole, `first frees`."""
+        """How its reset is said: `resets`; of a rolling window, which never does at once, `first frees`."""
         return "first frees" if isinstance(self.period, Rolling) else "resets"
 
     def __str__(self) -> str:
