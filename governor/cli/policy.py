@@ -141,7 +141,7 @@ def _row_json(row: BudgetRow) -> dict[str, Any]:
         "name": (dict(row.names) if together else row.names.get(row.scopes[0])) or None,
         "user_tier": row.user_tier,
         "unit": row.unit.value,
-        "window": row.period.value,
+        "window": str(row.period),
         "timezone": row.timezone,
         "limit": row.limit,
         "steps_bp": list(row.steps),
