@@ -172,8 +172,9 @@ def test_why_tells_the_tags(run, scoped):
     assert run("why", "first", *scoped.options).code == 0
 
 
-def test_policy_check_prints_them(run, scoped):
+def test_policy_check_prints_them(run, scoped, monkeypatch):
     """Combinations, tags with their value and rolling windows read as they are meant; none is left out."""
+    monkeypatch.setenv("COLUMNS", "200")
     said = run("policy", "check", *scoped.options[:2])
     assert said.code == 0
     for text in (
