@@ -39,13 +39,6 @@ class Period(enum.StrEnum):
     LIFE = "life"
 
 
-ROLLING_BUCKETS = 48
-"""A rolling window is this many aligned buckets and the current one; the oldest is counted whole."""
-
-_ROLLING = re.compile(r"rolling[ -]([1-9][0-9]{0,3})([mhd])")
-_LENGTH_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
 @dataclass(frozen=True, slots=True)
 class Rolling:
     """A window that moves with time: what was spent in the last so many minutes, hours or days.
@@ -62,6 +55,10 @@ class Rolling:
     def bucket_ms(self) -> int:
         """The length of one bucket; buckets are aligned to the Unix epoch."""
         return self.length_ms // ROLLING_BUCKETS
+
+    def __str__(self) -> str:
+        """As files have it: `rolling 7d`."""
+        return self.value.replace("-", " ")
 
 
 def period_of(text: str) -> Period | Rolling:
@@ -171,3 +168,8 @@ def balance_identity(dimensions: dict[str, str | None], unit: Unit, period: Peri
 def unit_of(identity: str) -> Unit:
     """The unit in a balance's identity, which ends in `/unit/window`."""
     return Unit(identity.rsplit("/", 2)[-2])
+
+
+def span_of(identity: str) -> Period | Rolling:
+    """The period in a balance's identity."""
+    return period_of(identity.rsplit("/", 1)[-1])

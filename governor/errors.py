@@ -33,7 +33,8 @@ class BudgetExceeded(GovernorError):  # noqa: N818 - the public name is fixed by
     Attributes:
         decision: The whole decision: every budget's numbers and every candidate tried.
         budget: The binding budget (identity, limit, posted, held, in the budget's unit).
-        resets_at: When the binding budget's window ends, or `None` where it never does.
+        resets_at: When the binding budget's window ends, or spend first leaves its rolling one; `None` where
+            neither helps.
         affordable_max_tokens: The largest `max_tokens` that would pass now, or `None`.
         cheapest_model: The cheapest model that would pass now, or `None`.
     """

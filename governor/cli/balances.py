@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
-from governor.budgets import Period, Unit, balance_identity, unit_of, window_at
+from governor.budgets import Period, Rolling, Unit, balance_identity, span_of, unit_of, window_at
 from governor.cli.output import usage
 from governor.errors import nearest
 from governor.ledger import commands as c
 from governor.story.decision import BudgetView, instant
+from governor.story.matrix import reopens_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from governor.budgets import Window
     from governor.cli.context import Desk
-    from governor.policy import BudgetTerm
+    from governor.policy import BudgetRow, BudgetTerm
 
 READ_AT_ONCE = 200
 """How many balances one command reads, so that no script runs long."""
@@ -28,7 +30,7 @@ def views(desk: Desk, *, contains: str = "", past: bool = False) -> list[BudgetV
     """Every balance the ledger keeps, and the budgets of the files that nobody has touched yet.
 
     Of the latter only those whose identity the files alone decide: of the organisation, of departments, of
-    features and models by name. Limits are the files' of this moment, with overrides and grants.
+    features, models and tags by name. Limits are the files' of this moment, with overrides and grants.
 
     Args:
         desk: Policies and ledger.
@@ -121,7 +123,10 @@ def _row(
 ) -> tuple[c.BudgetRow, BudgetTerm | None]:
     term = find_term(desk, identity)
     file_limit = limit if term is None else term.limit
-    return c.BudgetRow(identity, window, 0, end_ms, unit_of(identity), file_limit), term
+    period = span_of(identity)
+    bucket_ms = period.bucket_ms if isinstance(period, Rolling) else 0
+    row = c.BudgetRow(identity, window, 0, end_ms, unit_of(identity), file_limit, bucket_ms=bucket_ms)
+    return row, term
 
 
 def _view(row: c.BudgetRow, term: BudgetTerm | None, balance: c.Balance) -> BudgetView:
@@ -132,7 +137,7 @@ def _view(row: c.BudgetRow, term: BudgetTerm | None, balance: c.Balance) -> Budg
         limit=balance.limit,
         posted=balance.posted,
         held=balance.held,
-        resets_at=instant(row.end_ms),
+        resets_at=instant(reopens_ms(row, balance)),
         frozen=balance.frozen,
         source="" if term is None else term.source,
     )
@@ -148,16 +153,18 @@ def _read(desk: Desk, rows: list[c.BudgetRow]) -> list[c.Balance]:
 def _untouched(desk: Desk) -> Iterator[BudgetTerm]:
     """Every budget whose identity the files alone decide."""
     for row in desk.policies.all_terms():
-        if row.scope == "organization" or (row.scope == "department" and row.department is not None):
-            values: list[str | None] = [None]
-        elif row.scope == "department":
-            values = [*desk.policies.departments]
-        else:
-            values = [row.name] if row.name is not None else []
-        for value in values:
-            term = find_term(desk, row.identity(value))
+        known = [_known_values(desk, row, scope) for scope in row.inner]
+        for values in itertools.product(*known):
+            term = find_term(desk, row.identity(dict(zip(row.inner, values, strict=True))))
             if term is not None:
                 yield term
+
+
+def _known_values(desk: Desk, row: BudgetRow, scope: str) -> Sequence[str]:
+    """The values of one of a budget's scopes that the files name: all, where no request can bring others."""
+    if scope in row.names:
+        return (row.names[scope],)
+    return desk.policies.departments if scope == "department" else ()
 
 
 def _depth(identity: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from governor.budgets import Rolling
 from governor.cli import balances
 from governor.cli.changes import changes_of
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, open_desk
@@ -16,6 +17,7 @@ from governor.cli.output import (
     percent,
     print_json,
     print_rows,
+    resets,
     stamp,
     usage,
     when,
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     from governor.policy import BudgetTerm
 
 IDENTITY: Any = typer.Argument(
-    ..., help="As `governor budget list` prints it, for example department=legal/usd/month."
+    ...,
+    help="As `governor budget list` prints it, for example department=legal/usd/month, or of a user, model "
+    "or tag not seen yet: department=legal/user=ada/model=claude-opus-5-5/usd/day.",
 )
 DEPARTMENT: Any = typer.Option(None, "--department", "-d", help="Only this department's budgets.")
 USER: Any = typer.Option(None, "--user", "-u", help="Only this user's budgets.")
@@ -106,7 +110,7 @@ def _cells(view: BudgetView, *, past: bool) -> tuple[str, ...]:
     shown = (str(Money(a)) if view.unit == "usd" else f"{a:,}" for a in amounts)
     named = f"{view.identity} {view.window}" if past else view.identity
     frozen = " FROZEN" if view.frozen is not None else ""
-    return (named + frozen, *shown, str(percent(view)), when(view.resets_at))
+    return (named + frozen, *shown, str(percent(view)), resets(view))
 
 
 def _print_detail(
@@ -149,10 +153,18 @@ def _facts(view: BudgetView, term: BudgetTerm | None, limits: balances.Limits) -
         )
     if view.frozen is not None:
         yield "frozen", view.frozen
-    yield "window", f"{view.window}; resets {when(view.resets_at)}" + (" UTC" if view.resets_at else "")
+    yield "window", _window(view)
     yield "spent", f"{show_amount(unit, view.posted)} ({percent(view)} %)"
     yield "held", f"{show_amount(unit, view.held)} by calls in flight"
     yield "available", show_amount(unit, view.available)
+
+
+def _window(view: BudgetView) -> str:
+    """For example `2026-11; resets at 2026-12-01 00:00 UTC`, `life; never resets`, `rolling 7d`."""
+    window = str(view.period) if isinstance(view.period, Rolling) else view.window
+    if view.resets_at is not None:
+        return f"{window}; {view.resets} at {when(view.resets_at)} UTC"
+    return window if isinstance(view.period, Rolling) else f"{window}; never resets"
 
 
 def _marks(desk: Desk, view: BudgetView, term: BudgetTerm | None) -> Iterator[tuple[str, str]]:

@@ -118,6 +118,16 @@ def when(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
+def resets(view: BudgetView) -> str:
+    """When a budget resets, as tables show it; of a rolling one, when spend first leaves it.
+
+    For example `2026-12-01 00:00`, `never`, `frees 2026-11-28 09:45`, or `rolls` with nothing spent.
+    """
+    if view.resets == "resets":
+        return when(view.resets_at)
+    return f"frees {when(view.resets_at)}" if view.resets_at else "rolls"
+
+
 def stamp(unix_ms: int) -> str:
     """An instant of the journal, in UTC to the millisecond: `2026-11-21 02:46:03.120`."""
     moment = datetime.fromtimestamp(unix_ms // 1000, UTC)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from governor.budgets import Period, Rolling
 from governor.cli.context import JSON, POLICIES, PRICES, load_policies, load_prices
 from governor.cli.output import console, print_json, problem_json
 from governor.errors import PolicyError
@@ -58,14 +59,16 @@ def refuse_unpriced(loaded: Policies, prices: PriceTable, day: date | None = Non
 
 
 def amount_and_window(row: BudgetRow) -> str:
-    """A budget's limit as people say it: `$15,000.00 a month`, `8 concurrent`."""
+    """A budget's limit as people say it: `$15,000.00 a month`, `$50.00 in rolling 7d`, `8 calls`."""
     amount = show(row.unit, row.limit)
-    return amount if row.period == "life" else f"{amount} a {row.period.value}"
+    if row.period is Period.LIFE:
+        return amount
+    return f"{amount} in {row.period}" if isinstance(row.period, Rolling) else f"{amount} a {row.period}"
 
 
 def whose(row: BudgetRow) -> str:
-    """What a budget counts per: `department`, `user (premium)`, `feature code_review`."""
-    named = f"{row.scope} {row.name}" if row.name else str(row.scope)
+    """What a budget counts per: `department`, `user (premium)`, `user and model claude-opus-5-5`."""
+    named = " and ".join(" ".join(filter(None, (scope, row.names.get(scope)))) for scope in row.scopes)
     return f"{named} ({row.user_tier})" if row.user_tier else named
 
 
@@ -131,13 +134,14 @@ def _as_json(loaded: Policies, notices: Iterable[Notice]) -> dict[str, Any]:
 
 
 def _row_json(row: BudgetRow) -> dict[str, Any]:
+    together = len(row.scopes) > 1  # as a file writes them
     return {
         "department": row.department,
-        "per": row.scope,
-        "name": row.name,
+        "per": list(row.scopes) if together else row.scopes[0],
+        "name": (dict(row.names) if together else row.names.get(row.scopes[0])) or None,
         "user_tier": row.user_tier,
         "unit": row.unit.value,
-        "window": row.period.value,
+        "window": str(row.period),
         "timezone": row.timezone,
         "limit": row.limit,
         "steps_bp": list(row.steps),

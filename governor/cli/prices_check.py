@@ -178,9 +178,9 @@ def _named(loaded: Policies, table: PriceTable, day: date) -> Iterator[Finding]:
     for file in loaded.files:
         policy: Any = file.policy
         places: list[tuple[tuple[Any, ...], str, str]] = [
-            (("budgets", index, "name"), f"budgets[{index}]", budget.name)
+            (("budgets", index, *budget.name_path("model")), f"budgets[{index}]", budget.names["model"])
             for index, budget in enumerate(policy.budgets)
-            if budget.per == "model" and budget.name is not None
+            if "model" in budget.names
         ]
         lines = policy.routing.lines if hasattr(policy, "routing") else {}
         places += [

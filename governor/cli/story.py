@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from governor.budgets import Period, unit_of
+from governor.budgets import span_of, unit_of
 from governor.cli.changes import KINDS, Change, change_of
 from governor.ledger import admission, detail
 from governor.ledger import commands as c
@@ -178,13 +178,12 @@ def _matrix(record: dict[str, Any]) -> Matrix:
     terms, rows = [], []
     for budget in record["budgets"]:
         unit = unit_of(budget["identity"])
-        period = Period(budget["identity"].rsplit("/", 1)[-1])
         terms.append(
             BudgetTerm(
                 identity=budget["identity"],
                 scope="",
                 unit=unit,
-                period=period,
+                period=span_of(budget["identity"]),
                 timezone="UTC",
                 limit=budget["limit"],
                 steps=(),

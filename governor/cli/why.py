@@ -74,6 +74,7 @@ def _asked(ruling: Ruling) -> Iterator[str]:
     for_what = "".join(
         f", {name} {record[name]}" for name in ("feature", "run") if record.get(name) is not None
     )
+    for_what += "".join(f", {name}={value}" for name, value in record.get("tags", {}).items())
     yield f"  who        {record['user']}, department {record['department']}{for_what}"
     pinned = ", pinned" if record["pin"] else ""
     yield f"  asked for  {record['asked']}{pinned}, max_tokens {record['max_tokens']:,}"

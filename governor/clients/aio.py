@@ -27,7 +27,7 @@ from governor.story.effects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
     from pathlib import Path
 
     from governor.ledger import AsyncLedger
@@ -85,6 +85,7 @@ class AsyncGovernor:
         department: str,
         feature: str | None = None,
         run: str | None = None,
+        tags: Mapping[str, str] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -97,6 +98,7 @@ class AsyncGovernor:
             department=department,
             feature=feature,
             run=run,
+            tags=tags,
             model=model,
             max_tokens=max_tokens,
             pin=pin,
@@ -113,6 +115,7 @@ class AsyncGovernor:
         department: str,
         feature: str | None = None,
         run: str | None = None,
+        tags: Mapping[str, str] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -124,6 +127,7 @@ class AsyncGovernor:
             department=department,
             feature=feature,
             run=run,
+            tags=tags,
             model=model,
             max_tokens=max_tokens,
             pin=pin,

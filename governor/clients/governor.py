@@ -27,7 +27,7 @@ from governor.story.effects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     from governor.ledger import Ledger
@@ -103,6 +103,7 @@ class Governor:
         department: str,
         feature: str | None = None,
         run: str | None = None,
+        tags: Mapping[str, str] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -116,6 +117,7 @@ class Governor:
             department: Whose policy file.
             feature: What it is for; a file that declares features refuses others.
             run: The agent run or job it belongs to.
+            tags: What else to count it under, such as `{"project": "atlas"}`; at most 16.
             model: `auto`, a line (`haiku`, `sonnet`, `opus`) or a model id: a preference.
             max_tokens: The most tokens of output; may be left out where the feature has a maximum.
             pin: Refuse rather than swap the model.
@@ -138,6 +140,7 @@ class Governor:
             department=department,
             feature=feature,
             run=run,
+            tags=tags,
             model=model,
             max_tokens=max_tokens,
             pin=pin,
@@ -154,6 +157,7 @@ class Governor:
         department: str,
         feature: str | None = None,
         run: str | None = None,
+        tags: Mapping[str, str] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -170,6 +174,7 @@ class Governor:
             department=department,
             feature=feature,
             run=run,
+            tags=tags,
             model=model,
             max_tokens=max_tokens,
             pin=pin,

@@ -67,6 +67,7 @@ def make_request(
     department: str,
     feature: str | None,
     run: str | None,
+    tags: Mapping[str, str] | None,
     model: str,
     max_tokens: int | None,
     pin: bool,
@@ -98,12 +99,19 @@ def make_request(
         raise PolicyViolation(f"max_tokens is {max_tokens!r:.40}: give a whole number of tokens")
     return Request(
         id=_checked_id(request_id) if request_id is not None else new_id(),
-        who=Attribution(department=department, user=user, feature=feature, run=run),
+        who=Attribution(department=department, user=user, feature=feature, run=run, tags=_pairs(tags)),
         asked=model,
         max_tokens=max_tokens,
         body=body,
         pin=pin,
     )
+
+
+def _pairs(tags: object) -> tuple[tuple[str, str], ...]:
+    """Tags as an attribution has them, sorted by name; what is in them is the policy's to judge."""
+    if tags is not None and not isinstance(tags, Mapping):
+        raise PolicyViolation(f"tags is {tags!r:.60}: give a mapping such as {{'project': 'atlas'}}")
+    return tuple(sorted((tags or {}).items(), key=lambda pair: str(pair[0])))
 
 
 def _checked_id(request_id: object) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from governor.budgets import Unit
 from governor.errors import Problem, nearest
+from governor.policy.budget_check import budget_problems, reach
 from governor.policy.schema import DepartmentPolicy, Downgrade, OrganizationPolicy
 from governor.policy.shape import dotted
 from governor.policy.terms import LINES, Notice
@@ -90,12 +91,13 @@ def remarks(policies: Policies) -> list[Notice]:
         for index, budget in enumerate(file.policy.budgets):
             unit = budget.units[0]
             limit = getattr(budget, unit)
-            kind = (budget.per, budget.name, budget.user_tier, unit, budget.span)
+            kind = (tuple(sorted(budget.names.items())), budget.user_tier, unit, reach(budget))
             if isinstance(file.policy, OrganizationPolicy):
-                ceilings[kind] = limit
+                ceilings[_within(budget, "organization"), *kind] = limit
                 continue
-            as_whole = (("organization" if budget.per == "department" else budget.per), *kind[1:])
-            ceiling = min((ceilings[key] for key in (kind, as_whole) if key in ceilings), default=None)
+            scopes = _within(budget, "department")
+            above = [(covering, *kind) for covering in (scopes, ("department", *scopes))]
+            ceiling = min((ceilings[key] for key in above if key in ceilings), default=None)
             if ceiling is not None and limit > ceiling:
                 path = ("budgets", index, unit.value)
                 line, column = file.document.place(path)
@@ -104,13 +106,13 @@ def remarks(policies: Policies) -> list[Notice]:
     return found
 
 
+def _within(budget: Budget, file_scope: str) -> tuple[str, ...]:
+    return tuple(scope for scope in budget.scopes if scope != file_scope)
+
+
 def file_problems(file: PolicyFile) -> Iterator[Problem]:
     """What one file of the right shape says that cannot be meant."""
-    for index, budget in enumerate(file.policy.budgets):
-        for key, message, hint in _budget_faults(budget, file.policy):
-            path = ("budgets", index, key) if key else ("budgets", index)
-            yield file.document.problem(path, f"{dotted(path)}: {message}", hint, on_key=key in _WHOLE_KEYS)
-    yield from _shared_balances(file)
+    yield from budget_problems(file)
     yield from _falling_thresholds(file)
     if isinstance(file.policy, DepartmentPolicy):
         yield from _unknown_lines(file, file.policy)
@@ -154,48 +156,6 @@ def _written_twice(files: Sequence[PolicyFile]) -> Iterator[Problem]:
             message = f"a second file for {what}"
             yield file.document.problem((key,), message, f"the first is {first[what]}; keep one")
         first.setdefault(what, file.name)
-
-
-_WHOLE_KEYS = ("name", "user_tier", "tokens", "requests", "concurrent", "usd")
-
-
-def _budget_faults(budget: Budget, policy: AnyPolicy) -> Iterator[tuple[str, str, str]]:
-    """Key (empty: the budget itself), message and hint of each fault of one budget."""
-    units = budget.units
-    if not units:
-        yield "", "the budget has no limit", "add one of: usd, tokens, requests, concurrent"
-    for unit in units[1:]:
-        yield unit, f"a budget has one unit, and this one has {units[0]} already", "write two budgets"
-    if budget.per == "organization" and isinstance(policy, DepartmentPolicy):
-        yield "per", "a department's file cannot limit the organisation", "move it to organization.yaml"
-    if budget.name is not None and budget.per not in ("feature", "model"):
-        yield "name", f"only a budget per feature or model has a name, not one per {budget.per}", "remove it"
-    if budget.per == "model" and budget.name in LINES:
-        yield "name", f"{budget.name!r} is a line, not a model", "write the model's id"
-    if budget.user_tier is not None and budget.per != "user":
-        yield "user_tier", f"only a budget per user has a user_tier, not one per {budget.per}", "remove it"
-    if not budget.span:
-        yield "", "the budget has no window", "add one, such as window: month"
-    if budget.concurrent is not None and budget.span != "life":
-        yield "window", "calls in flight are counted at every moment, not in a window", "remove the window"
-
-
-def _shared_balances(file: PolicyFile) -> Iterator[Problem]:
-    seen: dict[tuple[object, ...], list[tuple[Budget, int]]] = {}
-    for index, budget in enumerate(file.policy.budgets):
-        line, _ = file.document.place(("budgets", index))
-        twins = seen.setdefault((budget.per, *budget.units, budget.span), [])
-        for twin, twin_line in twins:
-            if not (_apart(budget.name, twin.name) or _apart(budget.user_tier, twin.user_tier)):
-                message = f"budgets[{index}] counts the same as the budget on line {twin_line}"
-                hint = "keep one, or give each a user_tier of its own" if budget.per == "user" else "keep one"
-                yield file.document.problem(("budgets", index), message, hint)
-                break
-        twins.append((budget, line))
-
-
-def _apart(one: str | None, other: str | None) -> bool:
-    return one is not None and other is not None and one != other
 
 
 def _falling_thresholds(file: PolicyFile) -> Iterator[Problem]:
@@ -279,10 +239,11 @@ def _unknown_features(file: PolicyFile, policy: DepartmentPolicy) -> Iterator[Pr
     if not policy.features or EVERYONE in policy.features:
         return
     for index, budget in enumerate(policy.budgets):
-        if budget.per == "feature" and budget.name is not None and budget.name not in policy.features:
-            path = ("budgets", index, "name")
-            message = f"the feature {budget.name!r} is not in features"
-            yield file.document.problem(path, message, nearest(budget.name, policy.features))
+        name = budget.names.get("feature")
+        if name is not None and name not in policy.features:
+            path = ("budgets", index, *budget.name_path("feature"))
+            message = f"the feature {name!r} is not in features"
+            yield file.document.problem(path, message, nearest(name, policy.features))
 
 
 def _budget_tiers(policy: AnyPolicy) -> set[str]:
@@ -308,7 +269,7 @@ def _idle_tiers(file: PolicyFile, tiers: AbstractSet[str | None]) -> Iterator[Pr
     known = {tier for tier in tiers if tier is not None}
     whose = "this file" if isinstance(file.policy, DepartmentPolicy) else "any department's file"
     for index, budget in enumerate(file.policy.budgets):
-        if budget.per == "user" and budget.user_tier is not None and budget.user_tier not in known:
+        if "user" in budget.per and budget.user_tier is not None and budget.user_tier not in known:
             path = ("budgets", index, "user_tier")
             message = f"{dotted(path)}: no user in {whose} is of the user_tier {budget.user_tier!r}"
             hints = [nearest(budget.user_tier, known), "give it to somebody under `users`, or leave it out"]
@@ -322,7 +283,7 @@ def _idle_floors(
     tiers = {None, *policy.user_tiers}
     theirs = (budget for other in shared for budget in other.policy.budgets if budget.user_tier in tiers)
     budgets = [*policy.budgets, *theirs]  # its own are for tiers of its users, or refused already
-    if policy.routing.floors and not any(b.per == "user" and b.units == [Unit.USD] for b in budgets):
+    if policy.routing.floors and not any(b.scopes == ("user",) and b.units == [Unit.USD] for b in budgets):
         message = "floors are judged on the user's longest usd budget, and there is none"
         hint = "add a budget per user in usd"
         yield file.document.problem(("routing", "floors"), message, hint, on_key=True)
@@ -331,8 +292,8 @@ def _idle_floors(
 def _models(policy: AnyPolicy) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Every place that names a model, and the model."""
     for index, budget in enumerate(policy.budgets):
-        if budget.per == "model" and budget.name is not None:
-            yield ("budgets", index, "name"), budget.name
+        if "model" in budget.names:
+            yield ("budgets", index, *budget.name_path("model")), budget.names["model"]
     if isinstance(policy, DepartmentPolicy):
         for line, model in policy.routing.lines.items():
             yield ("routing", "lines", line), model

@@ -41,7 +41,7 @@ def not_in_force(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice
         file: The file.
         rows: The budgets its users are under: the organisation's and its own, as `budget_rows` has them.
     """
-    found = [*_by_path(file), *_by_value(file), *_rolling(file), *_idle_floors(file, rows)]
+    found = [*_by_path(file), *_by_value(file), *_idle_floors(file, rows)]
     yield from sorted(found, key=lambda notice: (notice.line, notice.column))
 
 
@@ -64,23 +64,16 @@ def _by_value(file: PolicyFile) -> Iterator[Notice]:
             yield _notice(file, (key,), instead)
 
 
-def _rolling(file: PolicyFile) -> Iterator[Notice]:
-    for index, budget in enumerate(file.policy.budgets):
-        if budget.span.startswith("rolling"):
-            yield _notice(file, ("budgets", index, "window"), "this budget is not counted")
-
-
 def _idle_floors(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice]:
-    """Floors, once for each tier of users of whom no usd budget is counted."""
+    """Floors, once for each tier of users who have no usd budget."""
     policy = file.policy
     if not isinstance(policy, DepartmentPolicy) or not policy.routing.floors:
         return
     for tier in sorted(policy.user_tiers, key=lambda tier: tier or ""):
         if floor_bearer(rows, tier) is not None:
             continue
-        everybody = "any user" if policy.user_tiers == {None} else "users without a user_tier"
-        whom = everybody if tier is None else f"users of the user_tier {tier!r}"
+        whom = "users without a user_tier" if tier is None else f"users of the user_tier {tier!r}"
         path = ("routing", "floors")
         line, column = file.document.place(path, on_key=True)
-        text = f"not in force for {whom}, who have no usd budget that is counted"
+        text = f"not in force for {whom}, who have no usd budget of their own"
         yield Notice(file.name, line, column, dotted(path), text)

@@ -9,9 +9,20 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from governor.budgets import Period, Unit
+from governor.budgets import Period, Rolling, Unit
 from governor.errors import PolicyViolation, nearest
-from governor.policy.terms import LINES, MAX_ID, Attribution, BudgetRow, BudgetTerm, Notice, Rules, clean_id
+from governor.policy.scopes import clean_name, scope_of
+from governor.policy.terms import (
+    LINES,
+    MAX_ID,
+    MAX_TAGS,
+    Attribution,
+    BudgetRow,
+    BudgetTerm,
+    Notice,
+    Rules,
+    clean_id,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +41,16 @@ DEFAULT_ORGANIZATION = "default"
 EVERYONE = "*"
 _DEFAULT_TIMEOUT_S, _DEFAULT_RETRIES = 60.0, 2
 _CACHED_REQUESTS = 1024
-_LENGTHS = (Period.MINUTE, Period.HOUR, Period.DAY, Period.WEEK, Period.MONTH, Period.LIFE)
+_DAY_MS = 86_400_000
+_LENGTHS_MS = {
+    Period.MINUTE: 60_000,
+    Period.HOUR: 3_600_000,
+    Period.DAY: _DAY_MS,
+    Period.WEEK: 7 * _DAY_MS,
+    Period.MONTH: 365.25 / 12 * _DAY_MS,
+    Period.LIFE: float("inf"),
+}
+"""How long each is, on average."""
 _Bound = tuple[BudgetRow, "Mapping[str, int]"]
 
 
@@ -108,8 +128,8 @@ class Policies:
         """What the files say of a request besides its budgets.
 
         Raises:
-            PolicyViolation: The department, the user or the feature is not one the files allow, or one of
-                the four values cannot be an id.
+            PolicyViolation: The department, the user or the feature is not one the files allow, or a value
+                cannot be an id, or a tag cannot be one.
         """
         _refuse_odd_ids(who)
         department = self._department(who.department)
@@ -170,34 +190,33 @@ class Policies:
         """
         if identity.count("/") < 2:
             return None
-        *scope, unit, period = identity.split("/")
-        names, values = zip(*(part.partition("=")[::2] for part in scope), strict=True)
-        value = unquote(values[-1])
-        if not all(clean_id(unquote(written)) for written in values[names[0] == "org" :]):
+        *parts, unit, period = identity.split("/")
+        names, written = zip(*(part.partition("=")[::2] for part in parts), strict=True)
+        values = {scope_of(name): unquote(value) for name, value in zip(names, written, strict=True)}
+        if not all(clean_id(value) for scope, value in values.items() if scope != "org"):
             return None
-        terms = []
-        for row, floors in self._bound_to(names, values, value):
-            if (row.dimensions, row.unit, row.period) != (names, unit, period):
-                continue
-            if row.name in (None, value):
-                terms.append(row.term(value, floors))
+        terms = [
+            row.term(values, floors)
+            for row, floors in self._bound_to(names, values)
+            if (row.dimensions, row.unit, row.period.value) == (names, unit, period) and row.is_for(values)
+        ]
         return min(terms, key=lambda term: term.limit, default=None)
 
-    def _bound_to(self, names: tuple[str, ...], values: tuple[str, ...], value: str) -> Iterator[_Bound]:
-        """The budgets, with floors, that could be meant by an identity's dimensions."""
-        own = names[:1] == ("department",)
-        departments = [self._departments.get(unquote(values[0]))] if own else [*self._departments.values()]
-        if not own and (names[-1:] != ("user",) or not departments):
+    def _bound_to(self, names: tuple[str, ...], values: Mapping[str, str]) -> Iterator[_Bound]:
+        """The budgets, with floors, that could be meant by an identity's dimensions and their values."""
+        own, user = names[0] == "department", values.get("user")
+        if not own and (user is None or not self._departments):
             yield from ((row, {}) for row in self._shared_rows)
             return
-        for department in departments:
-            if department is None:
+        one = values.get("department")
+        for name, department in self._departments.items():
+            if one not in (None, name):
                 continue
             try:
-                tier = department.tier_of(value) if names[-1:] == ("user",) else None
+                tier = None if user is None else department.tier_of(user)
             except PolicyViolation:
                 continue
-            mine = department.policy.department if own else None
+            mine = name if own else None
             yield from ((row, floors) for row, floors in department.rows[tier] if row.department == mine)
 
     def _department(self, name: str) -> _Department:
@@ -223,12 +242,22 @@ class Policies:
 def _refuse_odd_ids(who: Attribution) -> None:
     for name in ("department", "user", "feature", "run"):
         value = getattr(who, name)
-        optional = name in ("feature", "run")
-        if (value is None and optional) or (isinstance(value, str) and clean_id(value)):
-            continue
-        shown = repr(value)[:60]
+        if value is not None or name not in ("feature", "run"):
+            _refuse_odd_id(name, value)
+    if len(who.tags) > MAX_TAGS:
+        raise PolicyViolation(f"a request carries at most {MAX_TAGS} tags, this one has {len(who.tags)}")
+    for name, value in who.tags:
+        if not isinstance(name, str) or not clean_name(name):
+            shown = repr(name)[:60]
+            raise PolicyViolation(f"{shown} cannot be a tag's name: give 1 to 64 of a-z, 0-9, - and _")
+        _refuse_odd_id(f"value of the tag {name}", value)
+
+
+def _refuse_odd_id(what: str, value: object) -> None:
+    if not isinstance(value, str) or not clean_id(value):
         raise PolicyViolation(
-            f"{shown} cannot be a {name}: give 1 to {MAX_ID} characters, none of them a control character"
+            f"{repr(value)[:60]} cannot be a {what}: "
+            f"give 1 to {MAX_ID} characters, none of them a control character"
         )
 
 
@@ -299,13 +328,20 @@ def _floors(policy: DepartmentPolicy, lines: Mapping[str, str]) -> dict[str, int
 
 
 def floor_bearer(rows: Iterable[BudgetRow], tier: str | None) -> BudgetRow | None:
-    """The budget on which floors are judged for users of *tier*: their longest in usd; `None` without one."""
+    """The budget on which floors are judged for users of *tier*: their longest in usd; `None` without one.
+
+    One of the user alone, in all they do: not of a user and something else.
+    """
     of_user = [
-        row for row in rows if row.scope == "user" and row.unit is Unit.USD and row.user_tier in (None, tier)
+        row
+        for row in rows
+        if row.scopes == ("user",) and row.unit is Unit.USD and row.user_tier in (None, tier)
     ]
-    return max(
-        of_user, key=lambda row: (_LENGTHS.index(row.period), row.department is not None), default=None
-    )
+    return max(of_user, key=lambda row: (_length_ms(row.period), row.department is not None), default=None)
+
+
+def _length_ms(period: Period | Rolling) -> float:
+    return period.length_ms if isinstance(period, Rolling) else _LENGTHS_MS[period]
 
 
 def _bind(rows: Iterable[BudgetRow], tier: str | None, floors: Mapping[str, int]) -> tuple[_Bound, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from governor.budgets import Period, Unit
+from governor.budgets import Unit, period_of
 from governor.policy.schema import DepartmentPolicy, Downgrade
 from governor.policy.terms import LINES, BudgetRow
 
@@ -19,22 +19,20 @@ FULL = 10_000
 
 
 def budget_rows(file: PolicyFile) -> Iterator[BudgetRow]:
-    """The budgets of one file, in its order; rolling windows are not in force and left out."""
+    """The budgets of one file, in its order."""
     policy = file.policy
     steps, warn_steps, caps = marks(policy.thresholds)
     for index, budget in enumerate(policy.budgets):
-        if budget.span.startswith("rolling"):
-            continue
         unit = budget.units[0]
         usd = unit is Unit.USD
         line, _ = file.document.place(("budgets", index))
         yield BudgetRow(
             department=policy.department if isinstance(policy, DepartmentPolicy) else None,
-            scope=budget.per,
-            name=budget.name,
+            scopes=budget.scopes,
+            names=budget.names,
             user_tier=budget.user_tier,
             unit=unit,
-            period=Period(budget.span),
+            period=period_of(budget.span),
             timezone=policy.timezone,
             limit=getattr(budget, unit),
             steps=steps if usd else (),

@@ -11,14 +11,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from governor.budgets import Unit
-from governor.policy.terms import LINES, Line, Scope
+from governor.policy.scopes import in_order
+from governor.policy.terms import LINES, Line
 from governor.policy.words import (
     REFUSAL,
     Band,
     Count,
     Id,
     Name,
+    Names,
     Percent,
+    Scopes,
     Seconds,
     TierName,
     Timezone,
@@ -42,8 +45,9 @@ class Budget(_Strict):
         json_schema_extra={"oneOf": [{"required": [str(unit)]} for unit in Unit]},
     )
 
-    per: Scope
-    """What has its own balance: each department, user, feature, model or run."""
+    per: Scopes
+    """What has its own balance: each department, user, feature, model, run or value of a tag (`tag:NAME`);
+    of a list, each combination."""
     usd: Usd | None = None
     """The limit in dollars (nano-dollars once read)."""
     tokens: Count | None = None
@@ -53,9 +57,10 @@ class Budget(_Strict):
     concurrent: Count | None = None
     """The limit in calls in flight at the same time."""
     window: Window | None = None
-    """How long it lasts: minute, hour, day, week, month or life. A run's may be left out: its whole life."""
-    name: Id | None = None
-    """For one feature, or one model id, only."""
+    """How long it lasts: minute, hour, day, week, month, life, or what was spent lately: `rolling 7d`. A
+    run's may be left out: its whole life."""
+    name: Names | None = None
+    """For one feature, one model id or one value of a tag only; of a list of scopes, scope to value."""
     user_tier: Id | None = None
     """For users of this tier only."""
 
@@ -65,9 +70,23 @@ class Budget(_Strict):
         return [unit for unit in Unit if getattr(self, unit) is not None]
 
     @property
+    def scopes(self) -> tuple[str, ...]:
+        """What it counts per, in the order of identities."""
+        return in_order(self.per)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Scope to the one value it is for."""
+        return {self.per[0]: self.name} if isinstance(self.name, str) else dict(self.name or {})
+
+    def name_path(self, scope: str) -> tuple[str, ...]:
+        """Where in the budget the name for *scope* is written."""
+        return ("name",) if isinstance(self.name, str) else ("name", scope)
+
+    @property
     def span(self) -> str:
         """Its window, with what is meant where none is written; empty where one must be."""
-        implied = "life" if self.per == "run" or self.concurrent is not None else ""
+        implied = "life" if "run" in self.per or self.concurrent is not None else ""
         return self.window or implied
 
 

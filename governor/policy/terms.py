@@ -6,7 +6,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from governor.budgets import Period, Unit, balance_identity
+from governor.budgets import Period, Rolling, Unit, balance_identity
+from governor.policy.scopes import dimension, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,9 @@ Line = Literal["haiku", "sonnet", "opus", "fable", "mythos"]
 LINES: tuple[str, ...] = get_args(Line)
 """The lines of models, cheapest first; a step to a line caps every line after it."""
 
-Scope = Literal["organization", "department", "user", "feature", "model", "run"]
-
-
 MAX_ID = 256
+MAX_TAGS = 16
+"""The most tags that one request may carry."""
 
 
 def clean_id(value: str) -> bool:
@@ -32,12 +32,29 @@ def clean_id(value: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who and what a request is for. Every value: 1 to 256 characters, none of them a control character."""
+    """Who and what a request is for. Every value: 1 to 256 characters, none of them a control character.
+
+    Attributes:
+        department: Whose policy file.
+        user: Who asks.
+        feature: What for, or `None`.
+        run: The agent run or job, or `None`.
+        tags: Name and value of each tag, sorted by name; a name is 1 to 64 of `a-z 0-9 _ -`.
+    """
 
     department: str
     user: str
     feature: str | None = None
     run: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+    def value_of(self, scope: str) -> str | None:
+        """What the request is counted under per *scope* (not the model's); `None` where it has nothing."""
+        tag = tag_of(scope)
+        if tag is not None:
+            return next((value for name, value in self.tags if name == tag), None)
+        value: str | None = getattr(self, scope)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +63,7 @@ class BudgetTerm:
 
     Attributes:
         identity: What its balance is kept under; see `governor.budgets.balance_identity`.
-        scope: What it counts per: organization, department, user, feature, model or run.
+        scope: What it counts per: `user`, `tag:project`, `user and model`.
         unit: What it counts.
         period: How long a window of it lasts.
         timezone: IANA name; calendar windows start there.
@@ -63,7 +80,7 @@ class BudgetTerm:
     identity: str
     scope: str
     unit: Unit
-    period: Period
+    period: Period | Rolling
     timezone: str
     limit: int
     steps: tuple[int, ...]
@@ -152,19 +169,19 @@ class BudgetRow:
 
     Attributes:
         department: The department whose file it is in; `None`: the organisation's.
-        scope: What it counts per.
-        name: The one feature or model it is for; `None`: each has its own balance.
+        scopes: What it counts per, in the order of identities; several make one balance per combination.
+        names: Scope to the one feature, model or tag's value it is for; of the others each has its balance.
         user_tier: The only tier of users it is for; `None`: all.
         unit: What it counts; likewise `period`, `timezone`, `limit`, `steps`, `warn_steps`, `caps` and
             `source` as in `BudgetTerm`.
     """
 
     department: str | None
-    scope: Scope
-    name: str | None
+    scopes: tuple[str, ...]
+    names: Mapping[str, str]
     user_tier: str | None
     unit: Unit
-    period: Period
+    period: Period | Rolling
     timezone: str
     limit: int
     steps: tuple[int, ...]
@@ -173,37 +190,47 @@ class BudgetRow:
     source: str
 
     @property
+    def scope(self) -> str:
+        """What it counts per, as people read it: `user`, `user and model`."""
+        return " and ".join(self.scopes)
+
+    @property
+    def inner(self) -> tuple[str, ...]:
+        """What it counts per within its file: neither the organisation, nor the file's own department."""
+        outer = "organization" if self.department is None else "department"
+        return tuple(scope for scope in self.scopes if scope != outer)
+
+    @property
     def dimensions(self) -> tuple[str, ...]:
         """The names in its balances' identity: the file's scope, then what it counts per."""
         file_scope = "org" if self.department is None else "department"
-        per_file = self.scope in ("organization", file_scope)
-        return (file_scope,) if per_file else (file_scope, self.scope)
+        return (file_scope, *map(dimension, self.inner))
 
-    def identity(self, value: str | None) -> str:
-        """The balance of one user, feature, model, run or department (*value*) under this budget."""
+    def identity(self, values: Mapping[str, str]) -> str:
+        """The balance of one user, feature, model, … (*values*, by scope) under this budget."""
         scope, *rest = self.dimensions
-        values: dict[str, str | None] = {scope: self.department}
-        values.update(dict.fromkeys(rest, value))
-        return balance_identity(values, self.unit, self.period)
+        found = {name: values[inner] for name, inner in zip(rest, self.inner, strict=True)}
+        return balance_identity({scope: self.department, **found}, self.unit, self.period)
 
     def terms(
         self, who: Attribution, models: Sequence[str], floors: Mapping[str, int]
     ) -> Iterator[BudgetTerm]:
         """The budgets of this row that a request touches: none, one, or one per model."""
-        if self.scope == "model":
-            for model in models:
-                if self.name in (None, model):
-                    yield self.term(model, floors)
-            return
-        value = None if self.scope == "organization" else getattr(who, self.scope)
-        if self.scope in ("feature", "run") and (value is None or self.name not in (None, value)):
-            return
-        yield self.term(value, floors)
+        found = {scope: who.value_of(scope) for scope in self.inner if scope != "model"}
+        for model in models if "model" in self.inner else ("",):
+            values = {**found, "model": model} if model else found
+            given = {scope: value for scope, value in values.items() if value is not None}
+            if len(given) == len(values) and self.is_for(given):
+                yield self.term(given, floors)
 
-    def term(self, value: str | None, floors: Mapping[str, int]) -> BudgetTerm:
-        """The budget of one value of the row's dimension, with the floors it bears."""
+    def is_for(self, values: Mapping[str, str]) -> bool:
+        """Whether it counts these *values*, by scope: always, unless it is named for another."""
+        return all(values.get(scope) == name for scope, name in self.names.items())
+
+    def term(self, values: Mapping[str, str], floors: Mapping[str, int]) -> BudgetTerm:
+        """The budget of one value of each of the row's scopes, with the floors it bears."""
         return BudgetTerm(
-            identity=self.identity(value),
+            identity=self.identity(values),
             scope=self.scope,
             unit=self.unit,
             period=self.period,
@@ -213,6 +240,6 @@ class BudgetRow:
             warn_steps=self.warn_steps,
             caps=self.caps,
             floors=floors,
-            model=value if self.scope == "model" else None,
+            model=values["model"] if "model" in self.inner else None,
             source=self.source,
         )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from governor.budgets import Period
 from governor.errors import nearest
 from governor.money import MAX_NANOS, Money
+from governor.policy.scopes import LEAST_TOGETHER, MOST_TOGETHER, SCOPES, clean_name, is_scope, tag_of
 from governor.policy.terms import MAX_ID, clean_id
 
 REFUSAL = "policy"
@@ -20,7 +21,6 @@ REFUSAL = "policy"
 
 _DOLLARS = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?\Z")
 _PERCENT = re.compile(r"([1-9][0-9]?|100)%\Z")
-_NAME = re.compile(r"[a-z0-9_-]{1,64}\Z")
 _ROLLING = re.compile(r"rolling [1-9][0-9]{0,3}[mhd]\Z")
 _BAND = re.compile(r"(?:(?P<sign><=|>=|<|>)\s*(?P<mark>10|[0-9])|(?P<low>[0-9])\s*-\s*(?P<high>10|[0-9]))\Z")
 _TERM = r"(budget|load)\s*(<=|>=|<|>)\s*(100|[1-9]?[0-9])%"
@@ -61,7 +61,7 @@ def _version(value: object) -> object:
 
 
 def _name(value: str) -> str:
-    if not _NAME.match(value):
+    if not clean_name(value):
         raise _refuse(f"{value[:70]!r} cannot be a name here", "1 to 64 of a-z, 0-9, - and _")
     return value
 
@@ -87,6 +87,32 @@ def _window(value: str) -> str:
     if value in [*Period] or _ROLLING.match(value):
         return value
     raise _refuse(f"unknown window {value[:40]!r}", nearest(value, [*map(str, Period), "rolling 7d"]))
+
+
+def _scope(value: str) -> str:
+    if is_scope(value):
+        return value
+    tag = tag_of(value)
+    if tag is not None:
+        raise _refuse(f"{tag[:70]!r} cannot be a tag's name", "tag: and 1 to 64 of a-z, 0-9, - and _")
+    hint = nearest(value, SCOPES)
+    raise _refuse(f"unknown scope {value[:40]!r}", hint if hint.startswith("did") else f"{hint}, tag:NAME")
+
+
+def _scopes(value: object) -> object:
+    """What a budget counts per, as a list: one scope is written bare."""
+    if not isinstance(value, list):
+        return [value]
+    if not LEAST_TOGETHER <= len(value) <= MOST_TOGETHER:
+        raise _refuse(
+            f"should list {LEAST_TOGETHER} to {MOST_TOGETHER} scopes, not {len(value)}",
+            "such as [user, model]; one scope is written without brackets",
+        )
+    return value
+
+
+def _name_kind(value: object) -> str:
+    return "<each>" if isinstance(value, dict) else "<one>"
 
 
 def _percent(value: str) -> str:
@@ -124,6 +150,28 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=86_400)]
 Wait = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=600)]
 Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": "^[a-z0-9_-]{1,64}$"})]
 Id = Annotated[str, AfterValidator(_id), Field(json_schema_extra={"minLength": 1, "maxLength": MAX_ID})]
+_SCOPE_SCHEMA = {"anyOf": [{"enum": list(SCOPES)}, {"pattern": "^tag:[a-z0-9_-]{1,64}$"}]}
+Scope = Annotated[str, AfterValidator(_scope), WithJsonSchema({"type": "string", **_SCOPE_SCHEMA})]
+_NAMES_SCHEMA: dict[str, Any] = {"propertyNames": _SCOPE_SCHEMA}
+_TOGETHER_SCHEMA = {
+    "type": "array",
+    "items": {"type": "string", **_SCOPE_SCHEMA},
+    "minItems": LEAST_TOGETHER,
+    "maxItems": MOST_TOGETHER,
+    "uniqueItems": True,
+}
+Scopes = Annotated[
+    list[Scope],
+    BeforeValidator(_scopes),
+    WithJsonSchema({"anyOf": [{"type": "string", **_SCOPE_SCHEMA}, _TOGETHER_SCHEMA]}),
+]
+"""What a budget counts per: one scope, or two to four."""
+Names = Annotated[
+    Annotated[Id, Tag("<one>")]
+    | Annotated[dict[Scope, Id], Field(min_length=1, json_schema_extra=_NAMES_SCHEMA), Tag("<each>")],
+    Discriminator(_name_kind),
+]
+"""The one value that a budget is for; with several scopes, scope to value."""
 Timezone = Annotated[str, AfterValidator(_timezone)]
 _WINDOW_SCHEMA = {
     "anyOf": [{"enum": [str(period) for period in Period]}, {"pattern": "^rolling [1-9][0-9]{0,3}[mhd]$"}]

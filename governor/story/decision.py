@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from governor.budgets import Unit
+from governor.budgets import Rolling, Unit, span_of
 from governor.money import Money
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from governor.budgets import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class BudgetView:
         limit: In force then.
         posted: Spent.
         held: Promised to calls in flight.
-        resets_at: When the window ends; `None` if never.
+        resets_at: When the window ends, or spend first leaves a rolling one; `None` if never, or nothing was
+            spent.
         frozen: Why it is frozen, or `None`.
         source: Where the budget is written, for example `policies/engineering.yaml:8`.
     """
@@ -43,6 +46,16 @@ class BudgetView:
     def available(self) -> int:
         """What is neither spent nor promised."""
         return self.limit - self.posted - self.held
+
+    @property
+    def period(self) -> Period | Rolling:
+        """How long its windows last."""
+        return span_of(self.identity)
+
+    @property
+    def resets(self) -> str:
+        """How its reset is said: `resets`; of a rolling window, which never does at once, `first frees`."""
+        return "first frees" if isinstance(self.period, Rolling) else "resets"
 
     def __str__(self) -> str:
         """For example `legal/usd/month: $12,400.00 spent, $80.00 held of $15,000.00 (82 %)`."""

@@ -11,6 +11,7 @@ from governor.ledger.commands import FULL_MARK_BP, Ask, BudgetRow, Posting
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from governor.ledger.commands import Balance
     from governor.policy import BudgetTerm
     from governor.pricing import Ceiling
     from governor.routing import Candidate
@@ -77,8 +78,23 @@ def amount(unit: Unit, ceiling: Ceiling) -> int:
     return {Unit.USD: ceiling.nanos, Unit.TOKENS: ceiling.tokens, Unit.REQUESTS: 1, Unit.CONCURRENT: 1}[unit]
 
 
+def reopens_ms(row: BudgetRow, balance: Balance) -> int:
+    """When a spent budget may bear more, Unix milliseconds; 0 if it never will by itself.
+
+    The end of its window; of a rolling one, which has none, when spend first leaves it.
+    """
+    return balance.frees_ms if row.bucket_ms else row.end_ms
+
+
 def _row(term: BudgetTerm, now_ms: int) -> BudgetRow:
     window = window_at(term.period, term.timezone, now_ms)
     return BudgetRow(
-        term.identity, window.id, window.start_ms, window.end_ms, term.unit, term.limit, tuple(term.steps)
+        identity=term.identity,
+        window=window.id,
+        start_ms=window.start_ms,
+        end_ms=window.end_ms,
+        unit=term.unit,
+        limit=term.limit,
+        steps=tuple(term.steps),
+        bucket_ms=window.bucket_ms,
     )

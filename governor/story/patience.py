@@ -8,6 +8,7 @@ from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_random_exponential
 
 from governor.ledger.admission import Verdict, cap, judge, judge_candidate
+from governor.story.matrix import reopens_ms
 
 if TYPE_CHECKING:
     from governor.ledger.commands import Refused
@@ -40,16 +41,17 @@ def verdict(table: Matrix, refused: Refused, index: int, budget: int) -> Verdict
 def opens_s(table: Matrix, refused: Refused, index: int, budget: int) -> float | None:
     """Seconds until *budget* may bear candidate *index*; `None` if it never will by itself.
 
-    0 where it is only held; the end of its window where it is spent, unless the candidate needs more than
-    the whole of it; never where it is frozen or has no end.
+    0 where it is only held; where it is spent, the end of its window, or when spend first leaves a rolling
+    one, unless the candidate needs more than the whole of it; never where it is frozen or has no end.
     """
-    ask, balance, end_ms = table.asks[index][budget], refused.balances[budget], table.rows[budget].end_ms
+    ask, balance = table.asks[index][budget], refused.balances[budget]
+    reopens = reopens_ms(table.rows[budget], balance)
     said = verdict(table, refused, index, budget)
     if ask is None or said in (Verdict.FITS, Verdict.CONTENDED):
         return 0.0
-    if said is Verdict.FROZEN or not end_ms or ask.amount > cap(balance.limit, ask):
+    if said is Verdict.FROZEN or not reopens or ask.amount > cap(balance.limit, ask):
         return None
-    return (end_ms - refused.now_ms) / 1000
+    return (reopens - refused.now_ms) / 1000
 
 
 def _candidate_wait_s(table: Matrix, refused: Refused, index: int) -> float | None:

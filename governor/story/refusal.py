@@ -51,7 +51,7 @@ def error(house: House, planned: Plan, table: Matrix, refused: Refused, waited_s
     affordable = _affordable_max_tokens(house, planned, table, refused.balances)
     cheapest = _cheapest_that_passes(house, planned, table, refused.balances)
     advice = [
-        f"it resets at {resets_at:%Y-%m-%d %H:%M} UTC" if resets_at is not None else "",
+        f"it {budget.resets} at {resets_at:%Y-%m-%d %H:%M} UTC" if resets_at is not None else "",
         f"max_tokens={affordable} would pass" if affordable else "",
         f"{cheapest} would pass" if cheapest else "",
     ]

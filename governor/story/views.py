@@ -8,6 +8,7 @@ from governor.budgets import Unit, unit_of
 from governor.ledger import admission
 from governor.ledger import commands as c
 from governor.money import Money
+from governor.story import matrix
 from governor.story.decision import (
     BudgetView,
     CandidateView,
@@ -56,7 +57,7 @@ def budgets(table: Matrix, balances: Sequence[c.Balance]) -> tuple[BudgetView, .
             limit=balance.limit,
             posted=balance.posted,
             held=balance.held,
-            resets_at=instant(row.end_ms),
+            resets_at=instant(matrix.reopens_ms(row, balance)),
             frozen=balance.frozen,
             source=term.source,
         )

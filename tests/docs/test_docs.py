@@ -16,7 +16,7 @@ import governor
 from governor.budgets import Unit
 from governor.ledger import commands as c
 from governor.ledger import lifecycle, open_ledger
-from governor.policy import load
+from governor.policy import Attribution, load
 from governor.pricing import PriceTable
 from governor.testing import FakeClaude
 
@@ -187,6 +187,22 @@ def test_what_is_not_in_force_is_listed() -> None:
     listed = " ".join(row[0] for row in rows("docs/policies.md", "## Accepted, not in force yet"))
     notices = load(ROOT / "policies").not_in_force
     assert [notice.path for notice in notices if f"`{notice.path}`" not in listed] == []
+
+
+@pytest.mark.parametrize("row", rows("docs/policies.md", "### What a balance is called"), ids=str)
+def test_identities_are_as_shown(row: list[str], tmp_path: Path) -> None:
+    """Each budget of the table makes, for a request of ada's for atlas, the balance shown beside it."""
+    whose, budget = row[0].split(": ", 1)
+    own = "{per: run, usd: 1}" if whose == "everybody" else budget.strip("`")
+    lines = "routing: {lines: {haiku: claude-haiku-5-5}}"
+    research = f"version: 1\ndepartment: research\nbudgets: [{own}]\n{lines}\n"
+    (tmp_path / "research.yaml").write_text(research, encoding="utf-8")
+    if whose == "everybody":
+        shared = f"version: 1\norganization: acme\nbudgets: [{budget.strip('`')}]\n"
+        (tmp_path / "organization.yaml").write_text(shared, encoding="utf-8")
+    who = Attribution("research", "ada@example.com", tags=(("project", "atlas"),))
+    (term,) = load(tmp_path).budgets(who, ["claude-haiku-5-5"])
+    assert term.identity == row[1].strip("`")
 
 
 def test_states_of_a_hold_are_the_ledgers() -> None:

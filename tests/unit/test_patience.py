@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from governor.budgets import Unit
 from governor.ledger.commands import Ask, Balance, BudgetRow, Refused
 from governor.story.effects import Ended
-from governor.story.matrix import Matrix
+from governor.story.matrix import Matrix, reopens_ms
 from governor.story.patience import LONGEST_RETRY_AFTER_S, opens_s, retry_pause_s, wait_s
 
 NOW_MS = 1_000_000
@@ -70,6 +70,30 @@ def test_when_a_budget_opens():
     balances = [SPENT, SPENT, HELD, FREE, frozen, small]
     table, refused = asked(3, None, 3, 3, 3, 3, balances=balances, asks=(TWENTY,) * 6)
     assert [opens_s(table, refused, 0, budget) for budget in range(6)] == [3.0, None, 0, 0, None, None]
+
+
+def rolling(balance):
+    """A refused matrix of one rolling budget that says *balance*."""
+    row = BudgetRow("b/usd/rolling-48m", "rolling", 0, 0, Unit.USD, 100, bucket_ms=60_000)
+    return Matrix((), (row,), (), ((TWENTY,),)), Refused("exhausted", (balance,), None, NOW_MS)
+
+
+def test_a_rolling_budget_opens_when_spend_first_leaves_it():
+    """It has no end; what was spent leaves it by and by, and is waited for if that is in time."""
+    spent = rolling(Balance(90, 0, 100, frees_ms=NOW_MS + 4_000))
+    assert opens_s(*spent, 0, 0) == 4.0
+    assert wait_s(*spent, left_s=5) == 4.0
+    assert wait_s(*spent, left_s=3) is None
+    assert wait_s(*rolling(Balance(90, 0, 100)), left_s=5) is None
+    assert wait_s(*rolling(Balance(10, 80, 100, frees_ms=NOW_MS + 4_000)), left_s=5) == 0
+    assert wait_s(*rolling(Balance(90, 0, 100, "audit", frees_ms=NOW_MS + 4_000)), left_s=5) is None
+
+
+def test_a_view_of_a_rolling_budget_says_when_it_first_frees():
+    """Its instant is the ledger's word; the window of a calendar budget ends when its row says."""
+    (row,) = rolling(SPENT)[0].rows
+    assert reopens_ms(row, Balance(90, 0, 100, frees_ms=7)) == 7
+    assert reopens_ms(BudgetRow("b", "w", 0, 5, Unit.USD, 100), Balance(90, 0, 100, frees_ms=7)) == 5
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.25, LONGEST_RETRY_AFTER_S])

@@ -77,39 +77,44 @@ def test_what_is_not_in_force_is_listed_with_its_place(caplog: pytest.LogCapture
 
 
 def test_later_switches_are_listed_when_they_are_set(tmp_path: Path) -> None:
-    """Shadow mode, leases, uncertain holds, retries, deadlines and rolling windows are said to be ahead."""
-    text = MINIMAL.replace("budgets:\n", "budgets:\n  - {per: user, usd: 5, window: rolling 7d}\n")
-    text += "mode: shadow\nif_ledger_is_down: lease\nuncertain: hold\nretry_uncertain: true\ndeadline: 90\n"
+    """Shadow mode, leases, uncertain holds, retries and deadlines are said to be ahead."""
+    text = (
+        MINIMAL
+        + "mode: shadow\nif_ledger_is_down: lease\nuncertain: hold\nretry_uncertain: true\ndeadline: 90\n"
+    )
     policies = load(write(tmp_path, research=text))
     assert [notice.path for notice in policies.not_in_force] == [
-        "budgets[0].window",
         "mode",
         "if_ledger_is_down",
         "uncertain",
         "retry_uncertain",
         "deadline",
     ]
-    assert [row.limit for row in policies.all_terms()] == [100 * 10**9]
 
 
 FLOORS = MINIMAL + "  floors: {sonnet: 5}\n"
-ROLLING = "budgets:\n  - {per: user, usd: 9, window: rolling 7d}\n"
+EVERYBODY = "budgets:\n  - {per: user, usd: 9, window: rolling 7d}\n"
+TWO_TIERS = 'users:\n  ada: {user_tier: premium}\n  bob: {}\n  "*": {user_tier: basic}\n'
 PREMIUM = "budgets:\n  - {per: user, user_tier: premium, usd: 9, window: day}\n"
 
 
 @pytest.mark.parametrize(
     ("budgets", "users", "whom"),
     [
-        (ROLLING, "", ["any user"]),
-        (ROLLING, "users:\n  ada: {}\n", ["any user"]),
+        (EVERYBODY, "", []),
+        (EVERYBODY, "users:\n  ada: {}\n", []),
         (PREMIUM, 'users:\n  ada: {user_tier: premium}\n  "*": {}\n', ["users without a user_tier"]),
         (
             PREMIUM + "  - {per: user, user_tier: basic, usd: 9, window: rolling 1d}\n",
-            'users:\n  ada: {user_tier: premium}\n  bob: {}\n  "*": {user_tier: basic}\n',
+            TWO_TIERS,
+            ["users without a user_tier"],
+        ),
+        (
+            PREMIUM + '  - {per: [user, "tag:project"], user_tier: basic, usd: 9, window: day}\n',
+            TWO_TIERS,
             ["users without a user_tier", "users of the user_tier 'basic'"],
         ),
         (PREMIUM, "users:\n  ada: {user_tier: premium}\n", []),
-        (ROLLING.replace("rolling 7d", "day"), "", []),
     ],
 )
 def test_floors_in_force_for_nobody_of_a_tier_are_listed(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from governor.budgets import Unit, period_of, unit_of, window_at
+from governor.budgets import Unit, span_of, unit_of, window_at
 from governor.ledger import commands as c
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Bench:
 
     def budget(self, identity: str, limit: int, *, steps: tuple[int, ...] = ()) -> c.BudgetRow:
         """The budget *identity*, for example `user=ada/usd/day`, in its window (UTC) of this moment."""
-        period = period_of(identity.rsplit("/", 1)[-1])
+        period = span_of(identity)
         window = window_at(period, "UTC", self.clock.now_ms)
         return c.BudgetRow(
             identity,
