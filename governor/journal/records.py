@@ -46,6 +46,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
                     "end_ms": row.end_ms,
                     "limit": row.limit,
                     "source": term.source,
+                    **({"bucket_ms": row.bucket_ms} if row.bucket_ms else {}),
                 }
                 for row, term in zip(table.rows, table.terms, strict=True)
             ],
