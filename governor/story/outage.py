@@ -103,7 +103,7 @@ def _too_short(house: House, planned: Plan, down: LedgerDown) -> LedgerDown:
     department = planned.request.who.department
     lease = house.leases.of(department)
     if lease is None:
-        return LedgerDown(f"{down}; and this process has no lease of {department!r}'s budgets to live on")
+        return LedgerDown(f"{down}; and this process has no lease for the department {department!r}")
     left, whole = Money(max(lease.left, 0)), Money(lease.amount)
     least = Money(min(offer.ceiling.nanos for offer in planned.offers))
     windows = ", ".join(f"{row.identity}:{row.window}" for row in lease.rows)
