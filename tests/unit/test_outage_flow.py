@@ -32,6 +32,7 @@ COST = 19 * 2_000 + 10 * 10_000
 CEILING = 1_166_000
 USD = "department=team/usd/life"
 LEASE = 10_000_000
+PRICES = PriceTable.load()
 
 
 class World:
@@ -42,6 +43,7 @@ class World:
         team = department({"per": "department", "usd": 1, "window": window}, if_ledger_is_down=if_down)
         (self.folder / "policies").mkdir()
         (self.folder / "policies" / "team.yaml").write_text(json.dumps(team), encoding="utf-8")
+        self.policies = load(self.folder / "policies")
         self.ledger = SqliteLedger(Path(":memory:"), "default", clock=self.clock)
         self.effects = []
         self.start()
@@ -55,8 +57,8 @@ class World:
                 spool._file = None
         spool = Spool(self.folder / "spool", "default", "here")
         self.house = House(
-            load(self.folder / "policies"),
-            PriceTable.load(),
+            self.policies,
+            PRICES,
             LedgerClock(self.clock),
             unheard=spool.adopt(),
             breaker=Breaker(lambda: self.clock() / 1000),

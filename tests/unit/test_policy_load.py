@@ -77,14 +77,13 @@ def test_what_is_not_in_force_is_listed_with_its_place(caplog: pytest.LogCapture
 
 
 def test_later_switches_are_listed_when_they_are_set(tmp_path: Path) -> None:
-    """Shadow mode, leases, uncertain holds, retries, deadlines and rolling windows are said to be ahead."""
+    """Shadow mode, uncertain holds, retries, deadlines and rolling windows are said to be ahead."""
     text = MINIMAL.replace("budgets:\n", "budgets:\n  - {per: user, usd: 5, window: rolling 7d}\n")
-    text += "mode: shadow\nif_ledger_is_down: lease\nuncertain: hold\nretry_uncertain: true\ndeadline: 90\n"
+    text += "mode: shadow\nuncertain: hold\nretry_uncertain: true\ndeadline: 90\n"
     policies = load(write(tmp_path, research=text))
     assert [notice.path for notice in policies.not_in_force] == [
         "budgets[0].window",
         "mode",
-        "if_ledger_is_down",
         "uncertain",
         "retry_uncertain",
         "deadline",
