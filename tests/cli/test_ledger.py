@@ -142,7 +142,9 @@ def test_doctor_looks_into_the_spool(run, firm, key, tmp_path, monkeypatch):
     found = [finding for finding in report["findings"] if finding["about"] == "spool"]
     texts = {finding["text"].partition(": ")[2]: finding["advice"] for finding in found}
     assert texts["a process that runs has 1 ends of calls or leases to tell to redis://here"] == ""
-    assert "next process" in texts["a process that ended has 1 ends of calls or leases to tell to redis://there"]
+    assert (
+        "next process" in texts["a process that ended has 1 ends of calls or leases to tell to redis://there"]
+    )
     assert [one["text"] for one in found if one["state"] == "wrong"] == [
         f"{ended} has 1 lines that cannot be read"
     ]

@@ -34,7 +34,9 @@ def main() -> None:
         def call():
             return loop.run_until_complete(governor.call(**REQUEST))
     else:
-        governor = Governor.load(policies, client=anthropic.Anthropic(base_url=url, api_key="fake-key"), **options)
+        governor = Governor.load(
+            policies, client=anthropic.Anthropic(base_url=url, api_key="fake-key"), **options
+        )
 
         def call():
             return governor.call(**REQUEST)

@@ -175,6 +175,7 @@ def test_a_store_that_was_emptied_is_no_outage(stage):
 def test_a_full_redis_is_an_outage(stage):
     """A Redis without room takes no holds: calls go through, and it still hears how they ended."""
     caller = open_up(stage, "allow")
+    assert stage.posted() == stage.api.billed_nanos
     with stage.redis.client() as client:
         client.config_set("maxmemory", 1)
     try:
