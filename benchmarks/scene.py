@@ -27,7 +27,7 @@ WHO: dict[str, Any] = {"user": "ada@example.com", "department": "team", "feature
 
 def house() -> House:
     """Policies and prices of the benchmarks."""
-    return load_house(POLICIES, None, None)
+    return load_house(POLICIES, None, None, "sqlite:///unused.db", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,9 @@ def pair() -> Pair:
         "scene", table.rows, table.asks, ttl_ms=120_000, record=records.reserve(at_home, planned, table)
     )
     used = table.postings(0, lambda unit, ask: 0 if unit == "concurrent" else ask.amount // 2)
-    return Pair(reserve, c.Settle("scene", used, records.closing(at_home, planned, offer, outcome, ended, 1)))
+    return Pair(
+        reserve, c.Settle("scene", used, records.closing(at_home, planned, offer, outcome, ended, 1, "held"))
+    )
 
 
 def _plan(at_home: House) -> Plan:

@@ -7,6 +7,7 @@
     ├── PolicyError           a policy, users or price file is malformed
     ├── UnknownModel          a model without a price
     ├── LedgerUnavailable     the ledger cannot be reached, is full, or was never created
+    │   └── LedgerDown        the first two: it may come back by itself
     └── ReservationConflict   an id was used again with another payload
 
 None of them is an error that the Anthropic SDK or tenacity's defaults retry.
@@ -126,6 +127,14 @@ class UnknownModel(GovernorError):  # noqa: N818 - the public name is fixed by t
 
 class LedgerUnavailable(GovernorError):  # noqa: N818 - the public name is fixed by the design
     """The ledger cannot be reached, is full, is read-only, or was never created as a ledger."""
+
+
+class LedgerDown(LedgerUnavailable):
+    """The ledger cannot be reached, is full or gives no answer: only of this does `if_ledger_is_down` speak.
+
+    A store that was emptied or never created, of another schema or organisation, that evicts, or that refuses
+    this user is never taken for an outage: what it would allow is unknown, not late.
+    """
 
 
 class ReservationConflict(GovernorError):  # noqa: N818 - the public name is fixed by the design

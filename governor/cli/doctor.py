@@ -94,6 +94,7 @@ def _examine(policies: str, ledger: str, price_file: str | None) -> Iterator[Fin
     if loaded is None:
         yield Finding(NOTE, "ledger", "not looked at: its organization is in the policies")
         return
+    yield from _spool(loaded)
     try:
         yield from _ledger(ledger, loaded.organization)
     except GovernorError as error:
@@ -132,6 +133,27 @@ def _policies(loaded: Policies) -> Iterator[Finding]:
     if count:
         text = f"{count} {'setting is' if count == 1 else 'settings are'} not in force yet"
         yield Finding(NOTE, "policies", text, "`governor policy check` names them")
+
+
+def _spool(loaded: Policies) -> Iterator[Finding]:
+    """What processes have written down that a ledger has still to be told."""
+    from governor.journal.spool import spool_folder, survey  # noqa: PLC0415 - only needed here
+
+    try:
+        folder = spool_folder(None)
+        files = survey(folder, loaded.organization)
+    except (OSError, RuntimeError) as error:
+        yield Finding(WRONG, "spool", f"it cannot be read: {error}", "correct GOVERNOR_SPOOL, or its folder")
+        return
+    for file in files:
+        if file.torn:
+            advice = "compare its lines with the API's bill, and remove it"
+            yield Finding(WRONG, "spool", f"{file.path} has {file.torn} lines that cannot be read", advice)
+        if file.owed:
+            whose = "a process that runs" if file.alive else "a process that ended"
+            text = f"{file.path}: {whose} has {file.owed} ends of calls or leases to tell to {file.ledger}"
+            again = "the next process of this host that loads these policies with that ledger tells it"
+            yield Finding(NOTE, "spool", text, "" if file.alive else again)
 
 
 def _models(loaded: Policies, prices: PriceTable, today: date) -> Iterator[Finding]:

@@ -19,7 +19,9 @@ from governor.story.effects import (
     CountLater,
     CountTokens,
     Ended,
+    Heard,
     Notify,
+    Owe,
     Resume,
     Running,
     Send,
@@ -65,12 +67,12 @@ class AsyncGovernor:
         create_ledger: bool = False,
         on_event: Callable[[ThresholdCrossed], None] | None = None,
         clock: Callable[[], int] | None = None,
+        spool: str | Path | None = None,
     ) -> Self:
         """As `Governor.load`; nothing is awaited, since connections open on first use."""
-        house = setup.load_house(policies, prices, clock)
-        store = open_async_ledger(
-            setup.ledger_url(ledger), house.policies.organization, create=create_ledger, clock=clock
-        )
+        url = setup.ledger_url(ledger)
+        house = setup.load_house(policies, prices, clock, url, spool)
+        store = open_async_ledger(url, house.policies.organization, create=create_ledger, clock=clock)
         return cls(house, store, client, on_event)
 
     @property
@@ -140,6 +142,7 @@ class AsyncGovernor:
     async def aclose(self) -> None:
         """As `Governor.close`."""
         await self._drive(catch_up(self._house))
+        setup.let_go(self._house)
         await self.ledger.close()
         if self._own_client and self._client is not None:
             await self._client.close()
@@ -183,6 +186,8 @@ class AsyncGovernor:
                 await asyncio.sleep(effect.seconds)
             case Notify():
                 setup.tell(effect.event, self._on_event)
+            case Owe() | Heard():
+                await run.finish(asyncio.to_thread(setup.keep, self._house, effect))
             case _:
                 return await run.finish(self.ledger.execute(effect))
         return None

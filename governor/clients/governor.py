@@ -19,7 +19,9 @@ from governor.story.effects import (
     CountLater,
     CountTokens,
     Ended,
+    Heard,
     Notify,
+    Owe,
     Resume,
     Running,
     Send,
@@ -69,6 +71,7 @@ class Governor:
         create_ledger: bool = False,
         on_event: Callable[[ThresholdCrossed], None] | None = None,
         clock: Callable[[], int] | None = None,
+        spool: str | Path | None = None,
     ) -> Self:
         """Read the files; connections open on first use, so this never waits for the network.
 
@@ -80,15 +83,16 @@ class Governor:
             create_ledger: Make an empty Redis a ledger (a SQLite file is always made).
             on_event: Called with every `ThresholdCrossed`, in the thread of the call that crossed it.
             clock: Unix milliseconds; only tests give one.
+            spool: A folder for what the ledger has still to be told (see `if_ledger_is_down`); else
+                `GOVERNOR_SPOOL`, else `$XDG_STATE_HOME/governor`, which is `~/.local/state/governor`.
 
         Raises:
             PolicyError: A file is malformed or missing: with file, line, column and a hint.
             LedgerUnavailable: The URL names no known store.
         """
-        house = setup.load_house(policies, prices, clock)
-        store = open_ledger(
-            setup.ledger_url(ledger), house.policies.organization, create=create_ledger, clock=clock
-        )
+        url = setup.ledger_url(ledger)
+        house = setup.load_house(policies, prices, clock, url, spool)
+        store = open_ledger(url, house.policies.organization, create=create_ledger, clock=clock)
         return cls(house, store, client, on_event)
 
     @property
@@ -187,6 +191,7 @@ class Governor:
     def close(self) -> None:
         """Say what the ledger has not heard yet; close it, and the client if the governor made it."""
         self._drive(catch_up(self._house))
+        setup.let_go(self._house)
         self.ledger.close()
         if self._own_client and self._client is not None:
             self._client.close()
@@ -227,6 +232,8 @@ class Governor:
                 time.sleep(effect.seconds)
             case Notify():
                 setup.tell(effect.event, self._on_event)
+            case Owe() | Heard():
+                setup.keep(self._house, effect)
             case _:
                 return self.ledger.execute(effect)
         return None

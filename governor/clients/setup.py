@@ -5,20 +5,28 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import threading
+import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governor.clock import LedgerClock
 from governor.errors import PolicyError
-from governor.ledger.opening import DEFAULT_URL
+from governor.journal.spool import Spool, spool_folder
+from governor.ledger.opening import DEFAULT_URL, redact
 from governor.policy import load
 from governor.pricing import PriceTable
+from governor.story.breaker import Breaker
+from governor.story.leases import Leases
 from governor.story.request import House
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from governor.ledger.commands import Release, Settle
     from governor.story.decision import ThresholdCrossed
+    from governor.story.effects import Heard, Owe
 
 log = logging.getLogger("governor")
 
@@ -29,25 +37,94 @@ DEFAULT_POLICIES = "policies"
 
 
 def load_house(
-    policies: str | Path | None, prices: str | Path | None, clock: Callable[[], int] | None
+    policies: str | Path | None,
+    prices: str | Path | None,
+    clock: Callable[[], int] | None,
+    ledger: str,
+    spool: str | Path | None,
 ) -> House:
-    """Read policies and prices; see `Governor.load` for the arguments and errors."""
+    """Read policies, prices and what earlier processes left to be told to the ledger at the URL *ledger*.
+
+    See `Governor.load` for the other arguments and the errors.
+    """
     from governor.policy.check import check  # noqa: PLC0415 - it needs the file's models, as `load` does
 
     file = prices or os.environ.get(PRICES_VARIABLE) or None
     folder = policies or os.environ.get(POLICIES_VARIABLE) or DEFAULT_POLICIES
     table = PriceTable.load(None if file is None else Path(file))
-    house = House(load(folder), table, LedgerClock(clock))
-    today = dt.datetime.fromtimestamp(house.clock.now_ms() / 1000, dt.UTC).date()
-    problems = check(house.policies, table, today)
+    loaded, now = load(folder), LedgerClock(clock)
+    today = dt.datetime.fromtimestamp(now.now_ms() / 1000, dt.UTC).date()
+    problems = check(loaded, table, today)
     if problems:
         raise PolicyError(problems)
+    keeper, owed = _open_spool(spool, loaded.organization, ledger)
+    house = House(
+        loaded,
+        table,
+        now,
+        unheard=owed,
+        breaker=Breaker(time.monotonic if clock is None else lambda: clock() / 1000),
+        leases=Leases(threading.Lock),
+        spool=keeper,
+    )
+    os.register_at_fork(after_in_child=_renewing(weakref.ref(house)))
     return house
+
+
+def _open_spool(
+    spool: str | Path | None, organization: str, ledger: str
+) -> tuple[Spool | None, list[Settle | Release]]:
+    """The spool for a ledger, and what ended processes left in it; without a place for it, none."""
+    try:
+        keeper = Spool(spool_folder(spool), organization, identity(ledger))
+        return keeper, keeper.adopt()
+    except RuntimeError:
+        log.warning(
+            "this user has no home for a spool, so no call goes without its ledger: set GOVERNOR_SPOOL"
+        )
+    except OSError as error:
+        log.warning(
+            "the spool cannot be used, so no call goes without its ledger: %s; set GOVERNOR_SPOOL", error
+        )
+    return None, []
+
+
+def _renewing(house: weakref.ref[House]) -> Callable[[], None]:
+    """What a forked child does: its parent's leases and what it has written down are its parent's."""
+
+    def renew() -> None:
+        found = house()
+        if found is not None:
+            found.leases.forget()
+            if found.spool is not None:
+                found.spool.forget()
+
+    return renew
 
 
 def ledger_url(url: str | None) -> str:
     """The ledger's URL: as given, else `GOVERNOR_LEDGER`, else a SQLite file in the working directory."""
     return url or os.environ.get(LEDGER_VARIABLE) or DEFAULT_URL
+
+
+def identity(url: str) -> str:
+    """What tells one ledger from another on this host: its URL without password, a file's path whole."""
+    scheme, slashes, path = redact(url).partition("://")
+    if scheme.lower() != "sqlite" or not path.startswith("/") or path.startswith("//"):
+        return redact(url)
+    return f"{scheme}{slashes}/{Path(path.removeprefix('/')).absolute()}"
+
+
+def keep(house: House, effect: Owe | Heard) -> None:
+    """Write down what the ledger has still to be told, or strike it out."""
+    if house.spool is not None:
+        house.spool.carry_out(effect)
+
+
+def let_go(house: House) -> None:
+    """Leave the spool to whoever comes next."""
+    if house.spool is not None:
+        house.spool.close()
 
 
 def tell(event: ThresholdCrossed, listener: Callable[[ThresholdCrossed], None] | None) -> None:

@@ -57,8 +57,13 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
     )
 
 
-def closing(house: House, planned: Plan, offer: Offer, outcome: Outcome, ended: Ended, attempts: int) -> str:
-    """The record of an end: the model that served, its usage and cost, how it ended, how long it took."""
+def closing(
+    house: House, planned: Plan, offer: Offer, outcome: Outcome, ended: Ended, attempts: int, admitted: str
+) -> str:
+    """The record of an end: the model that served, its usage and cost, how it ended, how long it took.
+
+    *admitted* says how it began: `held`; or, while the ledger was away, `allowed` or `leased`.
+    """
     request = planned.request
     return _dump(
         {
@@ -69,6 +74,7 @@ def closing(house: House, planned: Plan, offer: Offer, outcome: Outcome, ended: 
             "run": request.who.run,
             "tags": dict(request.who.tags),
             "asked": request.asked,
+            "admitted": admitted,
             "model": outcome.model,
             "line": offer.candidate.line,
             "ended": ended.kind,
@@ -90,6 +96,11 @@ def closing(house: House, planned: Plan, offer: Offer, outcome: Outcome, ended: 
             "endpoint": planned.rules.endpoint,
         }
     )
+
+
+def lease(department: str, amount: int, policy: str) -> str:
+    """The record of a lease, taken and given back: whose, how much of each budget, under which policy."""
+    return _dump({"v": VERSION, "lease": department, "amount_nanos": amount, "policy": policy})
 
 
 def administration(actor: str, reason: str) -> str:

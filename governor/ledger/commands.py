@@ -192,10 +192,12 @@ class Settle(Command[Closed]):
     id: str
     postings: tuple[Posting, ...]
     record: str = "{}"
+    call: str = ""
+    """As in `Reserve`, for a call that was sent without asking: another one with its id is told."""
 
     def payload(self) -> str:
         """A digest of what makes this the same settlement again."""
-        return _digest(("settle", _posted(self.postings)))
+        return _digest(("settle", _posted(self.postings), *([self.call] if self.call else [])))
 
 
 @dataclass(frozen=True, slots=True)

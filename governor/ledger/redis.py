@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -10,7 +11,7 @@ import redis as redis_py
 import redis.asyncio as redis_aio
 from redis import exceptions as rex
 
-from governor.errors import LedgerUnavailable
+from governor.errors import LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger.dialogue import converse, refuse_older, server_facts
 from governor.ledger.migration import FindOld, Migrate
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 MINIMUM_VERSION = 7
+_PASSING = (rex.ReadOnlyError, rex.ClusterDownError, rex.MasterDownError, rex.TryAgainError)
+_PASSING_CODES = frozenset({"MISCONF", "NOREPLICAS"})
+"""Answers of a server that refuses writes for now, without a class of redis-py's own."""
 
 _NO_RIGHT = re.compile("user executing the script|ACL failure in script")
 """How servers word a right that a user lacks inside a script."""
@@ -179,22 +183,35 @@ class _Shell:
         try:
             yield
         except rex.OutOfMemoryError as error:
-            raise LedgerUnavailable(
+            raise LedgerDown(
                 f"{self.where} is full: raise its maxmemory; calls in flight can still settle"
             ) from error
-        except (rex.AuthenticationError, rex.NoPermissionError) as error:
+        except (rex.AuthenticationError, rex.AuthorizationError, rex.NoPermissionError) as error:
             raise self._refused(error) from error
         except (rex.ConnectionError, rex.TimeoutError, rex.RedisClusterException, OSError) as error:
-            raise LedgerUnavailable(
+            kind = LedgerUnavailable if _distrusted(error) else LedgerDown
+            raise kind(
                 f"{self.where} cannot be reached: {error}; check the URL, and that the server is running"
             ) from error
         except rex.RedisError as error:
             if "OOM" in str(error):
-                raise LedgerUnavailable(f"{self.where} is full: raise its maxmemory") from error
+                raise LedgerDown(f"{self.where} is full: raise its maxmemory") from error
             if _NO_RIGHT.search(str(error)):
                 raise self._refused(error) from error
-            raise LedgerUnavailable(f"{self.where} answered: {error}") from error
+            kind = LedgerDown if _passing(error) else LedgerUnavailable
+            raise kind(f"{self.where} answered: {error}") from error
 
     def _refused(self, error: rex.RedisError) -> LedgerUnavailable:
         advice = "check the URL's name and password, and the ACL"
         return LedgerUnavailable(f"{self.where} refuses this user: {error}; {advice}")
+
+
+def _passing(error: rex.RedisError) -> bool:
+    """Whether a server that answers takes no writes now: a fail-over, a full disk, replicas out of reach."""
+    return isinstance(error, _PASSING) or str(error).partition(" ")[0] in _PASSING_CODES
+
+
+def _distrusted(error: Exception) -> bool:
+    """Whether the server shows a certificate that is not trusted: a wrong setting, or another server."""
+    causes = (error, error.__cause__, error.__context__)
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import anyio
 import anyio.to_thread
 
-from governor.errors import LedgerUnavailable
+from governor.errors import LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import sqlite_admin, sqlite_holds
 from governor.ledger.migration import FindOld, Migrate, OldLedger
@@ -38,6 +38,8 @@ BUSY_TIMEOUT_S = 30.0
 """How long a transaction waits for another process's before the ledger counts as unavailable."""
 
 WAL_RETRY_S = 0.01
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""Errors of a ledger that is down for now: locked too long, a full disk, a disk that fails."""
 
 _VERBS: dict[type[c.Command[Any]], Verb] = {**sqlite_holds.VERBS, **sqlite_admin.VERBS}
 
@@ -271,7 +273,8 @@ def _speaking_of(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise LedgerUnavailable(f"the ledger {path} cannot be used: {error}{_advice(path, error)}") from error
+        kind = LedgerDown if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING else LedgerUnavailable
+        raise kind(f"the ledger {path} cannot be used: {error}{_advice(path, error)}") from error
     except sqlite3.DatabaseError as error:
         raise LedgerUnavailable(f"{path} is not a SQLite database: {error}; use another file") from error
 

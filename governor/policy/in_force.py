@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from governor.budgets import Unit
 from governor.policy.resolve import floor_bearer
 from governor.policy.schema import DepartmentPolicy
 from governor.policy.shape import dotted
@@ -27,8 +28,6 @@ _PATHS: dict[tuple[str, ...], str] = {
 }
 _VALUES: dict[tuple[str, object], str] = {
     ("mode", "shadow"): "the policy is enforced",
-    ("if_ledger_is_down", "allow"): "requests are refused while the ledger is down",
-    ("if_ledger_is_down", "lease"): "requests are refused while the ledger is down",
     ("uncertain", "hold"): "a call of uncertain cost is charged",
     ("retry_uncertain", True): "a request that was sent and never answered is not sent again",
 }
@@ -41,7 +40,12 @@ def not_in_force(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice
         file: The file.
         rows: The budgets its users are under: the organisation's and its own, as `budget_rows` has them.
     """
-    found = [*_by_path(file), *_by_value(file), *_idle_floors(file, rows)]
+    found = [
+        *_by_path(file),
+        *_by_value(file),
+        *_idle_floors(file, rows),
+        *_nothing_to_lease(file, rows),
+    ]
     yield from sorted(found, key=lambda notice: (notice.line, notice.column))
 
 
@@ -77,3 +81,13 @@ def _idle_floors(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice
         line, column = file.document.place(path, on_key=True)
         text = f"not in force for {whom}, who have no usd budget of their own"
         yield Notice(file.name, line, column, dotted(path), text)
+
+
+def _nothing_to_lease(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice]:
+    """A lease, where no usd budget is touched by every request of the department."""
+    policy = file.policy
+    if not isinstance(policy, DepartmentPolicy) or policy.if_ledger_is_down != "lease":
+        return
+    if not any(row.scope in ("organization", "department") and row.unit is Unit.USD for row in rows):
+        instead = "there is no usd budget per organization or department to lease, so requests are refused"
+        yield _notice(file, ("if_ledger_is_down",), instead)

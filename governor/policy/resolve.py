@@ -151,6 +151,7 @@ class Policies:
             retries=standard.retries if standard else _DEFAULT_RETRIES,
             max_wait_s=routing.when_contended.max_wait,
             on_expiry_charge=policy.on_expiry == "charge",
+            if_ledger_is_down=policy.if_ledger_is_down,
             policy_hash=self.hash,
             owner=department.owner,
             estimate=department.estimate,

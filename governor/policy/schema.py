@@ -282,6 +282,8 @@ class DepartmentPolicy(PolicyBase):
     """Who may ask; `"*"` allows everybody else. Left out: everybody."""
     mode: Literal["enforce", "shadow"] = "enforce"
     if_ledger_is_down: Literal["refuse", "allow", "lease"] = "refuse"
+    """What becomes of requests while the ledger is away: refused, let through and told later, or let through
+    on a slice of the budgets that was taken before."""
     on_expiry: Literal["charge", "release"] = "charge"
     """Whether a hold whose process died is charged or given back."""
     uncertain: Literal["charge", "hold"] = "charge"

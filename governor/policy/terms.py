@@ -109,6 +109,7 @@ class Rules:
         retries: How often a failed call is sent again.
         max_wait_s: Seconds to wait for held money before `BudgetContended`.
         on_expiry_charge: Whether a hold that expires is charged; else it is given back.
+        if_ledger_is_down: `refuse`, `allow` or `lease`.
         policy_hash: The hash of the whole policy, as `Policies.hash`.
         owner: Whom to ask about the file; may be empty.
         estimate: How a prompt is measured: `auto`, `count` or `local`.
@@ -132,6 +133,7 @@ class Rules:
     retries: int
     max_wait_s: float
     on_expiry_charge: bool
+    if_ledger_is_down: str
     policy_hash: str
     owner: str
     estimate: str

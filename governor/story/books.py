@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from governor.errors import GovernorError, LedgerUnavailable, ReservationConflict
+from governor.errors import GovernorError, LedgerDown, LedgerUnavailable, ReservationConflict
 from governor.ledger import commands as c
 from governor.story import views
-from governor.story.effects import Notify, Sleep
+from governor.story.effects import Heard, Notify, Owe, Sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,21 @@ CLOSE_AGAIN_S = 0.1
 """Before the second try to close a hold; four times as long before each one after."""
 
 
-def reserve(command: c.Reserve, nothing_used: Callable[[int], tuple[c.Posting, ...]]) -> Story:
+def ask(house: House, command: c.Command[Any]) -> Story:
+    """Put *command* to the ledger, and take note of whether it is there; returns its answer."""
+    try:
+        reply = yield command
+    except LedgerDown as error:
+        house.breaker.away(error)
+        raise
+    except GovernorError:
+        house.breaker.there()
+        raise
+    house.breaker.there()
+    return reply
+
+
+def reserve(house: House, command: c.Reserve, nothing_used: Callable[[int], tuple[c.Posting, ...]]) -> Story:
     """Ask for a hold; returns `Held`, `Refused` or `WindowMoved`.
 
     A hold whose reply was lost would expire charged: so it is asked for once more, and undone where the
@@ -42,30 +57,37 @@ def reserve(command: c.Reserve, nothing_used: Callable[[int], tuple[c.Posting, .
         LedgerUnavailable: No answer came to the second asking either.
         ReservationConflict: The id was used before.
     """
+    given_up: BaseException | None = None
     try:
-        return (yield command)
+        return (yield from ask(house, command))
     except LedgerUnavailable:
         given_up = yield from pause(RESERVE_AGAIN_S)
-        reply = yield command
-        if given_up is None:
-            return reply
     except (GovernorError, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001 - raised below, once nothing is held
         given_up = error
-        reply = yield command
+    try:
+        reply = yield from ask(house, command)
+    except LedgerUnavailable:
+        if given_up is None:
+            raise
+        raise given_up from None
+    if given_up is None:
+        return reply
     if isinstance(reply, c.Held):
-        yield c.Release(command.id, nothing_used(reply.candidate))
+        yield from ask(house, c.Release(command.id, nothing_used(reply.candidate)))
     raise given_up
 
 
-def extend(command: c.Extend) -> Story:
-    """Give a hold more time; returns what interrupted it, or `None`.
+def extend(house: House, command: c.Extend | None) -> Story:
+    """Give a hold more time, if there is one; returns what interrupted it, or `None`.
 
     Where the ledger is away the hold expires, and is settled late.
     """
+    if command is None:
+        return None
     try:
-        yield command
+        yield from ask(house, command)
     except (LedgerUnavailable, GeneratorExit) as error:
         if isinstance(error, GeneratorExit):
             raise
@@ -74,46 +96,80 @@ def extend(command: c.Extend) -> Story:
     return None
 
 
-def close(house: House, command: c.Settle | c.Release) -> Story:
+def close(house: House, command: c.Settle | c.Release, *, lenient: bool = False, owed: bool = False) -> Story:
     """End a hold; returns `Closed` (or `None` if the ledger was not told), and what interrupted it.
 
     The money is spent whether or not the ledger hears of it, so the caller still gets the answer. What the
     ledger did not hear is kept and said again before this process's next call; if the process ends first,
-    the hold's expiry does what the policy's `on_expiry` says.
+    the hold's expiry does what the policy's `on_expiry` says, or, where it is written down, the next process
+    of this host tells it.
+
+    Args:
+        house: What every request consults.
+        command: How the hold ends.
+        lenient: Whether the policy lets calls go on without the ledger: then it is written down, and a ledger
+            that is away is not waited for.
+        owed: Whether it was written down before that it would end.
     """
+    given_up = (yield from _write_down(command)) if owed else None
+    left, closed, interrupted = yield from _say(house, command, lenient=lenient)
+    given_up = interrupted or given_up
+    if left is not None:
+        house.unheard.append(left)
+        if lenient and not owed:
+            given_up = (yield from _write_down(left)) or given_up
+        level = logging.INFO if owed else logging.ERROR
+        text = "the ledger was not told how request %s ended: it is told before the next call"
+        log.log(level, text, left.id)
+    elif closed is not None and owed:
+        given_up = (yield from _strike_out(closed[0])) or given_up
+    return (None if closed is None else closed[1]), given_up
+
+
+def _say(house: House, command: c.Settle | c.Release, *, lenient: bool) -> Story:
+    """Try to end a hold; returns the command if nobody heard it, what was answered, what interrupted."""
     given_up: BaseException | None = None
     for attempt in range(CLOSE_TRIES):
+        if lenient and not house.breaker.turn():
+            break
         try:
-            return (yield command), given_up
+            closed = yield from ask(house, command)
         except LedgerUnavailable:
-            if attempt + 1 < CLOSE_TRIES:
+            if attempt + 1 < CLOSE_TRIES and not lenient:
                 given_up = (yield from pause(CLOSE_AGAIN_S * 4**attempt)) or given_up
-        except ReservationConflict:
-            log.exception("request %s was ended in another way already", command.id)
-            return None, given_up
+        except ReservationConflict as error:
+            other = yield from _anew(command, error)
+            if other is None:
+                return None, None, given_up
+            command = other
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - raised once the hold is closed
             given_up = error
-    house.unheard.append(command)
-    log.error("the ledger was not told how request %s ended: it is told before the next call", command.id)
-    return None, given_up
+        else:
+            return None, (command, closed), given_up
+    return command, None, given_up
 
 
 def catch_up(house: House) -> Story:
-    """Say again what the ledger did not hear; stops at the first that it does not hear now either."""
+    """Say again what the ledger did not hear; stops at the first that it does not hear now either.
+
+    Returns why it stopped, or `None`.
+    """
     while True:
         try:
             command = house.unheard.pop(0)
         except IndexError:
-            return
+            return None
         try:
-            closed = yield command
-        except LedgerUnavailable:
+            closed = yield from ask(house, command)
+        except LedgerUnavailable as error:
             house.unheard.insert(0, command)
-            return
-        except ReservationConflict:
-            log.exception("request %s was ended in another way already", command.id)
+            return error
+        except ReservationConflict as error:
+            other = yield from _anew(command, error)
+            if other is not None:
+                house.unheard.insert(0, other)
             continue
         except Exception:
             log.exception("the ledger cannot take how request %s ended: it is left to expire", command.id)
@@ -121,6 +177,8 @@ def catch_up(house: House) -> Story:
         except BaseException:
             house.unheard.insert(0, command)
             raise
+        if house.spool is not None:
+            yield Heard(command.id)
         for crossing in closed.crossings:
             yield Notify(views.threshold(house.policies.limit_of(crossing.identity), crossing))
 
@@ -130,7 +188,7 @@ def expire(house: House, due: tuple[c.DueHold, ...]) -> Story:
     if not due:
         return False
     try:
-        expired = yield c.Expire(due)
+        expired = yield from ask(house, c.Expire(due))
     except LedgerUnavailable:
         return False
     for crossing in expired.crossings:
@@ -140,10 +198,47 @@ def expire(house: House, due: tuple[c.DueHold, ...]) -> Story:
 
 def pause(seconds: float) -> Story:
     """Wait; returns what ended the wait early, or `None`."""
+    return (yield from _uninterrupted(Sleep(seconds)))
+
+
+def _write_down(command: c.Settle | c.Release) -> Story:
+    """Have what is owed on the disk; returns what interrupted it, or `None`."""
     try:
-        yield Sleep(seconds)
-    except GeneratorExit:
+        given_up = yield from _uninterrupted(Owe(command))
+        if given_up is not None:  # maybe before it was written
+            yield Owe(command)
+    except OSError:
+        log.exception("how request %s ended could not be written down; it is in memory only", command.id)
+        return None
+    return given_up
+
+
+def _strike_out(command: c.Settle | c.Release) -> Story:
+    return (yield from _uninterrupted(Heard(command.id)))
+
+
+def _uninterrupted(effect: Sleep | Owe | Heard) -> Story:
+    """Have *effect* carried out; returns what interrupted it, or `None`."""
+    try:
+        yield effect
+    except (GeneratorExit, OSError):
         raise
     except BaseException as error:  # noqa: BLE001 - raised once the hold is closed
         return error
     return None
+
+
+def _anew(command: c.Settle | c.Release, error: ReservationConflict) -> Story:
+    """How to post a call whose id the ledger knows for another one's; `None` where it was ended before.
+
+    A call that went without the ledger was not told that its id is taken. What it cost is posted under an id
+    of its own.
+    """
+    if isinstance(command, c.Release) or not command.call or command.id.endswith(command.call):
+        log.error("request %s was ended in another way already", command.id, exc_info=error)
+        return None
+    other = replace(command, id=f"{command.id[:100]}.{command.call}")
+    log.warning("the id of request %s was taken: what it cost is posted as %s", command.id, other.id)
+    yield from _write_down(other)
+    yield from _strike_out(command)
+    return other

@@ -77,7 +77,8 @@ class CandidateView:
         line: Its line.
         ceiling: The most it could have cost.
         verdict: `fits`, `contended`, `exhausted`, `frozen`; `skipped` if the policy ruled it out;
-            `not tried` if an earlier one fitted.
+            `not tried` if an earlier one fitted; where the ledger was away, `allowed`, `leased`, or
+            `too much` for what was left of the lease.
         why: Why it stands in the list, or was skipped.
         binding: The identity of the budget that refused it, or `None`.
         expected: What it would probably cost, by what this feature used on this model in this process;
@@ -99,14 +100,15 @@ class Decision:
 
     Attributes:
         request_id: The request's id, which `governor why` takes.
-        outcome: `held`, `exhausted`, `contended` or `frozen`.
+        outcome: `held`, `exhausted`, `contended` or `frozen`; where the ledger was away, `allowed` or
+            `leased` (see the policy's `if_ledger_is_down`).
         asked: The model, line or `auto` that was asked for.
         model: The model that serves; `None` if the request was refused.
         line: Its line; likewise.
         max_tokens: As it is sent.
         reason: One sentence.
         candidates: Every candidate, best first.
-        budgets: Every budget asked.
+        budgets: Every budget asked; none where the ledger was away.
         input_tokens: The estimate of the prompt, without margin.
         estimate: How it was made: `count_tokens` or `local bound`.
         policy_hash: Of the policy files in force.
@@ -186,7 +188,9 @@ class Receipt:
         first_token_ms: From the sending to the first event of the stream; `None` if none came.
         overrun: It cost more than was held.
         late: It settled after its hold had expired.
-        settled: Whether the ledger has taken it; if not, the whole hold is charged when it expires.
+        settled: Whether the ledger has taken it; if not, it is told before the process's next call. If the
+            process ends first, the whole hold is charged when it expires; where it was written down (see
+            `if_ledger_is_down`), the next process of this host tells it.
         uncertain: It was charged by rule: no final usage was seen, or none that could be read or priced.
         unpriced: What the usage reported and has no price here: the whole hold was charged at least.
         api_request_id: The API's own id of the request, or `None`.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from governor.ledger.commands import Release, Settle
     from governor.story.decision import ThresholdCrossed
 
 
@@ -72,6 +73,23 @@ class Notify:
     """Tell whoever listens that a threshold was crossed."""
 
     event: ThresholdCrossed
+
+
+@dataclass(frozen=True, slots=True)
+class Owe:
+    """Write down where it outlives this process what the ledger has still to be told.
+
+    Done when it is on the disk. Of one id, the last one counts.
+    """
+
+    command: Settle | Release
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Strike out what was owed under *id*: the ledger has heard it, or nothing came of it."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True)

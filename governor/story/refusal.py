@@ -36,7 +36,7 @@ def too_costly(rules: Rules, offers: Sequence[Offer]) -> NoReturn:
 
 def error(house: House, planned: Plan, table: Matrix, refused: Refused, waited_s: float) -> GovernorError:
     """The error for a refusal: contended if the money is only held, else exceeded."""
-    decision = views.decision(house, planned, table, refused, waited_s)
+    decision = views.refusing_decision(house, planned, table, refused, waited_s)
     index, binding, opens_s = _binding(table, refused)
     budget = decision.budgets[binding]
     sentence = views.refusal_sentence(table, refused.balances, index, binding)

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from governor.pricing import Bounds
+from governor.story import matrix
+from governor.story.breaker import Breaker
 from governor.story.counter import Counter
 from governor.story.hints import Hints
 from governor.story.learned import Learned
+from governor.story.leases import Leases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from governor.clock import LedgerClock
-    from governor.ledger.commands import Release, Settle
+    from governor.ledger.commands import Held, Release, Settle
     from governor.policy import Attribution, Policies, Rules
     from governor.pricing import Model, PriceTable
     from governor.routing import Candidate
-    from governor.story.matrix import Offer
+    from governor.story.effects import Heard, Owe
+    from governor.story.leases import Draw
+    from governor.story.matrix import Matrix, Offer
 
 
-@dataclass(frozen=True, slots=True)
+class Keeper(Protocol):
+    """Where drivers write down what the ledger has still to be told, so that it outlives the process."""
+
+    def carry_out(self, effect: Owe | Heard) -> None:
+        """Write one thing down; an `Owe` is on the disk when this returns."""
+
+    def forget(self) -> None:
+        """Begin anew, as a forked child does: what is written down is its parent's."""
+
+    def close(self) -> None:
+        """Let go of it; the next process of this host finds what was left."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class House:
     """What every request consults.
 
@@ -33,6 +51,9 @@ class House:
         hints: What the ledger last said of each budget.
         counter: Prompts counted before.
         learned: What calls really used.
+        breaker: Whether the ledger is asked now, where it was away.
+        leases: What this process may live on while it is.
+        spool: Where what it must be told is written down; `None`: nowhere, so no call goes without it.
     """
 
     policies: Policies
@@ -42,6 +63,9 @@ class House:
     hints: Hints = field(default_factory=Hints)
     counter: Counter = field(default_factory=Counter)
     learned: Learned = field(default_factory=Learned)
+    breaker: Breaker = field(default_factory=Breaker)
+    leases: Leases = field(default_factory=Leases)
+    spool: Keeper | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +150,34 @@ class Plan:
     def body(self, candidate: Candidate) -> dict[str, Any]:
         """What is sent when *candidate* serves."""
         return {**self.sent, "model": candidate.model}
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """How a plan was let through.
+
+    Attributes:
+        table: What was asked, or would have been.
+        held: The hold; where the ledger was away, only which candidate serves.
+        waited_s: Seconds waited for calls in flight.
+        how: `held`; or, without the ledger, `allowed` or `leased`.
+        draw: What it took of a lease.
+        call: Tells a call that went without the ledger from another one of its id; else ''.
+    """
+
+    table: Matrix
+    held: Held
+    waited_s: float = 0.0
+    how: str = "held"
+    draw: Draw | None = None
+    call: str = ""
+
+
+def matrix_of(house: House, planned: Plan) -> Matrix:
+    """What the ledger is asked with for *planned*, in the windows of this instant."""
+    models = [offer.candidate.priced_as for offer in planned.tried]
+    terms = house.policies.budgets(planned.request.who, models)
+    return matrix.build(terms, planned.tried, house.clock.now_ms())
 
 
 def count_for(counts: Mapping[str, tuple[int, bool]], model: Model) -> tuple[int, bool]:

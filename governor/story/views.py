@@ -23,19 +23,34 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.policy import BudgetTerm
+    from governor.routing import Candidate
     from governor.story.effects import Ended
     from governor.story.matrix import Matrix, Offer
-    from governor.story.request import House, Plan
+    from governor.story.request import Admitted, House, Plan
     from governor.story.settlement import Outcome
 
 
-def decision(
-    house: House, planned: Plan, table: Matrix, reply: c.Held | c.Refused, waited_s: float
+def decision(house: House, planned: Plan, admitted: Admitted) -> Decision:
+    """The decision by which a request was let through."""
+    if admitted.how != "held":
+        return unasked_decision(house, planned, admitted)
+    return _decision(
+        house,
+        planned,
+        admitted.table,
+        admitted.held.balances,
+        outcome="held",
+        chosen=admitted.held.candidate,
+        waited_s=admitted.waited_s,
+    )
+
+
+def refusing_decision(
+    house: House, planned: Plan, table: Matrix, refused: c.Refused, waited_s: float
 ) -> Decision:
-    """The decision that the ledger's *reply* took."""
-    outcome = "held" if isinstance(reply, c.Held) else reply.reason
-    chosen = reply.candidate if isinstance(reply, c.Held) else None
-    return _decision(house, planned, table, reply.balances, outcome=outcome, chosen=chosen, waited_s=waited_s)
+    """The decision by which the ledger refused it."""
+    balances, reason = refused.balances, refused.reason
+    return _decision(house, planned, table, balances, outcome=reason, chosen=None, waited_s=waited_s)
 
 
 def dry_decision(house: House, planned: Plan, table: Matrix, readings: c.Readings) -> Decision:
@@ -45,6 +60,21 @@ def dry_decision(house: House, planned: Plan, table: Matrix, readings: c.Reading
     return _decision(
         house, planned, table, readings.balances, outcome=outcome, chosen=would.chosen, waited_s=0.0
     )
+
+
+def unasked_decision(house: House, planned: Plan, admitted: Admitted) -> Decision:
+    """The decision that was taken without the ledger: no balances are known."""
+    offers, chosen = admitted.table.offers, admitted.held.candidate
+    served = offers[chosen].candidate
+    candidates = (
+        *(_skipped(offer) for offer in planned.skipped),
+        *(_candidate(offer, "too much", offer.candidate.why) for offer in offers[:chosen]),
+        _candidate(offers[chosen], admitted.how, served.why),
+        *(_untried(offer) for offer in offers[chosen + 1 :]),
+    )
+    means = "goes through" if admitted.how == "allowed" else "lives on the lease"
+    reason = f"{served.model} {means}: the ledger is away ({house.breaker.why})"
+    return _told(house, planned, candidates, served, admitted.how, reason)
 
 
 def budgets(table: Matrix, balances: Sequence[c.Balance]) -> tuple[BudgetView, ...]:
@@ -81,6 +111,20 @@ def _decision(
     untried = [_untried(offer) for offer in planned.offers[len(tried) :]]
     served = None if chosen is None else table.offers[chosen].candidate
     skipped = [_skipped(offer) for offer in planned.skipped]
+    reason = _reason(table, balances, skipped, chosen, outcome)
+    return _told(house, planned, (*skipped, *tried, *untried), served, outcome, reason, shown, waited_s)
+
+
+def _told(
+    house: House,
+    planned: Plan,
+    candidates: tuple[CandidateView, ...],
+    served: Candidate | None,
+    outcome: str,
+    reason: str,
+    shown: tuple[BudgetView, ...] = (),
+    waited_s: float = 0.0,
+) -> Decision:
     return Decision(
         request_id=planned.request.id,
         outcome=outcome,
@@ -88,8 +132,8 @@ def _decision(
         model=None if served is None else served.model,
         line=None if served is None else served.line,
         max_tokens=planned.max_tokens,
-        reason=_reason(table, balances, skipped, chosen, outcome),
-        candidates=(*skipped, *tried, *untried),
+        reason=reason,
+        candidates=candidates,
         budgets=shown,
         input_tokens=planned.input_tokens,
         estimate=planned.estimate,

@@ -12,8 +12,12 @@ import pytest
 from support.redis_server import RedisServer
 
 from governor.budgets import Unit
+from governor.journal.owed import head_line, owe_line
+from governor.journal.spool import Spool
 from governor.ledger import commands as c
 from governor.ledger import open_ledger
+from governor.policy import load as load_policies
+from governor.story.effects import Owe
 
 DATA = Path(__file__).parent.parent / "data"
 LEGAL = c.BudgetRow("department=legal/usd/life", "life", 0, 0, Unit.USD, 6 * 10**9)
@@ -139,6 +143,28 @@ def test_doctor_finds_missing_things(run, tmp_path, policies, key):
     found = wrong(run("doctor", "--policies", str(policies), "--ledger", ledger, "--json"))
     assert set(found) == {"ledger"}
     assert "governor ledger create" in found["ledger"]["advice"]
+
+
+def test_doctor_looks_into_the_spool(run, firm, key, tmp_path, monkeypatch):
+    """What lies in the spool is told: of processes that run, of those that ended, and what cannot be read."""
+    monkeypatch.setenv("GOVERNOR_SPOOL", str(tmp_path / "spool"))
+    organization = load_policies(firm.policies).organization
+    alive = Spool(tmp_path / "spool", organization, "redis://here")
+    alive.carry_out(Owe(c.Settle("one", ())))
+    ended = tmp_path / "spool" / organization / "abc.1.def.jsonl"
+    ended.parent.mkdir(parents=True, exist_ok=True)
+    ended.write_text(f"{head_line('redis://there', 1)}\n{owe_line(c.Release('two', ()))}\nhalf a li")
+    report = run("doctor", *firm.options, "--json").json
+    alive.close()
+    found = [finding for finding in report["findings"] if finding["about"] == "spool"]
+    texts = {finding["text"].partition(": ")[2]: finding["advice"] for finding in found}
+    assert texts["a process that runs has 1 ends of calls or leases to tell to redis://here"] == ""
+    assert (
+        "next process" in texts["a process that ended has 1 ends of calls or leases to tell to redis://there"]
+    )
+    assert [one["text"] for one in found if one["state"] == "wrong"] == [
+        f"{ended} has 1 lines that cannot be read"
+    ]
 
 
 def test_doctor_refuses_a_redis_that_evicts(run, policies, key, redis_available):

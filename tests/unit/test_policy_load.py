@@ -77,15 +77,11 @@ def test_what_is_not_in_force_is_listed_with_its_place(caplog: pytest.LogCapture
 
 
 def test_later_switches_are_listed_when_they_are_set(tmp_path: Path) -> None:
-    """Shadow mode, leases, uncertain holds, retries and deadlines are said to be ahead."""
-    text = (
-        MINIMAL
-        + "mode: shadow\nif_ledger_is_down: lease\nuncertain: hold\nretry_uncertain: true\ndeadline: 90\n"
-    )
+    """Shadow mode, uncertain holds, retries and deadlines are said to be ahead."""
+    text = MINIMAL + "mode: shadow\nuncertain: hold\nretry_uncertain: true\ndeadline: 90\n"
     policies = load(write(tmp_path, research=text))
     assert [notice.path for notice in policies.not_in_force] == [
         "mode",
-        "if_ledger_is_down",
         "uncertain",
         "retry_uncertain",
         "deadline",

@@ -1,0 +1,44 @@
+"""How a call's end is told to the ledger: what it cost, and the command that posts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from governor.journal import records
+from governor.ledger import commands as c
+from governor.ledger import lifecycle
+from governor.story.settlement import Outcome, actual
+
+if TYPE_CHECKING:
+    from governor.budgets import Unit
+    from governor.story.effects import Ended
+    from governor.story.matrix import Offer
+    from governor.story.request import Admitted, House, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a call has come to, the offer that served it, and the command that ends its hold."""
+
+    offer: Offer
+    outcome: Outcome
+    command: c.Settle | c.Release
+
+
+def ending(house: House, planned: Plan, admitted: Admitted, ended: Ended, attempts: int) -> Ending:
+    """The ending of a call of which the API's side is *ended*, sent *attempts* times."""
+    table, chosen, request = admitted.table, admitted.held.candidate, planned.request
+    offer = table.offers[chosen]
+    outcome = actual(house.prices, offer, ended, planned.at_ms, planned.rules.endpoint)
+    record = records.closing(house, planned, offer, outcome, ended, attempts, admitted.how)
+    if ended.kind == "refused":
+        kept = table.postings(chosen, lambda unit, ask: lifecycle.kept_on_release(unit, ask.amount))
+        return Ending(offer, outcome, c.Release(request.id, kept, record))
+    used = table.postings(chosen, lambda unit, ask: _used(unit, ask, outcome))
+    return Ending(offer, outcome, c.Settle(request.id, used, record, admitted.call))
+
+
+def _used(unit: Unit, ask: c.Ask, outcome: Outcome) -> int:
+    used = {"usd": outcome.nanos, "tokens": outcome.tokens, "requests": ask.amount, "concurrent": 0}
+    return used[unit.value]
