@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 import secrets
 from contextlib import ExitStack
-from statistics import linear_regression
-from typing import TYPE_CHECKING, Any
+from statistics import linear_regression, median
+from typing import Any
 
 from support.redis_server import RedisServer
 
@@ -20,9 +20,6 @@ from benchmarks.timing import Options, Result, Series, Step, micros, times
 from governor.ledger.keys import Keys
 from governor.ledger.redis import RedisLedger
 from governor.ledger.servers import connect
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FEW, MANY = 10, 1_000_000
 BATCH = 20_000
@@ -84,8 +81,8 @@ def users(_: str, options: Options, step: Step) -> Result:
         servers = [stack.enter_context(RedisServer()) for _ in range(2)]
         few_bench, many_bench = (Bench(server.url) for server in servers)
         stack.enter_context(apart(*(server.pid for server in servers if server.pid is not None)))
-        _fill(few_bench, FEW, lambda advance=1: None)  # noqa: ARG005 - ten users need no bar
-        _fill(many_bench, many, step)
+        fill(few_bench, FEW, lambda advance=1: None)  # noqa: ARG005 - ten users need no bar
+        fill(many_bench, many, step)
         sides = [(few_bench, FEW), (many_bench, many)]
         _take_turns(sides, options.times(TURNS), step)
         size = int(many_bench.client.info("memory")["used_memory"])
@@ -108,7 +105,7 @@ def _many(options: Options) -> int:
     return MANY // 10 if options.quick else MANY
 
 
-def _fill(bench: Bench, count: int, step: Step) -> None:
+def fill(bench: Bench, count: int, step: Step) -> None:
     """Give every user the balances that one call of the first user left."""
     bench.measure(pair(user(0)))
     mine = list(bench.client.scan_iter(match=f"*{user(0)[:12]}*", count=1_000))
@@ -121,7 +118,7 @@ def _fill(bench: Bench, count: int, step: Step) -> None:
 
 
 def _take_turns(sides: list[tuple[Bench, int]], turns: int, step: Step) -> None:
-    draw = random.Random(_SEED)  # noqa: S311 - it draws users
+    draw = random.Random(_SEED)
     for turn in range(WARM_UP + turns):
         for bench, count in sides:
             if turn == WARM_UP:
@@ -152,29 +149,21 @@ def budgets(url: str, options: Options, step: Step) -> Result:
                 step()
     for bench, _ in benches.values():
         bench.ledger.close()
-    count = len(benches[1][0].bare.wall_s)
     columns = ("budgets", "reserve p50", "p99", "to bare", "settle p50", "p99", "to bare")
-    result = Result(f"As budgets grow: {CANDIDATES} candidates, n = {count}", columns)
+    result = Result(f"As budgets grow: {CANDIDATES} candidates, n = {options.times(PAIRS_EACH)}", columns)
+    bare_s = median(seconds for bench, _ in benches.values() for seconds in bench.bare.wall_s)
+    p50_s: dict[str, list[float]] = {"reserve": [], "settle": []}
     for number, (bench, _) in benches.items():
         cells = [str(number)]
-        for series in (bench.reserve, bench.settle):
-            cells += [micros(series.p50_s), micros(series.p99_s), times(series.p50_s / bench.bare.p50_s)]
+        for verb, found in p50_s.items():
+            series: Series = getattr(bench, verb)
+            found.append(series.p50_s)
+            cells += [micros(series.p50_s), micros(series.p99_s), times(series.p50_s / bare_s)]
         result.rows.append(tuple(cells))
-    _add_slopes(result, [bench for bench, _ in benches.values()])
-    return result
-
-
-def _add_slopes(result: Result, benches: list[Bench]) -> None:
-    """What each further budget costs, by least squares, and as part of the bare script."""
-    of_verb: dict[str, Callable[[Bench], Series]] = {
-        "reserve": lambda bench: bench.reserve,
-        "settle": lambda bench: bench.settle,
-    }
     cells = ["each further one"]
-    for verb, series_of in of_verb.items():
-        ratios = [series_of(bench).p50_s / bench.bare.p50_s for bench in benches]
-        seconds = linear_regression(BUDGETS, [series_of(bench).p50_s for bench in benches]).slope
-        slope = linear_regression(BUDGETS, ratios).slope
-        cells += [f"{seconds * 1e6:.1f} µs", "", times(slope)]
-        result.figures |= {f"{verb}.slope_s": seconds, f"{verb}.slope_ratio": slope}
+    for verb, found in p50_s.items():
+        slope_s = linear_regression(BUDGETS, found).slope
+        cells += [f"{slope_s * 1e6:.1f} µs", "", times(slope_s / bare_s)]
+        result.figures |= {f"{verb}.slope_s": slope_s, f"{verb}.slope_ratio": slope_s / bare_s}
     result.rows.append(tuple(cells))
+    return result
