@@ -1,7 +1,7 @@
 """The message that the events of a streamed answer make up.
 
-The SDK's stream helper makes it too, and a second event and a snapshot for nearly every one besides: a quarter
-of its CPU time for a short answer. Nobody sees them here, so the message is put together once.
+The SDK's stream helper makes it too, and for nearly every event a second one and a snapshot: a quarter of its
+CPU time for a short answer. Nobody sees them here, so the message is put together once.
 """
 
 from __future__ import annotations
