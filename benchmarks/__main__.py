@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from support.redis_server import HOW_TO_GET, RedisServer, find_redis_server
 
-from benchmarks import calls, imports, ledgers, machine, pricing, report, throughput
+from benchmarks import calls, growth, imports, ledgers, machine, memory, pricing, report, throughput
 from benchmarks.timing import Options, Result, Step
 
 Run = Callable[[str, Options, Step], Result]
@@ -34,6 +34,9 @@ BENCHMARKS = {
         ledgers.sqlite_steps,
         lambda _, options, step: ledgers.on_sqlite(options, step),
     ),
+    "users": Benchmark("ten users and a million", growth.users_steps, growth.users),
+    "budgets": Benchmark("1 to 32 budgets", growth.budgets_steps, growth.budgets),
+    "memory": Benchmark("memory of Redis", memory.steps, memory.memory),
     "calls": Benchmark("a governed call against an ungoverned one", calls.steps, calls.calls),
     "imports": Benchmark(
         "import governor against import anthropic",

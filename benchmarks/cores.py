@@ -18,17 +18,18 @@ APART = hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1
 
 
 @contextmanager
-def apart(server_pid: int) -> Iterator[None]:
-    """Keep this process on one core and the server on another; both may go anywhere afterwards."""
+def apart(*server_pids: int) -> Iterator[None]:
+    """Keep this process on one core and the servers on another; all may go anywhere afterwards."""
     if not APART:
         yield
         return
     cores = os.sched_getaffinity(0)
     first, second, *_ = sorted(cores)
     os.sched_setaffinity(0, {first})
-    os.sched_setaffinity(server_pid, {second})
+    for pid in server_pids:
+        os.sched_setaffinity(pid, {second})
     try:
         yield
     finally:
-        os.sched_setaffinity(0, cores)
-        os.sched_setaffinity(server_pid, cores)
+        for pid in (0, *server_pids):
+            os.sched_setaffinity(pid, cores)

@@ -45,7 +45,7 @@ def on_redis(url: str, options: Options, step: Step) -> Result:
             settle.timed(lambda now=now: ledger.execute(now.settle))  # type: ignore[misc]
             step()
     ledger.close()
-    title = f"Redis ledger, {BUDGETS} budgets and {CANDIDATES} candidates"
+    title = f"Redis ledger, {BUDGETS} budgets and {CANDIDATES} candidates, n = {len(bare.wall_s)}"
     result = Result(title + (", a core each for client and server" if APART else ""), _COLUMNS)
     for name, series in (("EVALSHA of `return 1`", bare), ("reserve", reserve), ("settle", settle)):
         _add(result, name, series, bare)
@@ -70,7 +70,8 @@ def on_sqlite(options: Options, step: Step) -> Result:
             settle.timed(lambda now=now: ledger.execute(now.settle))  # type: ignore[misc]
             step()
         ledger.close()
-    result = Result(f"SQLite ledger, {BUDGETS} budgets and {CANDIDATES} candidates", _COLUMNS[:3])
+    title = f"SQLite ledger, {BUDGETS} budgets and {CANDIDATES} candidates, n = {len(reserve.wall_s)}"
+    result = Result(title, _COLUMNS[:3])
     for name, series in (("reserve", reserve), ("settle", settle)):
         _add(result, name, series, None)
     return result

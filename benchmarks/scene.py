@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from governor.story.planning import prepare
 from governor.story.settlement import Outcome
 
 if TYPE_CHECKING:
+    from governor.policy import BudgetTerm
     from governor.story.request import House, Plan
 
 POLICIES = Path(__file__).parent / "policies"
@@ -26,8 +28,13 @@ WHO: dict[str, Any] = {"user": "ada@example.com", "department": "team", "feature
 
 
 def house() -> House:
-    """Policies and prices of the benchmarks."""
+    """Policies and prices of the benchmarks; a new one, which remembers no call."""
     return load_house(POLICIES, None, None, "sqlite:///unused.db", None)
+
+
+@cache
+def _known_house() -> House:
+    return house()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +49,19 @@ class Pair:
         return Pair(replace(self.reserve, id=identifier), replace(self.settle, id=identifier))
 
 
-def pair() -> Pair:
-    """The commands that a governed call makes, with journal records of their real size."""
-    at_home = house()
-    planned = _plan(at_home)
-    table = build(
-        at_home.policies.budgets(planned.request.who, [o.candidate.model for o in planned.offers]),
-        planned.offers,
-        at_home.clock.now_ms(),
-    )
-    if (len(table.rows), len(table.offers)) != (BUDGETS, CANDIDATES):
-        raise RuntimeError(f"the scene has {len(table.rows)} budgets and {len(table.offers)} candidates")
+def pair(user: str = WHO["user"], budgets: int | None = None) -> Pair:
+    """The commands that a governed call makes, with journal records of their real size.
+
+    Args:
+        user: Who calls.
+        budgets: How many budgets it touches; `None`: the six of the policy file.
+    """
+    at_home = _known_house()
+    planned = _plan(at_home, user)
+    terms = at_home.policies.budgets(planned.request.who, [o.candidate.model for o in planned.offers])
+    if (len(terms), len(planned.offers)) != (BUDGETS, CANDIDATES):
+        raise RuntimeError(f"the scene has {len(terms)} budgets and {len(planned.offers)} candidates")
+    table = build(_some(terms, budgets), planned.offers, at_home.clock.now_ms())
     offer = table.offers[0]
     outcome = Outcome(offer.ceiling.nanos // 2, offer.ceiling.tokens // 2, {"output_tokens": 100})
     ended = Ended("answered", status=200, latency_ms=2000, first_token_ms=400, api_request_id="req_1")
@@ -65,9 +74,17 @@ def pair() -> Pair:
     )
 
 
-def _plan(at_home: House) -> Plan:
+def _some(terms: tuple[BudgetTerm, ...], budgets: int | None) -> tuple[BudgetTerm, ...]:
+    """As many budgets as are asked for: copies of the department's, each with a balance of its own."""
+    if budgets is None:
+        return terms
+    department, (_, _, rest) = terms[0], terms[0].identity.partition("/")
+    return tuple(replace(department, identity=f"department=team-{n}/{rest}") for n in range(budgets))
+
+
+def _plan(at_home: House, user: str) -> Plan:
     request = make_request(
-        **WHO,
+        **{**WHO, "user": user},
         model="auto",
         max_tokens=1024,
         pin=False,
@@ -75,8 +92,8 @@ def _plan(at_home: House) -> Plan:
         params={"messages": [{"role": "user", "content": PROMPT}]},
     )
     story = prepare(at_home, request)
-    next(story)
     try:
+        next(story)
         while True:
             story.send(300)  # the answer to CountTokens
     except StopIteration as done:

@@ -60,6 +60,10 @@ class Series:
         """The wall time in seconds that 99 of 100 stay below."""
         return quantiles(self.wall_s, n=100, method="inclusive")[98]
 
+    def cpu_of_block_s(self, block: int, size: int) -> float:
+        """Mean CPU time in seconds of the *block*-th *size* measurements, counted from 0."""
+        return sum(self.cpu_s[block * size : (block + 1) * size]) / size
+
     @property
     def cpu_mean_s(self) -> float:
         """Mean CPU time of this process in seconds: its clock is too coarse for the median of one call."""
@@ -88,6 +92,14 @@ def micros(seconds: float) -> str:
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1e3:.2f} ms" if seconds < 0.1 else f"{seconds * 1e3:.0f} ms"
+
+
+def kilobytes(size: float) -> str:
+    """Bytes for people: `312 B`, `4.1 kB`, `4.12 GB`; a kB is 1,000 bytes."""
+    for unit, worth in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= worth:
+            return f"{size / worth:.1f} {unit}"
+    return f"{size:.0f} B"
 
 
 def times(ratio: float) -> str:

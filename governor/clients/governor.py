@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anthropic
 
 from governor.clients import setup
+from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
@@ -240,19 +241,21 @@ class Governor:
 
     def _send(self, effect: Send) -> Generator[Running | Ended, None, None]:
         """Read one answer; yields `Running` now and then, and at last how it ended."""
-        meter = Meter()
+        meter, answer = Meter(), Answer()
         SENDING.set(meter)
         report_at = time.monotonic() + effect.report_after_s
         try:
             client, _ = self._sdk()
-            with client.messages.stream(**effect.body, timeout=silence(effect.silence_s)) as stream:
-                meter.opened(stream.request_id)
+            body, wait = effect.body, silence(effect.silence_s)
+            with client.messages.create(**body, timeout=wait, stream=True) as stream:
+                meter.opened(stream.response.headers.get("request-id"))
                 for event in stream:
                     meter.saw(event)
+                    answer.take(event)
                     if time.monotonic() >= report_at:
                         yield Running()
                         report_at = time.monotonic() + effect.report_after_s
-                ended = meter.finished(stream.get_final_message())
+                ended = meter.finished(answer.whole())
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - an interrupted call must still be settled

@@ -29,8 +29,8 @@ _MOST_TOKENS = 10_000_000
 _LEFT_OUT = (anthropic.Omit, anthropic.NotGiven)
 """The SDK's ways to say that a parameter is not given."""
 
-_WHOLE = (str, bytes, bytearray, BaseModel)
-"""Iterable values that are one thing to the SDK."""
+_WHOLE = (str, int, float, type(None), bytes, bytearray, BaseModel)
+"""Values that are one thing to the SDK, some of them iterable."""
 
 _REFUSED = {
     "stream": "it returns a whole message",
@@ -54,10 +54,9 @@ class Message(types.Message):
 
 def with_receipt(message: types.Message, receipt: Receipt) -> Message:
     """*message* again, carrying *receipt*; every field and the API's request id stay."""
-    fields = {name: getattr(message, name) for name in message.model_fields_set}
-    governed = Message.model_construct(message.model_fields_set, **fields, **(message.model_extra or {}))
+    governed = Message.__new__(Message)
+    governed.__setstate__({**message.__getstate__(), "__pydantic_private__": {"_receipt": receipt}})
     governed._request_id = receipt.api_request_id  # noqa: SLF001 - where the SDK's own messages have it
-    governed._receipt = receipt  # noqa: SLF001 - a private attribute of our own subclass
     return governed
 
 
@@ -131,11 +130,13 @@ def _settled(value: Any) -> Any:
     Iterators become lists; open files and paths become their content in base64, which the SDK would make of
     them as it sends.
     """
-    if isinstance(value, (PathLike, IOBase)):
-        return _base64(value)
+    if isinstance(value, _WHOLE):
+        return value
     if isinstance(value, Mapping):
         return {key: _settled(inner) for key, inner in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, _WHOLE):
+    if isinstance(value, (PathLike, IOBase)):
+        return _base64(value)
+    if isinstance(value, Iterable):
         return [_settled(inner) for inner in value]
     return value
 

@@ -123,5 +123,4 @@ def _ask(ask: Ask | None) -> list[int] | None:
     return None if ask is None else [ask.amount, ask.mark_bp, ask.floor, int(ask.comes_back)]
 
 
-def _dump(record: dict[str, Any]) -> str:
-    return json.dumps(record, separators=(",", ":"), default=str)
+_dump = json.JSONEncoder(separators=(",", ":"), default=str).encode

@@ -121,6 +121,7 @@ class Policies:
             compiled = _compile(file, shared, self._shared_rows, rows[file.name])
             self._departments[compiled.policy.department] = compiled
         self.departments = tuple(self._departments)
+        self._rules_of = lru_cache(maxsize=_CACHED_REQUESTS)(self._find_rules)
         self._terms = lru_cache(maxsize=_CACHED_REQUESTS)(self._find_terms)
         self._rows = (*self._shared_rows, *(row for file in departments for row in rows[file.name]))
 
@@ -131,7 +132,10 @@ class Policies:
             PolicyViolation: The department, the user or the feature is not one the files allow, or a value
                 cannot be an id, or a tag cannot be one.
         """
-        _refuse_odd_ids(who)
+        _refuse_odd_ids(who)  # of no other is it known that it can be a key
+        return self._rules_of(who)
+
+    def _find_rules(self, who: Attribution) -> Rules:
         department = self._department(who.department)
         policy, routing = department.policy, department.policy.routing
         user_tier = department.tier_of(who.user)

@@ -65,6 +65,35 @@ class Ceiling:
     hour_writes: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a request asks for, whichever model serves it: read from its body once for all of them.
+
+    Attributes:
+        body: The request as sent to `/v1/messages`, as `server_tools.bounded` returned it.
+        bounds: What the policy adds to the request's own bounds.
+        max_tokens: The bound on the output.
+        tools: How often its server tools may run.
+        lifetimes: Of its cache breakpoints.
+    """
+
+    body: Mapping[str, Any]
+    bounds: Bounds
+    max_tokens: int
+    tools: Loop
+    lifetimes: frozenset[str]
+
+
+def demand(body: Mapping[str, Any], bounds: Bounds = _PLAIN) -> Demand:
+    """What *body* asks for.
+
+    Raises:
+        Unbounded: As from `ceiling`, but for what depends on the model.
+    """
+    _refuse_fallbacks(body)
+    return Demand(body, bounds, _max_tokens(body), loop(body, bounds), frozenset(_lifetimes(body)))
+
+
 def ceiling(
     table: PriceTable,
     model: str,
@@ -109,26 +138,31 @@ def ceiling(
             models, no valid `max_tokens`, or a speed or region that is no known word.
         ValueError: *input_tokens* is negative.
     """
+    asked = demand(body, bounds)
+    return ceiling_of(table, model, asked, input_tokens=input_tokens, counted=counted, at_ms=at_ms)
+
+
+def ceiling_of(
+    table: PriceTable, model: str, asked: Demand, *, input_tokens: int, counted: bool, at_ms: int
+) -> Ceiling:
+    """As `ceiling`, of a request whose body was read before."""
     if input_tokens < 0:
         raise ValueError(f"input_tokens must be at least 0, got {input_tokens}")
-    _refuse_fallbacks(body)
-    max_tokens = _max_tokens(body)
+    body, bounds, max_tokens, tools = asked.body, asked.bounds, asked.max_tokens, asked.tools
     prompt = input_tokens + (_margin(input_tokens, body) if counted else 0)
     known = table.model(model)
     prompt = min(prompt, known.context_tokens)
     way = _way(table, model, body, bounds, at_ms)
     tariff = table.tariff(model, at_ms, way)
-    tools = loop(body, bounds)
     passes = _passes(table, known, tools, prompt, max_tokens, bounds)
     outputs = max_tokens * (passes.count if bounds.strict else 1)
     extra = _compactions(body, known, passes)
-    lifetimes = set(_lifetimes(body))
-    amounts = _dearest(tariff, passes.prompts + extra.prompts, lifetimes)
+    amounts = _dearest(tariff, passes.prompts + extra.prompts, asked.lifetimes)
     output_units = outputs * amounts.output
     units = (passes.prompts + extra.prompts) * amounts.input + extra.outputs * amounts.output
     units += output_units + tools.searches * tariff.web_search
     advice = [_advice(table, advisor, passes.largest, at_ms, way) for advisor in tools.advisors]
-    exact = Fraction(units, tariff.unit) + sum(part.nanos for part in advice)
+    exact = sum((part.nanos for part in advice), Fraction(units, tariff.unit))
     return Ceiling(
         nanos=ceil_nanos(exact.numerator, exact.denominator),
         tokens=passes.prompts + outputs + extra.prompts + extra.outputs + sum(part.tokens for part in advice),
@@ -137,7 +171,7 @@ def ceiling(
         output_nanos=ceil_nanos(output_units, tariff.unit),
         passes=passes.count + extra.count,
         way=way,
-        hour_writes=bool(lifetimes - {"5m"}),
+        hour_writes=bool(asked.lifetimes - {"5m"}),
     )
 
 
@@ -204,7 +238,7 @@ def _advice(table: PriceTable, advisor: Advisor, largest: int, at_ms: int, way: 
     grown = largest * _ADVISOR_PERCENT // 100 + _ADVISOR_TOKENS
     prompt, output = min(grown, model.context_tokens), _most_output(table, advisor)
     tariff = table.tariff(advisor.model, at_ms, table.way_of(advisor.model, at_ms, way._replace(fast=False)))
-    amounts = _dearest(tariff, prompt, set(_lifetimes({"cache_control": advisor.caching})))
+    amounts = _dearest(tariff, prompt, frozenset(_lifetimes({"cache_control": advisor.caching})))
     units = advisor.max_uses * (prompt * amounts.input + output * amounts.output)
     return _Advice(Fraction(units, tariff.unit), advisor.max_uses * (prompt + output))
 
@@ -222,7 +256,7 @@ class _Dearest:
     output: int
 
 
-def _dearest(tariff: Tariff, prompt: int, lifetimes: set[str]) -> _Dearest:
+def _dearest(tariff: Tariff, prompt: int, lifetimes: frozenset[str]) -> _Dearest:
     reachable = tariff.reachable(prompt)
     return _Dearest(
         max(_prompt_amount(amounts, lifetimes) for amounts in reachable),
@@ -230,7 +264,7 @@ def _dearest(tariff: Tariff, prompt: int, lifetimes: set[str]) -> _Dearest:
     )
 
 
-def _prompt_amount(amounts: Amounts, lifetimes: set[str]) -> int:
+def _prompt_amount(amounts: Amounts, lifetimes: frozenset[str]) -> int:
     possible = [amounts.input, amounts.cache_read]
     if lifetimes:
         possible.append(amounts.cache_write_5m)

@@ -283,10 +283,13 @@ def _unknown(raw: Mapping[str, Any], passes: Sequence[Pass]) -> set[str]:
 
 def _numbers(value: Any, name: str) -> list[str]:
     """The dotted names of every number below *value* that is not 0; the items of a list share one."""
+    if not value or value is True or isinstance(value, str):
+        return []
+    if isinstance(value, (int, float)):
+        return [name]
     if isinstance(value, Mapping):
         dot = f"{name}." if name else ""
         return [found for key, inner in value.items() for found in _numbers(inner, f"{dot}{key}")]
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return [found for inner in value for found in _numbers(inner, name)]
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return [name] if number and value else []
+    return []

@@ -75,7 +75,9 @@ def ask_for(offer: Offer, term: BudgetTerm) -> Ask | None:
 
 def amount(unit: Unit, ceiling: Ceiling) -> int:
     """What a hold takes of a budget in *unit*."""
-    return {Unit.USD: ceiling.nanos, Unit.TOKENS: ceiling.tokens, Unit.REQUESTS: 1, Unit.CONCURRENT: 1}[unit]
+    if unit is Unit.USD:
+        return ceiling.nanos
+    return ceiling.tokens if unit is Unit.TOKENS else 1
 
 
 def reopens_ms(row: BudgetRow, balance: Balance) -> int:

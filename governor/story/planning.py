@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from governor.errors import PolicyViolation, UnknownModel
 from governor.money import Money
-from governor.pricing import bounded, ceiling
+from governor.pricing import bounded, ceiling_of, demand
 from governor.routing import plan
 from governor.story import counting, matrix, refusal
 from governor.story.request import Plan, bounds_of, count_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from governor.policy import Rules
+    from governor.pricing import Demand
     from governor.routing import Candidate
     from governor.story.books import Story
     from governor.story.counting import Counts
@@ -51,10 +52,12 @@ def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
         feature_lines=rules.feature_lines,
         look_up=lambda name: (house.prices.model(name).line, house.prices.model(name).id),
     )
-    body = bounded({**request.body, "max_tokens": _max_tokens(request, rules)}, bounds_of(rules))
+    bounds = bounds_of(rules)
+    body = bounded({**request.body, "max_tokens": _max_tokens(request, rules)}, bounds)
+    asked = demand(body, bounds)
 
     def priced(counts: Counts) -> Plan:
-        return _priced(house, request, rules, candidates, counts, body)
+        return _priced(house, request, rules, candidates, counts, asked)
 
     if rules.estimate == "auto" and at_once:
         planned = priced(counting.bounds(house, body, candidates))
@@ -73,18 +76,18 @@ def _priced(
     rules: Rules,
     candidates: Sequence[Candidate],
     counts: Counts,
-    body: Mapping[str, Any],
+    asked: Demand,
 ) -> Plan:
     """The plan that these counts make, before anything in it is refused."""
     at_ms = house.clock.now_ms()
-    offers = _offers(house, request, rules, candidates, counts, body, at_ms)
+    offers = _offers(house, request, rules, candidates, counts, asked, at_ms)
     tokens, counted = count_for(counts, house.prices.model(candidates[0].model))
     return Plan(
         request=request,
         rules=rules,
         offers=tuple(offer for offer in offers if not offer.skipped),
         skipped=tuple(offer for offer in offers if offer.skipped),
-        sent=body,
+        sent=asked.body,
         input_tokens=tokens,
         estimate="count_tokens" if counted else "local bound",
         counts=counts,
@@ -98,7 +101,7 @@ def _offers(
     rules: Rules,
     candidates: Sequence[Candidate],
     counts: Counts,
-    body: Mapping[str, Any],
+    asked: Demand,
     at_ms: int,
 ) -> list[matrix.Offer]:
     """The candidates with their prices, without the steps down that cannot serve this way (fast, region)."""
@@ -106,14 +109,8 @@ def _offers(
     for candidate in candidates:
         tokens, counted = count_for(counts, house.prices.model(candidate.model))
         try:
-            most = ceiling(
-                house.prices,
-                candidate.model,
-                input_tokens=tokens,
-                counted=counted,
-                body=body,
-                at_ms=at_ms,
-                bounds=bounds_of(rules),
+            most = ceiling_of(
+                house.prices, candidate.model, asked, input_tokens=tokens, counted=counted, at_ms=at_ms
             )
         except UnknownModel:
             if not offers:

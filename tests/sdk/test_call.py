@@ -17,6 +17,8 @@ from governor.testing import Reply
 
 TEAM = {"per": "department", "usd": "1", "window": "life"}
 TEAM_USD = "department=team/usd/life"
+THINKING = {"type": "thinking", "thinking": "Hmm. " * 9, "signature": "abcd"}
+TOOL_USE = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"place": "Ulm " * 9}}
 
 
 @blocking
@@ -35,14 +37,27 @@ def test_the_ten_lines(stage):
     assert stage.api.billed_nanos == message.receipt.cost.nanos
 
 
-def test_the_message_is_the_sdks_own(stage):
-    """The message is an `anthropic.types.Message` whose fields are those that the SDK read."""
-    stage.api.next(Reply(output_tokens=20), Reply(output_tokens=20))
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(output_tokens=20),
+        Reply(output_tokens=20, stop_reason="stop_sequence"),
+        Reply(
+            content=[THINKING, {"type": "text", "text": "It is. " * 9}, TOOL_USE, {**TOOL_USE, "input": {}}]
+        ),
+    ],
+)
+def test_the_message_is_the_sdks_own(stage, reply):
+    """The message is an `anthropic.types.Message` with the fields that the SDK reads, streamed or not."""
+    stage.api.next(reply, reply, reply)
     message = stage.governor(department(TEAM)).call()
-    with stage.api.client().messages.stream(model=SONNET, max_tokens=100, messages=HELLO) as stream:
-        plain = stream.get_final_message()
+    client, body = stage.api.client(), {"model": SONNET, "max_tokens": 100, "messages": HELLO}
+    with client.messages.stream(**body) as stream:
+        streamed = stream.get_final_message()
+    plain = client.messages.create(**body)
     assert isinstance(message, anthropic.types.Message)
     assert {**plain.model_dump(), "id": message.id} == message.model_dump()
+    assert {**streamed.model_dump(), "id": message.id} == message.model_dump()
     assert json.loads(message.to_json()) == message.to_dict(mode="json")
     assert message._request_id == message.receipt.api_request_id
 

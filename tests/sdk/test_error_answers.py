@@ -129,14 +129,17 @@ def test_a_middleware_that_fails_after_the_answer_is_charged_whole(stage):
 
 
 @on_sqlite
-def test_an_answer_the_sdk_cannot_read_is_charged_whole(stage):
-    """The SDK gave up in the middle of a tool's input; the answer may have gone on unseen."""
+def test_an_answer_that_cannot_be_read_is_charged_what_it_used(stage):
+    """A tool's input that is no JSON is raised once the answer has come to its end: its usage is known."""
     deep: list = []
     for _ in range(DEEP):
         deep = [deep]
     call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"place": deep}}
     stage.api.next(Reply(content=[call]))
-    charged_whole(stage, failed_call(stage, ValueError, max_tokens=1000), "cut")
+    ending = failed_call(stage, ValueError, max_tokens=1000)
+    assert (ending["ended"], ending["uncertain"], ending["attempts"]) == ("answered", False, 1)
+    stage.api.wait_idle()
+    assert 0 < stage.api.billed_nanos == ending["cost_nanos"]
 
 
 @on_sqlite
