@@ -34,7 +34,7 @@ CALLS_BEFORE, CALLS_DURING = {"a fifth": 25, "all": 125}, 120
 """By each process: while the ledger is there, by what is spent of the budget then; and while it is away."""
 
 WAIT_S = 2.0
-"""Until every process asks a ledger again that came back: calls within the first second are not counted apart."""
+"""So long after it came back every process asks the ledger again; before, some calls would go without it."""
 
 OUTPUT_TOKENS = 100
 REQUEST = {

@@ -1,7 +1,8 @@
-"""One process that calls when it is told to: `outage_worker.py POLICIES LEDGER API_URL SPOOL CALLS sync|async`.
+"""One process that calls when it is told to.
 
-For each line read it makes CALLS calls, one after the other, and prints what was decided of each: its outcome,
-or `refused`. It never closes its governor by itself: the end of the input ends it as a crash would.
+Run as `outage_worker.py POLICIES LEDGER API_URL SPOOL CALLS sync|async`. For each line read it makes CALLS
+calls, one after the other, and prints what was decided of each: its outcome, or `refused`. It never closes
+its governor: the end of the input ends it as a crash would.
 """
 
 from __future__ import annotations
@@ -41,17 +42,15 @@ def main() -> None:
         def call():
             return governor.call(**REQUEST)
 
-    for line in sys.stdin:
+    for _ in sys.stdin:
         told = []
-        for _ in range(int(calls)):
+        for _number in range(int(calls)):
             try:
                 told.append(call().receipt.decision.outcome)
             except LedgerUnavailable:
                 told.append("refused")
         sys.stdout.write(" ".join(told) + "\n")
         sys.stdout.flush()
-        if line.strip() == "last":
-            break
     os._exit(0)
 
 

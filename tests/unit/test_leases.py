@@ -20,7 +20,7 @@ BALANCES = st.lists(
 
 @given(balances=BALANCES, ceilings=st.lists(st.integers(1, 10**11), max_size=60))
 def test_a_lease_is_small_and_leaves_the_last_tenth(balances, ceilings):
-    """At most 1 % of every limit, never above 90 % of a budget, of at most twenty calls, and of one or more."""
+    """At most 1 % of every limit, never above 90 % of a budget, of one to twenty calls."""
     leases = Leases()
     for nanos in ceilings:
         leases.saw("team", nanos)
