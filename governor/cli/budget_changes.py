@@ -56,7 +56,7 @@ def grant(
     as_json: bool = JSON,
 ) -> None:
     """Add to a budget's limit, in its window of this moment only."""
-    said, who = _reason(reason), _actor(actor)
+    said, who = _reason(reason), actor_of(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         nanos = parse_amount(amount, term.unit)
@@ -81,7 +81,7 @@ def set_limit(
     as_json: bool = JSON,
 ) -> None:
     """Put a limit in place of the file's, in this window and all that follow."""
-    said, who = _reason(reason), _actor(actor)
+    said, who = _reason(reason), actor_of(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         limit = None if amount == "file" else parse_amount(amount, term.unit)
@@ -113,7 +113,7 @@ def freeze(
     as_json: bool = JSON,
 ) -> None:
     """Refuse whatever touches a budget, until it is unfrozen."""
-    said, who = _reason(reason), _actor(actor)
+    said, who = _reason(reason), actor_of(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         until_ms = _until_ms(desk, term, until)
@@ -135,7 +135,7 @@ def unfreeze(
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         frozen = balances.view_of(desk, term).frozen is not None
-        command = c.Unfreeze(new_id(), term.identity, change_record(_actor(actor), reason))
+        command = c.Unfreeze(new_id(), term.identity, change_record(actor_of(actor), reason))
         desk.ledger.execute(command)
         _tell(desk, term, command.id, "unfrozen" if frozen else "was not frozen", as_json=as_json)
 
@@ -176,7 +176,8 @@ def _reason(text: str) -> str:
     return text.strip()
 
 
-def _actor(given: str | None) -> str:
+def actor_of(given: str | None) -> str:
+    """Who decides: as given, else this user at this host."""
     if given:
         return given
     try:

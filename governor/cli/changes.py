@@ -10,6 +10,7 @@ from governor.budgets import unit_of
 from governor.cli.output import when
 from governor.journal import records
 from governor.ledger import commands as c
+from governor.ledger import detail
 from governor.story.decision import instant, show
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Change:
         id: The operation's id.
         identity: The budget.
         at_ms: When, Unix milliseconds by the ledger's clock.
-        detail: What the ledger recorded: an amount in the budget's unit, or a reason.
+        amount: Granted, or the limit that was set, in the budget's unit; `None`: the file's limit again.
         actor: Who; may be empty, like *reason*.
         reason: Why.
         until_ms: When it ends by itself; 0: never.
@@ -41,7 +42,7 @@ class Change:
     id: str
     identity: str
     at_ms: int
-    detail: str
+    amount: int | None
     actor: str
     reason: str
     until_ms: int
@@ -55,27 +56,23 @@ class Change:
 
     def as_json(self) -> dict[str, Any]:
         """The change as JSON; `amount` is an integer in the budget's unit, or `null`."""
-        amount = int(self.detail) if self.kind in ("grant", "set") and self.detail else None
         return {
             "kind": self.kind,
             "id": self.id,
             "identity": self.identity,
             "at": instant(self.at_ms),
-            "amount": amount,
+            "amount": self.amount,
             "actor": self.actor,
             "reason": self.reason,
             "until": instant(self.until_ms),
         }
 
     def _what(self) -> str:
-        if self.kind == "grant":
-            return f"granted {show(unit_of(self.identity), int(self.detail))}"
+        if self.amount is not None:
+            amount = show(unit_of(self.identity), self.amount)
+            return f"granted {amount}" if self.kind == "grant" else f"set to {amount}"
         if self.kind == "set":
-            return (
-                f"set to {show(unit_of(self.identity), int(self.detail))}"
-                if self.detail
-                else "set back to the file's limit"
-            )
+            return "set back to the file's limit"
         return "frozen" if self.kind == "freeze" else "unfrozen"
 
 
@@ -87,11 +84,17 @@ def change_of(entry: c.JournalEntry) -> Change:
         id=entry.id,
         identity=entry.outcome,
         at_ms=entry.at_ms,
-        detail=entry.detail,
+        amount=_amount(entry),
         actor=str(record.get("actor", "")),
         reason=str(record.get("reason", "")),
         until_ms=int(record.get("until_ms", 0)),
     )
+
+
+def _amount(entry: c.JournalEntry) -> int | None:
+    if entry.kind == "grant":
+        return detail.read_grant(entry.detail)[0]
+    return detail.read_limit(entry.detail)[0] if entry.kind == "set" else None
 
 
 def changes_of(desk: Desk, identity: str) -> list[Change]:

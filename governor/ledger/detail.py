@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from governor.ledger.commands import Balance, Crossing
+from governor.budgets import unit_of
+from governor.ledger.commands import Balance, BudgetRow, Crossing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,15 +30,62 @@ def read_balances(detail: str) -> tuple[int | None, tuple[Balance, ...]]:
     return (None if chosen == "-" else int(chosen)), balances
 
 
-def write_closing(*, overrun: bool, unknown: bool, amounts: Sequence[int], crossed: str) -> str:
-    """Of a settle, release or expire: flags, what was posted to each budget, and the thresholds crossed."""
+def write_closing(
+    *, overrun: bool, amounts: Sequence[int], crossed: str, unknown: Sequence[BudgetRow] | None = None
+) -> str:
+    """Of a settle, release or expire: flags, what was posted to each budget, and the thresholds crossed.
+
+    Where the hold was *unknown* the budgets themselves follow: no reserve's record names them.
+    """
     posted = ",".join(str(amount) for amount in amounts)
-    return f"overrun={int(overrun)} unknown={int(unknown)} posted={posted} crossed={crossed}"
+    text = f"overrun={int(overrun)} unknown={int(unknown is not None)} posted={posted} crossed={crossed}"
+    if unknown is None:
+        return text
+    return f"{text} refs=" + ",".join(f"{b.identity};{b.window};{b.end_ms};{b.limit}" for b in unknown)
 
 
 def read_closing(detail: str) -> dict[str, str]:
     """The fields of `write_closing` by name."""
     return dict(field.split("=", 1) for field in detail.split(" ") if "=" in field)
+
+
+def read_refs(text: str) -> tuple[BudgetRow, ...]:
+    """The budgets that `write_closing` names of an unknown hold; without start and steps."""
+    rows = [row.split(";") for row in text.split(",") if row]
+    return tuple(BudgetRow(i, window, 0, int(end), unit_of(i), int(limit)) for i, window, end, limit in rows)
+
+
+def write_grant(amount: int, window: str) -> str:
+    """Of a grant: how much, and in which window."""
+    return f"{amount} {window}"
+
+
+def read_grant(text: str) -> tuple[int, str]:
+    """The inverse of `write_grant`; an empty window where an older record does not say."""
+    amount, _, window = text.partition(" ")
+    return int(amount), window
+
+
+def write_limit(limit: int | None, until_ms: int) -> str:
+    """Of a limit that was set, and until when (0: until changed); empty where the file's holds again."""
+    return "" if limit is None else f"{limit} {until_ms}"
+
+
+def read_limit(text: str) -> tuple[int | None, int]:
+    """The inverse of `write_limit`."""
+    limit, _, until_ms = text.partition(" ")
+    return (int(limit) if limit else None), int(until_ms or 0)
+
+
+def write_freeze(reason: str, until_ms: int) -> str:
+    """Of a freeze: until when (0: until unfrozen), and why."""
+    return f"{until_ms} {reason}"
+
+
+def read_freeze(text: str) -> tuple[str, int]:
+    """The inverse of `write_freeze`."""
+    until_ms, _, reason = text.partition(" ")
+    return reason, int(until_ms)
 
 
 def write_crossings(rows: Iterable[tuple[int, int, int, int]]) -> str:

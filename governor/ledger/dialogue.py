@@ -45,6 +45,10 @@ Dialogue = Generator[Call, Any, Any]
 
 def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
     """The dialogue for *command*; *now* is '' or a test's clock in milliseconds."""
+    if type(command) not in _DIALOGUES:
+        from governor.ledger.dialogue_recovery import DIALOGUES  # noqa: PLC0415 - only a rebuild needs it
+
+        return DIALOGUES[type(command)](command, keys, now)
     return _DIALOGUES[type(command)](command, keys, now)
 
 
@@ -271,7 +275,13 @@ def _check(reply: Sequence[str], keys: Keys, *expected: str) -> None:
     if reply[0] == "no_ledger":
         raise LedgerUnavailable(
             f"Redis holds no ledger for organization {keys.organization!r}: it was emptied or never created; "
-            "run `governor ledger create URL` (a ledger that was emptied has lost its balances)"
+            "restore what was lost with `governor ledger rebuild ARCHIVE URL`; a new one is made by "
+            "`governor ledger create URL`"
+        )
+    if reply[0] == "other_schema" and reply[1] == "0":
+        raise LedgerUnavailable(
+            f"the ledger of organization {keys.organization!r} in Redis is being rebuilt: wait until "
+            "`governor ledger rebuild` has ended, or run it again"
         )
     if reply[0] == "other_schema":
         raise LedgerUnavailable(

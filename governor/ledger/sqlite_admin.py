@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.errors import ReservationConflict
 from governor.ledger import commands as c
+from governor.ledger import detail
 from governor.ledger.sqlite_holds import freeze_in_force, limit_in_force, refs, write_journal
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def grant(db: sqlite3.Connection, command: c.Grant, now_ms: int) -> c.Administer
             " ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
             (command.identity, command.window, command.amount),
         )
-        write_journal(db, "grant", command.id, now_ms, command.identity, str(command.amount), command.record)
+        text = detail.write_grant(command.amount, command.window)
+        write_journal(db, "grant", command.id, now_ms, command.identity, text, command.record)
     total = db.execute(
         "SELECT amount FROM granted WHERE identity = ? AND window = ?", (command.identity, command.window)
     ).fetchone()[0]
@@ -39,18 +41,20 @@ def set_limit(db: sqlite3.Connection, command: c.SetLimit, now_ms: int) -> c.Adm
                 "INSERT INTO limit_override VALUES (?, ?, ?)",
                 (command.identity, command.limit, command.until_ms),
             )
-        write_journal(db, "set", command.id, now_ms, command.identity, limit, command.record)
+        text = detail.write_limit(command.limit, command.until_ms)
+        write_journal(db, "set", command.id, now_ms, command.identity, text, command.record)
     return c.Administered(now_ms)
 
 
 def freeze(db: sqlite3.Connection, command: c.Freeze, now_ms: int) -> c.Administered:
     """Freeze a budget; see `Freeze`."""
-    if _is_new(db, command.id, f"freeze {command.identity} {command.until_ms} {command.why}"):
+    if _is_new(db, command.id, f"freeze {command.identity} {command.why} {command.until_ms}"):
         db.execute(
             "INSERT OR REPLACE INTO freeze VALUES (?, ?, ?)",
             (command.identity, command.why, command.until_ms),
         )
-        write_journal(db, "freeze", command.id, now_ms, command.identity, command.why, command.record)
+        text = detail.write_freeze(command.why, command.until_ms)
+        write_journal(db, "freeze", command.id, now_ms, command.identity, text, command.record)
     return c.Administered(now_ms)
 
 

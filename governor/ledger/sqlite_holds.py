@@ -90,9 +90,7 @@ def expire(db: sqlite3.Connection, command: c.Expire, now_ms: int) -> c.Expired:
             for index, (budget, amount, charge) in enumerate(held)
             for crossing in _post(db, budget, posted=charge, held=-amount, now_ms=now_ms)
         ]
-        text = detail.write_closing(
-            overrun=False, unknown=False, amounts=amounts, crossed=detail.write_crossings(fired)
-        )
+        text = detail.write_closing(overrun=False, amounts=amounts, crossed=detail.write_crossings(fired))
         db.execute(
             "UPDATE hold SET state = 'expired', closed_ms = ?, closing = ? WHERE id = ?",
             (now_ms, text, due.id),
@@ -220,7 +218,7 @@ def _close(db: sqlite3.Connection, verb: str, command: c.Settle | c.Release, now
     )
     text = detail.write_closing(
         overrun=overrun,
-        unknown=row is None,
+        unknown=budgets if row is None else None,
         amounts=[posting.amount for posting in command.postings],
         crossed=detail.write_crossings(fired),
     )

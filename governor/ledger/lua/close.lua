@@ -16,10 +16,11 @@ local function close(verb)
     return {'conflict', state}
   end
 
-  local identities, windows, file_limits = {}, {}, {}
+  local identities, windows, file_limits, refs = {}, {}, {}, {}
   for i = 1, n do
     local at = first + 6 * (i - 1)
     identities[i], windows[i], file_limits[i] = ARGV[at], ARGV[at + 1], ARGV[at + 3]
+    refs[i] = table.concat({ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]}, ';')
   end
   local limits, frozen = in_force(KEYS[2], identities, windows, file_limits, now)
 
@@ -44,7 +45,7 @@ local function close(verb)
         freed == '-0' and '0' or freed, now)
     end
     detail = 'overrun=' .. overrun .. ' unknown=' .. (state and '0' or '1') .. ' posted=' .. table.concat(amounts, ',')
-      .. ' crossed=' .. table.concat(report, ',')
+      .. ' crossed=' .. table.concat(report, ',') .. (state and '' or ' refs=' .. table.concat(refs, ','))
     state = new_state
     redis.call('HSET', KEYS[5], 'state', state, 'closing', ARGV[4], 'detail', detail)
     redis.call('HDEL', KEYS[5], 'amounts', 'charges', 'ends', 'limits', 'steps', 'member')

@@ -14,6 +14,6 @@ if conflict then
 end
 if new then
   redis.call('HSET', KEYS[2], 'z:' .. ARGV[6], ARGV[8] .. ' ' .. ARGV[7])
-  journal(KEYS[3], 'freeze', ARGV[3], now, ARGV[6], ARGV[7], ARGV[5])
+  journal(KEYS[3], 'freeze', ARGV[3], now, ARGV[6], ARGV[8] .. ' ' .. ARGV[7], ARGV[5])
 end
 return {'done', text(now), '0'}

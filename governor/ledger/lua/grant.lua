@@ -15,6 +15,6 @@ end
 local field = 'g:' .. ARGV[6] .. ':' .. ARGV[7]
 if new then
   redis.call('HINCRBY', KEYS[2], field, ARGV[8])
-  journal(KEYS[3], 'grant', ARGV[3], now, ARGV[6], ARGV[8], ARGV[5])
+  journal(KEYS[3], 'grant', ARGV[3], now, ARGV[6], ARGV[8] .. ' ' .. ARGV[7], ARGV[5])
 end
 return {'done', text(now), redis.call('HGET', KEYS[2], field)}

@@ -107,7 +107,12 @@ class RecordsContract:
             ("freeze", "f", now, TEAM, "{}"),
             ("unfreeze", "u", now, TEAM, "{}"),
         ]
-        assert [entry.detail for entry in entries[-4:]] == ["40", "300", "audit", ""]
+        assert [entry.detail for entry in entries[-4:]] == [
+            f"40 {team.window}",
+            "300 0",
+            "0 audit",
+            "",
+        ]
 
     def test_a_quiet_reserve_records_all_but_that_it_waits(self, bench: Bench) -> None:
         """Who waits and asks again leaves no record of being contended; any other answer is recorded."""
@@ -203,7 +208,13 @@ class RecordsContract:
         ended = [bench.ledger.execute(c.ReadJournal(name))[-1].detail for name in ("r1", "lost", "dead")]
         assert [detail.read_closing(text) for text in ended] == [
             {"overrun": "1", "unknown": "0", "posted": "61,0", "crossed": "0:5000:61:100"},
-            {"overrun": "0", "unknown": "1", "posted": "1", "crossed": ""},
+            {
+                "overrun": "0",
+                "unknown": "1",
+                "posted": "1",
+                "crossed": "",
+                "refs": f"{TEAM};{team.window};{team.end_ms};100",
+            },
             {"overrun": "0", "unknown": "0", "posted": "9", "crossed": ""},
         ]
 
