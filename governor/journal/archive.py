@@ -85,18 +85,17 @@ def open_archive(where: str, organization: str) -> Archive:
     Raises:
         ArchiveError: It names no archive, or one that needs the extra `archive`.
     """
-    parts = urlsplit(where)
-    if "://" in where and parts.scheme != "file":
-        if parts.scheme.startswith(("redis", "unix", "valkey")):
-            raise ArchiveError(
-                f"{parts.scheme}:// is no archive: use a path, file:///path or a database's URL"
-            )
+    scheme = where.partition("://")[0] if "://" in where else ""
+    if scheme.startswith(("redis", "unix", "valkey")):
+        raise ArchiveError(f"{scheme}:// is no archive: use a path, file:///path or a database's URL")
+    if scheme not in ("", "file"):
         from governor.journal.archive_sql import SqlArchive  # noqa: PLC0415 - needs an extra
 
         return SqlArchive(where, organization)
     from governor.journal.archive_lines import LinesArchive  # noqa: PLC0415 - only the kind in use is imported
 
-    path = unquote(parts.path) if parts.scheme == "file" else where
+    parts = urlsplit(where if scheme else "")
+    path = unquote(parts.path) if scheme else where
     if not path or parts.netloc:
         raise ArchiveError(
             f"{where!r} names no file: write /var/lib/journal.jsonl or file:///var/lib/journal.jsonl"

@@ -60,7 +60,7 @@ class SqlArchive:
                 parsed = parsed.set(drivername="postgresql+psycopg")
             self._where = parsed.render_as_string(hide_password=True)
             self._engine = sa.create_engine(parsed)
-        except (exc.ArgumentError, ImportError) as error:
+        except (exc.ArgumentError, ImportError, ValueError) as error:
             # Of the URL itself nothing is said: it may hold a password in a wrong place.
             raise ArchiveError(
                 f"this archive's URL cannot be used: {type(error).__name__}; write for example "

@@ -67,8 +67,8 @@ def read_grant(text: str) -> tuple[int, str]:
 
 
 def write_limit(limit: int | None, until_ms: int) -> str:
-    """Of a limit that was set, and until when (0: until changed); empty where the file's holds again."""
-    return "" if limit is None else f"{limit} {until_ms}"
+    """Of a limit that was set (nothing: the file's again), and until when (0: until changed)."""
+    return f"{'' if limit is None else limit} {until_ms}"
 
 
 def read_limit(text: str) -> tuple[int | None, int]:

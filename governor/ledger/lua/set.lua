@@ -19,6 +19,6 @@ if new then
   else
     redis.call('HSET', KEYS[2], 'l:' .. ARGV[6], ARGV[7] .. ' ' .. ARGV[8])
   end
-  journal(KEYS[3], 'set', ARGV[3], now, ARGV[6], ARGV[7] == '' and '' or ARGV[7] .. ' ' .. ARGV[8], ARGV[5])
+  journal(KEYS[3], 'set', ARGV[3], now, ARGV[6], ARGV[7] .. ' ' .. ARGV[8], ARGV[5])
 end
 return {'done', text(now), '0'}
