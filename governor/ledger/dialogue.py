@@ -275,8 +275,7 @@ def _check(reply: Sequence[str], keys: Keys, *expected: str) -> None:
     if reply[0] == "no_ledger":
         raise LedgerUnavailable(
             f"Redis holds no ledger for organization {keys.organization!r}: it was emptied or never created; "
-            "restore what was lost with `governor ledger rebuild ARCHIVE URL`; a new one is made by "
-            "`governor ledger create URL`"
+            "run `governor ledger create URL`, or `governor ledger rebuild ARCHIVE URL` to restore what was lost"
         )
     if reply[0] == "other_schema" and reply[1] == "0":
         raise LedgerUnavailable(
