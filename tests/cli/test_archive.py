@@ -24,7 +24,9 @@ def key(monkeypatch):
 @pytest.fixture(params=["lines", "sql"])
 def where(request, tmp_path):
     """An archive that is not there yet."""
-    return {"lines": f"file://{tmp_path}/journal.jsonl", "sql": f"sqlite:///{tmp_path}/archive.db"}[request.param]
+    return {"lines": f"file://{tmp_path}/journal.jsonl", "sql": f"sqlite:///{tmp_path}/archive.db"}[
+        request.param
+    ]
 
 
 def lose(firm, org, tmp_path):

@@ -80,7 +80,9 @@ def test_every_record_is_archived_once_and_as_it_was(ledger, clock, archive):
     spend(ledger, clock, "a", "b")
     assert copy(ledger, archive) == 5
     assert copy(ledger, archive) == 0
-    ledger.execute(c.Freeze("f", "department=legal/usd/month", 'a "reason"\nin two lines, é', record='{"x":1}'))
+    ledger.execute(
+        c.Freeze("f", "department=legal/usd/month", 'a "reason"\nin two lines, é', record='{"x":1}')
+    )
     assert copy(ledger, archive) == 1
     assert list(archive.read()) == journal(ledger)
     assert archive.count() == pytest.approx(6, abs=1)
@@ -229,7 +231,9 @@ def test_another_organization_s_file_is_refused(lines, tmp_path):
         open_archive(f"{tmp_path}/journal.jsonl", "somebody-else").append("e", THREE)
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not os.path.isdir("/proc"), reason="needs a folder nobody can write")
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not os.path.isdir("/proc"), reason="needs a folder nobody can write"
+)
 def test_a_file_that_cannot_be_written_says_so(org):
     """A missing or unwritable folder is an error with the path, not a traceback."""
     with pytest.raises(ArchiveError, match=r"/proc/none/x.jsonl cannot be used"):

@@ -56,7 +56,9 @@ class Loss:
         return rebuild.plan(self.archive, now_ms, lost_ms or now_ms, lambda _: None)
 
     def rebuild(self, store: Ledger, *, epoch: str = "epoch-2", freeze: bool = False) -> r.Begun:
-        return rebuild.carry_out(store, self.plan(), epoch, {"actor": "t"}, freeze=freeze, tell=lambda _: None)
+        return rebuild.carry_out(
+            store, self.plan(), epoch, {"actor": "t"}, freeze=freeze, tell=lambda _: None
+        )
 
 
 @pytest.fixture(params=["sqlite", "fakeredis", "redis", "cluster"])
@@ -330,7 +332,11 @@ def test_what_cannot_be_replayed_is_counted(loss):
     loss.keep()
     epoch = loss.archive.last().epoch
     at_ms = loss.bench.clock.now_ms
-    odd = [("lend", "x", ""), ("settle", "settled", "overrun=0 unknown=0 posted=1 crossed="), ("grant", TEAM, "5")]
+    odd = [
+        ("lend", "x", ""),
+        ("settle", "settled", "overrun=0 unknown=0 posted=1 crossed="),
+        ("grant", TEAM, "5"),
+    ]
     entries = [
         c.JournalEntry(f"9999999999999{n}", kind, f"odd{n}", at_ms, outcome, text, "{}")
         for n, (kind, outcome, text) in enumerate(odd)
