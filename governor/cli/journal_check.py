@@ -28,8 +28,8 @@ def no_ledger(where: str, status: Status, organization: str, archive: str | None
     text = f"{where} ({status.server}) holds no ledger of {organization!r}: it was emptied or never created"
     source = redact(archive) if archive else "ARCHIVE"
     advice = (
-        f"if it was emptied, `governor ledger rebuild {source} {where}`; if it is new, `governor ledger create "
-        f"{where}`; or correct --ledger (GOVERNOR_LEDGER)"
+        f"if it was emptied, `governor ledger rebuild {source} {where}`; if it is new, "
+        f"`governor ledger create {where}`; or correct --ledger (GOVERNOR_LEDGER)"
     )
     yield Finding(WRONG, "ledger", text, advice)
     if archive:

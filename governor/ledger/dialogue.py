@@ -274,8 +274,9 @@ def _check(reply: Sequence[str], keys: Keys, *expected: str) -> None:
     """Refuse a store that is not a ledger of this layout."""
     if reply[0] == "no_ledger":
         raise LedgerUnavailable(
-            f"Redis holds no ledger for organization {keys.organization!r}: it was emptied or never created; "
-            "run `governor ledger create URL`, or `governor ledger rebuild ARCHIVE URL` to restore what was lost"
+            f"Redis holds no ledger for organization {keys.organization!r}: it was emptied or never "
+            "created; run `governor ledger create URL`, or restore what was lost with "
+            "`governor ledger rebuild ARCHIVE URL`"
         )
     if reply[0] == "other_schema" and reply[1] == "0":
         raise LedgerUnavailable(

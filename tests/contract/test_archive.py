@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -231,13 +230,10 @@ def test_another_organization_s_file_is_refused(lines, tmp_path):
         open_archive(f"{tmp_path}/journal.jsonl", "somebody-else").append("e", THREE)
 
 
-@pytest.mark.skipif(
-    os.geteuid() == 0 and not os.path.isdir("/proc"), reason="needs a folder nobody can write"
-)
-def test_a_file_that_cannot_be_written_says_so(org):
-    """A missing or unwritable folder is an error with the path, not a traceback."""
-    with pytest.raises(ArchiveError, match=r"/proc/none/x.jsonl cannot be used"):
-        open_archive("/proc/none/x.jsonl", org).append("e", THREE)
+def test_a_file_that_cannot_be_written_says_so(tmp_path, org):
+    """A folder that is missing is an error with the path, not a traceback."""
+    with pytest.raises(ArchiveError, match=r"none/x.jsonl cannot be used: .*check the path"):
+        open_archive(f"{tmp_path}/none/x.jsonl", org).append("e", THREE)
 
 
 # SQL.

@@ -126,7 +126,7 @@ def test_balances_changes_and_open_holds_are_restored(loss):
 
 
 def test_settles_that_come_after_the_rebuild_count_once(loss):
-    """A late one replaces the charge, a repeated one changes nothing, one of the lost tail is posted as unknown."""
+    """A late one replaces the charge, a repeated one changes nothing, a lost call's is posted as unknown."""
     loss.keep()
     team, day, requests, flying = loss.budgets()
     loss.say(reserve("lost", (team, 30)))
@@ -172,7 +172,7 @@ def test_an_operation_repeated_after_a_rebuild_changes_nothing(loss):
 
 
 def test_an_interrupted_rebuild_refuses_work_and_is_ended_by_the_next_run(loss, monkeypatch):
-    """Between its first and last command nothing else is answered; whichever came through, the end is the same."""
+    """In between nothing else is answered; however far it came, the next run ends it."""
     loss.keep()
     monkeypatch.setattr(rebuild, "BATCH", 1)
     new = loss.next_store()
@@ -182,7 +182,7 @@ def test_an_interrupted_rebuild_refuses_work_and_is_ended_by_the_next_run(loss, 
         try:
             loss.rebuild(Dying(new, steps), epoch=f"epoch-{steps}")
             break
-        except Died:
+        except DiedError:
             pass
         if steps == 1:
             continue  # nothing was said yet
@@ -196,7 +196,7 @@ def test_an_interrupted_rebuild_refuses_work_and_is_ended_by_the_next_run(loss, 
     assert [entry.kind for entry in new.execute(c.ReadJournal())] == ["create", "rebuild"]
 
 
-class Died(Exception):
+class DiedError(Exception):
     """The process that rebuilt is gone."""
 
 
@@ -209,7 +209,7 @@ class Dying:
     def execute(self, command: c.Command[Any]) -> Any:
         self._left -= 1
         if not self._left:
-            raise Died
+            raise DiedError
         return self._ledger.execute(command)
 
 
@@ -310,7 +310,7 @@ def test_a_second_loss_is_rebuilt_from_both_lives(loss):
 
 
 def test_a_life_that_began_at_zero_is_added_to_the_one_before(loss):
-    """Somebody made the lost ledger anew instead: what both spent is what was spent, a call settled in both once."""
+    """Made anew instead of rebuilt: what both spent counts, and a call settled in both once."""
     loss.keep()
     team, day, requests, flying = loss.budgets()
     fresh = loss.next_store()
@@ -328,7 +328,7 @@ def test_a_life_that_began_at_zero_is_added_to_the_one_before(loss):
 
 
 def test_what_cannot_be_replayed_is_counted(loss):
-    """Records of kinds this release does not know, or that do not say enough, are told of and not guessed at."""
+    """Records of unknown kinds, or that do not say enough, are told of and not guessed at."""
     loss.keep()
     epoch = loss.archive.last().epoch
     at_ms = loss.bench.clock.now_ms

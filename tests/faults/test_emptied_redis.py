@@ -1,4 +1,4 @@
-"""A Redis that is emptied while calls run, and its ledger rebuilt: the bill, less what the archive had not."""
+"""A Redis is emptied while calls run, and rebuilt: the bill, less what the archive had not."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def loss(request, redis_available, tmp_path, org) -> Iterator[Loss]:
 
 
 def test_what_is_missing_after_a_rebuild_is_what_the_archive_had_not(loss):
-    """Settled calls are there, one settled in the lost tail is charged its hold, one that settles later its cost."""
+    """A call settled in the lost tail is charged its hold, one that settles later its cost."""
     stage, api = loss.stage, loss.stage.api
     gov = stage.governor(department(TEAM))
     for _ in range(5):
@@ -96,7 +96,7 @@ def test_what_is_missing_after_a_rebuild_is_what_the_archive_had_not(loss):
 
 
 def test_a_call_in_flight_over_a_loss_and_a_rebuild_is_posted_once(loss):
-    """It was held before, its ledger emptied and rebuilt meanwhile; its settle replaces the charge: no lag, no loss."""
+    """Its ledger was emptied and rebuilt meanwhile: its settle replaces the charge, and nothing is lost."""
     stage = loss.stage
     gov = stage.governor(department(TEAM))
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Whatever happened to a ledger, its journal tells it all: replayed it is the ledger, rebuilt it goes on as it."""
+"""A journal tells it all: replayed it is its ledger, and what is rebuilt from it goes on alike."""
 
 from __future__ import annotations
 
