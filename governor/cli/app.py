@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from governor.cli import (
+    archive,
     budget,
     budget_changes,
     demo,
@@ -18,6 +19,7 @@ from governor.cli import (
     prices,
     prices_check,
     prices_diff,
+    rebuild,
     why,
 )
 from governor.cli.context import AS_JSON, flag
@@ -104,8 +106,13 @@ app.command("why")(why.why)
 _group("holds", "See what is promised to calls in flight.", {"list": ledger.holds, "reap": ledger.reap})
 _group(
     "ledger",
-    "Make a ledger, or bring one to this release.",
-    {"create": ledger.create, "migrate": ledger.migrate},
+    "Make a ledger, bring one to this release, archive its journal, and rebuild it after a loss.",
+    {
+        "create": ledger.create,
+        "migrate": ledger.migrate,
+        "archive": archive.archive,
+        "rebuild": rebuild.rebuild,
+    },
 )
 app.command("doctor")(doctor.doctor)
 

@@ -64,7 +64,7 @@ def grant(
 
     Without --until, what is added to a budget of rolling or life window stays.
     """
-    said, who = _reason(reason), _actor(actor)
+    said, who = _reason(reason), actor_of(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         added = parse_amount(amount, term.unit)
@@ -95,7 +95,7 @@ def set_limit(
     as_json: bool = JSON,
 ) -> None:
     """Put a limit in place of the file's, in this window and all that follow; the last one holds."""
-    said, who = _reason(reason), _actor(actor)
+    said, who = _reason(reason), actor_of(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         limit = None if amount == "file" else parse_amount(amount, term.unit)
@@ -127,7 +127,7 @@ def freeze(
     as_json: bool = JSON,
 ) -> None:
     """Refuse whatever touches a budget, until it is unfrozen."""
-    said, who = _reason(reason), _actor(actor)
+    said, who = _reason(reason), actor_of(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         _, until_ms = _span_ms(desk, term, None, until)
@@ -149,7 +149,7 @@ def unfreeze(
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         frozen = balances.view_of(desk, term).frozen is not None
-        command = c.Unfreeze(new_id(), term.identity, administration(_actor(actor), reason))
+        command = c.Unfreeze(new_id(), term.identity, administration(actor_of(actor), reason))
         desk.ledger.execute(command)
         _tell(desk, term, command.id, "unfrozen" if frozen else "was not frozen", as_json=as_json)
 
@@ -190,7 +190,8 @@ def _reason(text: str) -> str:
     return text.strip()
 
 
-def _actor(given: str | None) -> str:
+def actor_of(given: str | None) -> str:
+    """Who decides: as given, else this user at this host."""
     if given:
         return given
     try:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import platform
 import time
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from governor.cli import journal_check
 from governor.cli.context import JSON, LEDGER, POLICIES, PRICES, load_policies, load_prices
+from governor.cli.findings import NOTE, OK, WRONG, Finding
 from governor.cli.output import FAILURE, console, print_json
 from governor.errors import GovernorError
 from governor.ledger import commands as c
 from governor.ledger.opening import open_ledger, redact
+from governor.ledger.recovery import REBUILDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from governor.policy import Policies
     from governor.pricing import PriceTable
 
-OK, NOTE, WRONG = "ok", "note", "wrong"
 _SIGNS = {OK: ("✓", "green"), NOTE: ("!", "yellow"), WRONG: ("✗", "red")}
 
 RETIRES_SOON = timedelta(days=60)
@@ -32,31 +33,25 @@ CLOCK_OFFSET_MS = 1000
 """A larger difference to the ledger's clock is worth a note; the ledger's is the one that counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at.
-
-    Attributes:
-        state: `ok`, `note` (worth knowing) or `wrong`.
-        about: What was looked at.
-        text: What was found.
-        advice: What to do; may be empty.
-    """
-
-    state: str
-    about: str
-    text: str
-    advice: str = ""
+ARCHIVE: Any = typer.Option(
+    None,
+    "--archive",
+    envvar="GOVERNOR_ARCHIVE",
+    metavar="ARCHIVE",
+    help="The journal's archive: a path, or a database's URL.",
+    show_default=False,
+)
 
 
 def doctor(
     policies: str = POLICIES,
     ledger: str = LEDGER,
     prices: str | None = PRICES,
+    archive: str | None = ARCHIVE,
     as_json: bool = JSON,
 ) -> None:
     """Check versions, key, policies, prices and the ledger. Exit code 1 if anything is wrong."""
-    found = list(_examine(policies, ledger, prices))
+    found = list(_examine(policies, ledger, prices, archive))
     wrong = any(finding.state == WRONG for finding in found)
     if as_json:
         names = ("state", "about", "text", "advice")
@@ -73,7 +68,7 @@ def doctor(
         raise typer.Exit(FAILURE)
 
 
-def _examine(policies: str, ledger: str, price_file: str | None) -> Iterator[Finding]:
+def _examine(policies: str, ledger: str, price_file: str | None, archive: str | None) -> Iterator[Finding]:
     yield from _versions()
     yield _key()
     prices: PriceTable | None = None
@@ -96,7 +91,7 @@ def _examine(policies: str, ledger: str, price_file: str | None) -> Iterator[Fin
         return
     yield from _spool(loaded)
     try:
-        yield from _ledger(ledger, loaded.organization)
+        yield from _ledger(ledger, loaded.organization, archive)
     except GovernorError as error:
         yield Finding(WRONG, "ledger", str(error), "correct --ledger (GOVERNOR_LEDGER), or start the server")
 
@@ -188,22 +183,25 @@ def _model(model: str, file_name: str, prices: PriceTable, today: date) -> Findi
     return Finding(NOTE, "models", f"{model} retires on {retires}", advice)
 
 
-def _ledger(url: str, organization: str) -> Iterator[Finding]:
+def _ledger(url: str, organization: str, archive: str | None) -> Iterator[Finding]:
     store = open_ledger(url, organization)
     try:
         asked_ms = time.time_ns() // 1_000_000
         status = store.execute(c.Inspect())
         here_ms = (asked_ms + time.time_ns() // 1_000_000) // 2
         if not status.created:
-            advice = f"`governor ledger create {redact(url)}`, or correct --ledger (GOVERNOR_LEDGER)"
-            text = f"{redact(url)} ({status.server}) holds no ledger of {organization!r}"
-            yield Finding(WRONG, "ledger", text, advice)
+            yield from journal_check.no_ledger(redact(url), status, organization, archive)
+            return
+        if status.schema == REBUILDING:
+            advice = "wait until `governor ledger rebuild` has ended; if it was interrupted, run it again"
+            yield Finding(WRONG, "ledger", f"{redact(url)} is being rebuilt", advice)
             return
         # The first command that is no look at the store refuses a server that evicts, or is too old.
         overdue = sum(hold.expires_ms <= status.now_ms for hold in store.execute(c.ListHolds()))
         yield Finding(OK, "ledger", f"{redact(url)}: {status.server}, schema {status.schema}")
         yield _clock(status.now_ms - here_ms)
         yield _holds(overdue, store)
+        yield from journal_check.journal(store, status.now_ms, organization, archive)
     finally:
         store.close()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, load_policies, open_desk
-from governor.cli.output import console, note, print_json, print_rows, track, usage, when
+from governor.cli.output import console, note, print_json, print_rows, progress, usage, when
 from governor.ids import new_id
 from governor.ledger import commands as c
 from governor.ledger.keys import SCHEMA
@@ -109,9 +109,10 @@ def _migrate(store: Ledger) -> None:
     """Mark it first, so that nothing new comes, then move all there is, then the marker."""
     store.execute(Migrate())
     names = store.execute(FindOld()).names
-    batches = [names[start : start + MOVED_AT_ONCE] for start in range(0, len(names), MOVED_AT_ONCE)]
-    for batch in track(batches, "Moving keys"):
-        store.execute(Migrate(batch))
+    with progress("keys moved") as tell:
+        for start in range(0, len(names), MOVED_AT_ONCE):
+            store.execute(Migrate(names[start : start + MOVED_AT_ONCE]))
+            tell(min(start + MOVED_AT_ONCE, len(names)), len(names))
     store.execute(Migrate(last=True))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -19,13 +20,11 @@ from governor.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
     from governor.story.decision import BudgetView
-
-T = TypeVar("T")
 
 FAILURE, USAGE, INVALID_POLICY, REFUSED = 1, 2, 3, 4
 """The exit codes beside 0."""
@@ -176,18 +175,30 @@ def _line(out: Console, text: str, *, head: bool = False) -> None:
     out.print(text, style="bold" if head else None, soft_wrap=True)
 
 
+@contextmanager
+def progress(done: str, *, shown: bool = True) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr while something long runs; only on a terminal.
+
+    Args:
+        done: What is counted: `archived`.
+        shown: Whether anybody looks.
+
+    Yields:
+        What is to be told how many are done, and of how many (`None`: unknown).
+    """
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    err = Console(stderr=True)
+    with Progress(console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
+        task = bar.add_task(done, total=None)
+        yield lambda count, total: bar.update(task, completed=count, total=total)
+
+
 def note(text: str) -> None:
     """Say something beside the answer, on stderr, where it is in no program's way."""
     sys.stdout.flush()
     typer.echo(text, err=True)
-
-
-def track(batches: Sequence[T], text: str) -> Iterable[T]:
-    """*batches* one by one, with a bar on the terminal's error stream while they are worked through."""
-    from rich.console import Console  # noqa: PLC0415 - only long work needs it
-    from rich.progress import track as bar  # noqa: PLC0415 - as above
-
-    return bar(batches, text, console=Console(stderr=True), transient=True)
 
 
 def _jsonable(value: object) -> object:

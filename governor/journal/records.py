@@ -9,7 +9,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from governor.ledger.commands import Ask
+    from collections.abc import Sequence
+
+    from governor.ledger.commands import Ask, BudgetRow
     from governor.story.effects import Ended
     from governor.story.matrix import Matrix, Offer
     from governor.story.request import House, Plan
@@ -40,14 +42,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
             "candidates": [_candidate(offer) for offer in table.offers],
             "skipped": [_candidate(offer) for offer in planned.skipped],
             "budgets": [
-                {
-                    "identity": row.identity,
-                    "window": row.window,
-                    "end_ms": row.end_ms,
-                    "limit": row.limit,
-                    "source": term.source,
-                    **({"bucket_ms": row.bucket_ms} if row.bucket_ms else {}),
-                }
+                {**_budget(row), "source": term.source}
                 for row, term in zip(table.rows, table.terms, strict=True)
             ],
             "asks": [[_ask(ask) for ask in asks] for asks in table.asks],
@@ -98,9 +93,17 @@ def closing(
     )
 
 
-def lease(department: str, amount: int, policy: str) -> str:
+def lease(department: str, rows: Sequence[BudgetRow], ask: Sequence[Ask], policy: str) -> str:
     """The record of a lease, taken and given back: whose, how much of each budget, under which policy."""
-    return _dump({"v": VERSION, "lease": department, "amount_nanos": amount, "policy": policy})
+    return _dump(
+        {
+            "v": VERSION,
+            "lease": department,
+            "budgets": [_budget(row) for row in rows],
+            "asks": [[_ask(one) for one in ask]],
+            "policy": policy,
+        }
+    )
 
 
 def administration(actor: str, reason: str) -> str:
@@ -117,6 +120,12 @@ def _candidate(offer: Offer) -> dict[str, Any]:
         "ceiling_tokens": offer.ceiling.tokens,
         "expected_nanos": offer.expected_nanos,
     }
+
+
+def _budget(row: BudgetRow) -> dict[str, Any]:
+    """A budget as a rebuild needs it: `bucket_ms` only where its window rolls."""
+    budget = {"identity": row.identity, "window": row.window, "end_ms": row.end_ms, "limit": row.limit}
+    return {**budget, "bucket_ms": row.bucket_ms} if row.bucket_ms else budget
 
 
 def _ask(ask: Ask | None) -> list[int] | None:

@@ -297,7 +297,7 @@ class JournalEntry:
 
     Attributes:
         seq: Its place in the journal, ascending.
-        kind: `reserve`, `settle`, `release`, `expire`, `grant`, `set`, `freeze`, `unfreeze` or `create`.
+        kind: The verb (`reserve`, `settle`, `expire`, `grant`, …), `create` or `rebuild`.
         id: The request's or the operation's id.
         at_ms: The ledger's clock.
         outcome: What came of it: the state of the hold, or the reason of a refusal.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from governor.budgets import unit_of
 from governor.ledger import commands as c
-from governor.ledger.commands import Balance, Crossing
+from governor.ledger.commands import Balance, BudgetRow, Crossing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -67,15 +68,33 @@ def read_balances(detail: str) -> tuple[int | None, tuple[Balance, ...]]:
     return (None if chosen == "-" else int(chosen)), balances
 
 
-def write_closing(*, overrun: bool, unknown: bool, amounts: Sequence[int], crossed: str) -> str:
-    """Of a settle, release or expire: flags, what was posted to each budget, and the thresholds crossed."""
+def write_closing(
+    *, overrun: bool, amounts: Sequence[int], crossed: str, unknown: Sequence[BudgetRow] | None = None
+) -> str:
+    """Of a settle, release or expire: flags, what was posted to each budget, and the thresholds crossed.
+
+    Where the hold was *unknown* the budgets themselves follow: no reserve's record names them.
+    """
     posted = ",".join(str(amount) for amount in amounts)
-    return f"overrun={int(overrun)} unknown={int(unknown)} posted={posted} crossed={crossed}"
+    text = f"overrun={int(overrun)} unknown={int(unknown is not None)} posted={posted} crossed={crossed}"
+    if unknown is None:
+        return text
+    refs = (f"{b.identity};{b.window};{b.end_ms};{b.limit};{b.bucket_ms}" for b in unknown)
+    return f"{text} refs=" + ",".join(refs)
 
 
 def read_closing(detail: str) -> dict[str, str]:
     """The fields of `write_closing` by name."""
     return dict(field.split("=", 1) for field in detail.split(" ") if "=" in field)
+
+
+def read_refs(text: str) -> tuple[BudgetRow, ...]:
+    """The budgets that `write_closing` names of an unknown hold; without start and steps."""
+    rows = [row.split(";") for row in text.split(",") if row]
+    return tuple(
+        BudgetRow(i, window, 0, int(end_ms), unit_of(i), int(limit), bucket_ms=int(bucket_ms))
+        for i, window, end_ms, limit, bucket_ms in rows
+    )
 
 
 def write_crossings(rows: Iterable[tuple[int, int, int, int]]) -> str:

@@ -29,6 +29,10 @@ LISTED_AT_ONCE = 200
 
 def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
     """The dialogue for *command*; *now* is '' or a test's clock in milliseconds."""
+    if type(command) not in _DIALOGUES:
+        from governor.ledger.dialogue_recovery import DIALOGUES  # noqa: PLC0415 - only a rebuild needs it
+
+        return DIALOGUES[type(command)](command, keys, now)
     return _DIALOGUES[type(command)](command, keys, now)
 
 
@@ -37,7 +41,7 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
     unrecorded = "2" if command.trial else str(int(command.quiet))
     args = [now, str(SCHEMA), command.id, command.payload(), str(command.ttl_ms), command.record]
     args += [str(len(command.candidates)), str(c.DUE_PER_REPLY), unrecorded]
-    args += [f"{b.start_ms} {_terms(b)}" for b in budgets]
+    args += [f"{b.start_ms} {terms(b)}" for b in budgets]
     for asks in command.candidates:
         pairs = zip(budgets, asks, strict=True)
         args.append("".join(_ask(b, ask, charge=command.charge_on_expiry) for b, ask in pairs))
@@ -59,7 +63,7 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
         _, now_ms, candidate, state, expires_ms, *rest = reply
         balances, due = _balances_and_due(rest)
         return c.Held(int(candidate), balances, state, int(expires_ms), int(now_ms), due)
-    _check(reply, keys, "exhausted", "contended", "frozen")
+    check(reply, keys, "exhausted", "contended", "frozen")
     _, now_ms, earliest, *rest = reply
     balances, due = _balances_and_due(rest)
     return c.Refused(status, balances, int(earliest) if earliest else None, int(now_ms), due)
@@ -78,7 +82,7 @@ def _close(command: c.Settle | c.Release, keys: Keys, now: str) -> Dialogue:
     budgets = [posting.budget for posting in command.postings]
     args = [now, str(SCHEMA), command.id, command.payload(), command.record]
     args += [str(c.DUE_PER_REPLY), str(c.CLOSED_HOLD_KEPT_MS)]
-    args += [f"{posting.amount} {_terms(posting.budget)}" for posting in command.postings]
+    args += [f"{posting.amount} {terms(posting.budget)}" for posting in command.postings]
     named = [
         keys.meta,
         keys.admin,
@@ -90,7 +94,7 @@ def _close(command: c.Settle | c.Release, keys: Keys, now: str) -> Dialogue:
     reply = yield ScriptCall(script(verb), tuple(named), tuple(args))
     if reply[0] == "conflict":
         raise ReservationConflict(f"hold {command.id!r} is {reply[1]}, and this {verb} has another payload")
-    _check(reply, keys, "closed")
+    check(reply, keys, "closed")
     _, now_ms, state, text, *rest = reply
     balances, due = _balances_and_due(rest)
     fields = detail.read_closing(text)
@@ -108,7 +112,7 @@ def _close(command: c.Settle | c.Release, keys: Keys, now: str) -> Dialogue:
 def _extend(command: c.Extend, keys: Keys, now: str) -> Dialogue:
     named = (keys.meta, keys.expiry, keys.hold(command.id))
     reply = yield ScriptCall(script("extend"), named, (now, str(SCHEMA), str(command.ttl_ms)))
-    _check(reply, keys, "extended")
+    check(reply, keys, "extended")
     return c.Extended(reply[1], int(reply[2]))
 
 
@@ -119,7 +123,7 @@ def _expire(command: c.Expire, keys: Keys, now: str) -> Dialogue:
         named += [keys.hold(hold.id), *(keys.balance(*ref) for ref in hold.balances)]
         args += [hold.id, str(len(hold.balances))]
     reply = yield ScriptCall(script("expire"), tuple(named), tuple(args))
-    _check(reply, keys, "expired")
+    check(reply, keys, "expired")
     refs = {hold.id: hold.balances for hold in command.holds}
     ended = list(zip(reply[2::2], reply[3::2], strict=True))
     crossed = [crossing for hold, text in ended for crossing in detail.read_crossings(text, refs[hold])]
@@ -143,7 +147,7 @@ def _administer(words: Callable[[Any], tuple[str, ...]]) -> Callable[[c.Command[
         reply = yield ScriptCall(script(verb), (keys.meta, keys.admin, keys.journal), args)
         if reply[0] == "conflict":
             raise ReservationConflict(f"operation id {command.id!r} was used before with another payload")
-        _check(reply, keys, "done")
+        check(reply, keys, "done")
         return c.Administered(int(reply[1]), int(reply[2]))
 
     return dialogue
@@ -153,7 +157,7 @@ def _read(command: c.Read, keys: Keys, now: str) -> Dialogue:
     args = [now, str(SCHEMA), *(f"{b.limit} {b.bucket_ms}" for b in command.budgets)]
     named = (keys.meta, keys.admin, *_balance_keys(keys, command.budgets))
     reply = yield ScriptCall(script("read"), named, tuple(args))
-    _check(reply, keys, "read")
+    check(reply, keys, "read")
     return c.Readings(_balances_and_due(reply[2:])[0], int(reply[1]))
 
 
@@ -172,7 +176,7 @@ def _list_balances(command: c.ListBalances, keys: Keys, now: str) -> Dialogue:
         batch = wanted[start : start + LISTED_AT_ONCE]
         named = (keys.meta, keys.admin, *(name for *_, name in batch))
         reply = yield ScriptCall(script("list"), named, (now, str(SCHEMA)))
-        _check(reply, keys, "list")
+        check(reply, keys, "list")
         for (identity, window, _), end, text in zip(batch, reply[2::2], reply[3::2], strict=True):
             if end and (command.past or end == "0" or int(end) > int(reply[1])):
                 known.append(c.KnownBalance(identity, window, int(end), _balance(text)))
@@ -209,7 +213,7 @@ def _read_journal(command: c.ReadJournal, keys: Keys, _: str) -> Dialogue:
     last = "+"
     while len(entries) < command.limit:
         page = yield PlainCall(("XREVRANGE", keys.journal, last, "-", "COUNT", "1000"))
-        found = [_journal_entry(seq, fields) for seq, fields in page]
+        found = [journal_entry(seq, fields) for seq, fields in page]
         entries += [entry for entry in found if command.id in (None, entry.id)]
         if len(page) < 1000:
             break
@@ -217,7 +221,8 @@ def _read_journal(command: c.ReadJournal, keys: Keys, _: str) -> Dialogue:
     return tuple(reversed(entries[: command.limit]))
 
 
-def _journal_entry(seq: str, fields: Mapping[str, str]) -> c.JournalEntry:
+def journal_entry(seq: str, fields: Mapping[str, str]) -> c.JournalEntry:
+    """One record of the journal, from the fields of its entry in the stream."""
     kind, identifier, at, outcome, text, record = (
         fields[name] for name in ("kind", "id", "at", "outcome", "detail", "record")
     )
@@ -294,12 +299,18 @@ def server_facts() -> Generator[Call, Any, dict[str, str]]:
     return {str(name): str(value) for name, value in info.items()}
 
 
-def _check(reply: Sequence[str], keys: Keys, *expected: str) -> None:
+def check(reply: Sequence[str], keys: Keys, *expected: str) -> None:
     """Refuse a store that is not a ledger of this layout."""
     if reply[0] == "no_ledger":
         raise LedgerUnavailable(
-            f"Redis holds no ledger for organization {keys.organization!r}: it was emptied or never created; "
-            "run `governor ledger create URL` (a ledger that was emptied has lost its balances)"
+            f"Redis holds no ledger for organization {keys.organization!r}: it was emptied or never "
+            "created; run `governor ledger create URL`, or restore what was lost with "
+            "`governor ledger rebuild ARCHIVE URL`"
+        )
+    if reply[0] == "other_schema" and reply[1] == "0":
+        raise LedgerUnavailable(
+            f"the ledger of organization {keys.organization!r} in Redis is being rebuilt: wait until "
+            "`governor ledger rebuild` has ended, or run it again"
         )
     if reply[0] == "other_schema":
         raise LedgerUnavailable(
@@ -330,6 +341,7 @@ def _balance_keys(keys: Keys, budgets: Iterable[c.BudgetRow]) -> list[str]:
     return [keys.balance(b.identity, b.window) for b in budgets]
 
 
-def _terms(budget: c.BudgetRow) -> str:
+def terms(budget: c.BudgetRow) -> str:
+    """A budget's terms as they travel and are kept: end_ms, limit, bucket_ms, kept_ms and steps."""
     steps = ",".join(map(str, budget.steps))
     return f"{budget.end_ms} {budget.limit} {budget.bucket_ms} {budget.kept_ms} {steps}"

@@ -13,6 +13,10 @@ _CHANGE = (*_LOOK, "posting")
 
 _SHARED = {
     "create": ("prelude",),
+    "since": ("prelude",),
+    "trim": ("prelude",),
+    "restore_begin": ("prelude",),
+    "restore_finish": ("prelude",),
     "migrate": ("prelude",),
     "extend": ("prelude",),
     "grant": _ADMINISTER,
@@ -23,6 +27,7 @@ _SHARED = {
     "list": _LOOK,
     "reserve": _CHANGE,
     "expire": _CHANGE,
+    "restore": _CHANGE,
     "settle": (*_CHANGE, "close"),
     "release": (*_CHANGE, "close"),
 }

@@ -21,7 +21,7 @@ import anyio.to_thread
 
 from governor.errors import LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
-from governor.ledger import sqlite_admin, sqlite_holds
+from governor.ledger import recovery, sqlite_admin, sqlite_holds, sqlite_recovery
 from governor.ledger.migration import FindOld, Migrate, OldLedger
 from governor.ledger.sqlite_migration import OLDEST, migrate
 
@@ -41,7 +41,11 @@ WAL_RETRY_S = 0.01
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Errors of a ledger that is down for now: locked too long, a full disk, a disk that fails."""
 
-_VERBS: dict[type[c.Command[Any]], Verb] = {**sqlite_holds.VERBS, **sqlite_admin.VERBS}
+_VERBS: dict[type[c.Command[Any]], Verb] = {
+    **sqlite_holds.VERBS,
+    **sqlite_admin.VERBS,
+    **sqlite_recovery.VERBS,
+}
 
 
 def wall_clock_ms() -> int:
@@ -98,9 +102,10 @@ class SqliteLedger:
             self._disconnect()
 
     def _transact(self, command: c.Command[Any]) -> Any:
-        connection = self._open(create=self._create)
+        connection = self._open(create=self._create or isinstance(command, recovery.BeginRestore))
         verb = _VERBS[type(command)]
         with _transaction(connection):
+            sqlite_recovery.refuse_unfinished(connection, command)
             return verb(connection, command, self._clock())
 
     def _open(self, *, create: bool, epoch: str | None = None) -> sqlite3.Connection:
@@ -184,9 +189,8 @@ class SqliteLedger:
         if self._connection is None and not (self._path.exists() and self._path.stat().st_size):
             return c.Status(created=False, schema=None, epoch=None, server=server, now_ms=self._clock())
         meta = _read_meta(self._open(create=False))
-        return c.Status(
-            created=True, schema=int(meta["schema"]), epoch=meta["epoch"], server=server, now_ms=self._clock()
-        )
+        schema = recovery.REBUILDING if "rebuilding" in meta else int(meta["schema"])
+        return c.Status(created=True, schema=schema, epoch=meta["epoch"], server=server, now_ms=self._clock())
 
     def _disconnect(self) -> None:
         if self._connection is not None and self._pid == os.getpid():

@@ -103,7 +103,6 @@ def expire(db: sqlite3.Connection, command: c.Expire, now_ms: int) -> c.Expired:
         ]
         text = detail.write_closing(
             overrun=False,
-            unknown=False,
             amounts=[row.charge for row in held],
             crossed=detail.write_crossings(fired),
         )
@@ -228,7 +227,7 @@ def _hold(db: sqlite3.Connection, command: c.Reserve, chosen: int, now_ms: int) 
         _post(db, row, posted=0, held=row.amount, now_ms=now_ms)
     db.execute(
         "INSERT INTO hold (id, state, payload, candidate, expires_ms, rows) VALUES (?, ?, ?, ?, ?, ?)",
-        (command.id, lifecycle.OPEN, command.payload(), chosen, now_ms + command.ttl_ms, _dump_rows(rows)),
+        (command.id, lifecycle.OPEN, command.payload(), chosen, now_ms + command.ttl_ms, dump_rows(rows)),
     )
 
 
@@ -256,7 +255,7 @@ def _close(db: sqlite3.Connection, verb: str, command: c.Settle | c.Release, now
     )
     text = detail.write_closing(
         overrun=overrun,
-        unknown=known is None,
+        unknown=budgets if known is None else None,
         amounts=[posting.amount for posting in command.postings],
         crossed=detail.write_crossings(fired),
     )
@@ -268,7 +267,7 @@ def _close(db: sqlite3.Connection, verb: str, command: c.Settle | c.Release, now
 def _remember_closed(
     db: sqlite3.Connection, command: c.Settle | c.Release, state: str, now_ms: int, text: str
 ) -> None:
-    rows = _dump_rows([Row(p.budget, 0, 0, 0) for p in command.postings])
+    rows = dump_rows([Row(p.budget, 0, 0, 0) for p in command.postings])
     db.execute(
         "INSERT INTO hold"
         " (id, state, payload, close_payload, candidate, expires_ms, closed_ms, rows, closing)"
@@ -350,7 +349,8 @@ def _post_to_bucket(db: sqlite3.Connection, row: Row, posted: int, now_ms: int) 
     return posted
 
 
-def _dump_rows(rows: Iterable[Row]) -> str:
+def dump_rows(rows: Iterable[Row]) -> str:
+    """What a hold keeps of its budgets, as text."""
     return json.dumps(
         [
             [b.identity, b.window, b.end_ms, b.unit.value, b.limit, list(b.steps), b.bucket_ms, *rest]

@@ -153,10 +153,10 @@ def _take(house: House, department: str, rows: Sequence[BudgetRow], balances: Se
     amount = house.leases.wanted(department, balances)
     if not amount:
         return
-    record = records.lease(department, amount, house.policies.hash)
+    ask = tuple(c.Ask(amount, mark_bp=leases.FULLEST_BP) for _ in rows)
+    record = records.lease(department, rows, ask, house.policies.hash)
     lease = leases.Lease(f"lease.{department}.{new_id()}", department, tuple(rows), amount, record)
     back = lease.ending()
-    ask = tuple(c.Ask(amount, mark_bp=leases.FULLEST_BP) for _ in rows)
     command = c.Reserve(
         lease.id, lease.rows, (ask,), leases.TTL_MS, record=record, call=secrets.token_hex(8), quiet=True
     )

@@ -115,7 +115,18 @@ def test_doctor_is_content(run, firm, key):
     report = run("doctor", *firm.options, "--json").json
     assert report["ok"] is True
     about = {finding["about"] for finding in report["findings"]}
-    assert about == {"python", "packages", "key", "prices", "policies", "models", "ledger", "clock", "holds"}
+    assert about == {
+        "python",
+        "packages",
+        "key",
+        "prices",
+        "policies",
+        "models",
+        "ledger",
+        "clock",
+        "holds",
+        "journal",
+    }
 
 
 def wrong(said):

@@ -83,7 +83,7 @@ def test_only_verbs_that_free_or_only_read_run_when_memory_is_full() -> None:
     """Whoever would spend more waits for memory; whoever ends a hold does not."""
     flags = {verb: script(verb).text.partition("\n")[0].partition("flags=")[2] for verb in VERBS}
     allowed = {verb for verb, found in flags.items() if "allow-oom" in found}
-    assert allowed == {"settle", "release", "expire", "extend", "read", "list"}
+    assert allowed == {"settle", "release", "expire", "extend", "read", "list", "since", "trim"}
     assert not any("cross-slot" in found for found in flags.values())
 
 
@@ -225,7 +225,7 @@ def test_the_replies_of_settle_and_release(ledger: Server) -> None:
     balances = ["2", "605 0 1000 0 ", "605 0 100 0 "]
     assert ledger.run(settle("dead", 600)) == ["closed", now, "settled_late", text, *balances]
     lost = ledger.run(c.Settle("lost", (c.Posting(REVIEW, 1),)))
-    text = "overrun=0 unknown=1 posted=1 crossed="
+    text = "overrun=0 unknown=1 posted=1 crossed= refs=feature=review/usd/life;life;0;100;0"
     assert lost == ["closed", now, "settled", text, "1", "606 0 100 0 "]
 
 

@@ -12,12 +12,14 @@ local function close(verb)
   local hold = redis.call('HMGET', KEYS[5], 'state', 'closing', 'member', 'rows', 'detail')
   local state, detail = hold[1], hold[5]
   local ended = state == 'settled' or state == 'released' or state == 'settled_late'
-  local keys, amounts, own, file_limits, found = {}, {}, {}, {}, {}
+  local keys, amounts, own, file_limits, found, refs = {}, {}, {}, {}, {}, {}
   for i = 1, n do
     keys[i] = KEYS[5 + i]
     amounts[i], own[i] = string.match(ARGV[rows + i], '^(%d+) (.*)$')
-    local _, limit, bucket_ms = terms(own[i])
+    local ends, limit, bucket_ms = terms(own[i])
+    local identity, window = parts(keys[i])
     file_limits[i], found[i] = limit, look(keys[i], bucket_ms, now)
+    refs[i] = table.concat({identity, window, ends, limit, bucket_ms}, ';')
   end
   local named = member(ARGV[3], keys)
   if (ended and hold[2] ~= ARGV[4]) or (state and not ended and hold[3] ~= named) then
@@ -49,7 +51,7 @@ local function close(verb)
       post(report, i - 1, keys[i], found[i], own[i], limits[i], posted, freed, slot, now)
     end
     detail = 'overrun=' .. overrun .. ' unknown=' .. (state and '0' or '1') .. ' posted=' .. table.concat(amounts, ',')
-      .. ' crossed=' .. table.concat(report, ',')
+      .. ' crossed=' .. table.concat(report, ',') .. (state and '' or ' refs=' .. table.concat(refs, ','))
     state = late and 'settled_late' or (verb == 'settle' and 'settled' or 'released')
     redis.call('HSET', KEYS[5], 'state', state, 'closing', ARGV[4], 'detail', detail)
     redis.call('HDEL', KEYS[5], 'rows', 'member')

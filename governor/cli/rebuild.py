@@ -1,0 +1,162 @@
+"""`governor ledger rebuild`: from the journal's archive to a ledger, after a loss."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from governor.cli.budget_changes import ACTOR, actor_of
+from governor.cli.context import JSON, LEDGER, POLICIES, flag, load_policies
+from governor.cli.output import console, print_json, progress, stamp, usage, when
+from governor.ids import new_id
+from governor.journal import rebuild as rebuilding
+from governor.journal.archive import open_archive
+from governor.ledger import commands as c
+from governor.ledger.opening import open_ledger, redact
+from governor.story.decision import instant, show
+
+if TYPE_CHECKING:
+    from governor.journal.rebuild import Plan
+    from governor.journal.replay import Hold, Row
+
+FROM: Any = typer.Argument(
+    ..., metavar="ARCHIVE", help="What `governor ledger archive` wrote: a file, or a database's URL."
+)
+URL: Any = typer.Argument(None, metavar="[URL]", help="The empty store; else --ledger.", show_default=False)
+LOST_AT: Any = typer.Option(
+    None,
+    "--lost-at",
+    help="When the ledger was lost: an ISO instant, UTC where it names no zone. Default: now.",
+)
+FREEZE: Any = flag("--freeze-unsure", help="Freeze the budgets it is unsure of, until their windows end.")
+DRY_RUN: Any = flag("--dry-run", help="Say what would be restored, and change nothing.")
+SHOWN = 20
+
+
+def rebuild(
+    source: str = FROM,
+    url: str | None = URL,
+    lost_at: str | None = LOST_AT,
+    freeze_unsure: bool = FREEZE,
+    dry_run: bool = DRY_RUN,
+    actor: str | None = ACTOR,
+    policies: str = POLICIES,
+    ledger: str = LEDGER,
+    as_json: bool = JSON,
+) -> None:
+    """Restore what the archive knows into an empty store; calls it saw begin, and not end, are charged."""
+    organization = load_policies(policies).organization
+    lost_ms = _lost_ms(lost_at)
+    where = url or ledger
+    with (
+        closing(open_ledger(where, organization)) as store,
+        closing(open_archive(source, organization)) as kept,
+    ):
+        now_ms = store.execute(c.Inspect()).now_ms
+        with progress("read", shown=not as_json) as tell:
+            total = kept.count()
+            plan = rebuilding.plan(kept, now_ms, lost_ms or now_ms, lambda done: tell(done, total))
+        state, epoch = "dry run", None
+        if not dry_run:
+            notes = {
+                "v": 1,
+                "actor": actor_of(actor),
+                "archive": redact(source),
+                "lag_ms": plan.lag_ms,
+                "frozen": [one.identity for one in plan.unsure] if freeze_unsure else [],
+            }
+            with progress("restored", shown=not as_json) as tell:
+                most = len(plan.balances()) + len(plan.holds())
+                begun = rebuilding.carry_out(
+                    store, plan, new_id(), notes, freeze=freeze_unsure, tell=lambda done: tell(done, most)
+                )
+            state, epoch = begun.state, begun.epoch
+    if as_json:
+        report = _json(plan, state, epoch, frozen=freeze_unsure)
+        print_json(
+            {"archive": redact(source), "ledger": redact(where), "organization": organization, **report}
+        )
+    else:
+        _say(plan, redact(where), state, frozen=freeze_unsure)
+
+
+def _lost_ms(text: str | None) -> int:
+    """When the ledger was lost, Unix milliseconds; 0 where nobody said."""
+    if text is None:
+        return 0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise usage(f"--lost-at {text!r} is no ISO instant: write for example 2026-11-21T14:30:00Z") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+_DONE = {
+    "begun": "is rebuilt",
+    "resumed": "is rebuilt: what an earlier run had begun was finished",
+    "done": "had been rebuilt from this archive already; nothing was changed",
+    "dry run": "would be rebuilt; nothing was changed",
+}
+
+
+def _say(plan: Plan, where: str, state: str, *, frozen: bool) -> None:
+    out, replay = console(), plan.replay
+    out.print(f"{where} {_DONE[state]}", style="yellow" if state == "dry run" else "green", soft_wrap=True)
+    lives = "" if replay.lives == 1 else f" of {replay.lives} lives of the ledger, added up"
+    lag = timedelta(milliseconds=plan.lag_ms)
+    lines = [
+        f"{replay.records:,} records read{lives}",
+        f"{len(plan.balances()):,} balances and {len(plan.holds()):,} ended calls restored",
+        f"the archive's last record is of {stamp(plan.source.at_ms)} UTC",
+        f"what was posted in the {lag} after it is missing, but for calls that still settle",
+        f"{len(plan.charged)} calls were open there, and are charged what they held until they settle",
+    ]
+    lines += [f"  {hold.id}: {', '.join(_amounts(hold))}" for hold in plan.charged[:SHOWN]]
+    lines += [f"  and {len(plan.charged) - SHOWN} more: see --json"] if len(plan.charged) > SHOWN else []
+    unsure = "frozen" if frozen else "not frozen: see --freeze-unsure"
+    lines += [f"{len(plan.unsure)} budgets it is unsure of ({unsure})"] if plan.unsure else []
+    lines += [f"  {one.identity}: {one.why}; until {when(instant(one.until_ms))}" for one in plan.unsure]
+    for line in lines:
+        out.print(f"  {line}", soft_wrap=True)
+    for kind, count in sorted(replay.strange.items()):
+        text = f"  {count:,} records of kind {kind!r} could not be replayed: check the balances they concern"
+        out.print(text, style="red", soft_wrap=True)
+
+
+def _json(plan: Plan, state: str, epoch: str | None, *, frozen: bool) -> dict[str, Any]:
+    return {
+        "state": state,
+        "epoch": epoch,
+        "source": {"epoch": plan.source.epoch, "seq": plan.source.seq, "at": instant(plan.source.at_ms)},
+        "records": plan.replay.records,
+        "lives": plan.replay.lives,
+        "balances": len(plan.balances()),
+        "ended_calls": len(plan.holds()),
+        "lag_ms": plan.lag_ms,
+        "charged": [_hold_json(hold) for hold in plan.charged],
+        "frozen": frozen,
+        "unsure": [
+            {"identity": u.identity, "window": u.window, "why": u.why, "until": instant(u.until_ms)}
+            for u in plan.unsure
+        ],
+        "not_replayed": dict(plan.replay.strange),
+    }
+
+
+def _hold_json(hold: Hold) -> dict[str, Any]:
+    rows = [
+        {"identity": row.budget.identity, "window": row.budget.window, "amount": row.charge}
+        for row in hold.rows
+    ]
+    return {"id": hold.id, "reserved_at": instant(hold.at_ms), "budgets": rows}
+
+
+def _amounts(hold: Hold) -> list[str]:
+    return [_amount(row) for row in hold.rows if row.charge]
+
+
+def _amount(row: Row) -> str:
+    return f"{show(row.budget.unit, row.charge)} of {row.budget.identity}"

@@ -1,0 +1,108 @@
+"""Where the journal's records go before they are trimmed: a file of JSON lines, or a table of a database.
+
+An archive is only ever appended to, in the journal's order, and each record once, however often and by
+however many archivers at once it is offered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote, urlsplit
+
+from governor.errors import GovernorError
+from governor.ledger.recovery import place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from governor.ledger.commands import JournalEntry
+
+
+class ArchiveError(GovernorError):
+    """An archive cannot be read or written; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an archive is: a record's epoch, its place in that journal, and when it was written."""
+
+    epoch: str
+    seq: str
+    at_ms: int
+
+    def __str__(self) -> str:
+        """As a rebuild remembers what it was made from: `epoch/place`."""
+        return f"{self.epoch}/{self.seq}"
+
+
+class Archive(Protocol):
+    """The archived journal of one organisation."""
+
+    def append(self, epoch: str, entries: Sequence[JournalEntry]) -> int:
+        """Add those of *entries* that it has not; all of them are of *epoch*, in order, without gaps.
+
+        Returns:
+            How many were added. They are on the disk when this returns.
+
+        Raises:
+            ArchiveError: It cannot be written.
+        """
+        raise NotImplementedError
+
+    def last(self, epoch: str | None = None, before_ms: int | None = None) -> Position | None:
+        """The newest record: of *epoch* only, and older than *before_ms* (Unix ms), where these are given.
+
+        Raises:
+            ArchiveError: It cannot be read.
+        """
+        raise NotImplementedError
+
+    def read(self) -> Iterator[tuple[str, JournalEntry]]:
+        """Every record with its epoch, oldest first.
+
+        Raises:
+            ArchiveError: It cannot be read, or holds what is no record.
+        """
+        raise NotImplementedError
+
+    def count(self) -> int:
+        """How many records there are, or a guess at it, for a progress bar."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+def open_archive(where: str, organization: str) -> Archive:
+    """The archive at *where*; nothing is opened before its first use.
+
+    Args:
+        where: A path or `file:///path` for JSON lines, or a URL of SQLAlchemy's.
+        organization: Whose journal.
+
+    Raises:
+        ArchiveError: It names no archive, or one that needs the extra `archive`.
+    """
+    scheme = where.partition("://")[0] if "://" in where else ""
+    if scheme.startswith(("redis", "unix", "valkey")):
+        raise ArchiveError(f"{scheme}:// is no archive: use a path, file:///path or a database's URL")
+    if scheme not in ("", "file"):
+        from governor.journal.archive_sql import SqlArchive  # noqa: PLC0415 - needs an extra
+
+        return SqlArchive(where, organization)
+    from governor.journal.archive_lines import LinesArchive  # noqa: PLC0415 - only the kind in use is imported
+
+    parts = urlsplit(where if scheme else "")
+    path = unquote(parts.path) if scheme else where
+    if not path or parts.netloc:
+        raise ArchiveError(
+            f"{where!r} names no file: write /var/lib/journal.jsonl or file:///var/lib/journal.jsonl"
+        )
+    return LinesArchive(Path(path), organization)
+
+
+def newer(entries: Sequence[JournalEntry], last: Position | None) -> list[JournalEntry]:
+    """Those of *entries* that come after *last*, of the same epoch."""
+    return list(entries) if last is None else [e for e in entries if place(e.seq) > place(last.seq)]

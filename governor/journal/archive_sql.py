@@ -1,0 +1,158 @@
+"""The archive as a table of any database that SQLAlchemy speaks to; needs the extra `archive`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from governor.journal.archive import ArchiveError, Position, newer
+from governor.ledger.commands import JournalEntry
+from governor.ledger.recovery import place
+
+try:
+    import sqlalchemy as sa
+    from sqlalchemy import exc
+except ImportError:
+    raise ArchiveError(
+        "an archive in a database needs SQLAlchemy: pip install 'claude-governor[archive]', or use a file"
+    ) from None
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+TABLE = "governor_journal"
+MOST_RACES = 20
+"""How often another archiver may be faster with the same records before that is no coincidence."""
+
+_journal = sa.Table(
+    TABLE,
+    sa.MetaData(),
+    sa.Column("organization", sa.String(64), primary_key=True),
+    sa.Column("epoch", sa.String(64), primary_key=True),
+    # A place in two numbers, so that it sorts: of `1795262430000-7` the parts, of `42` that and 0.
+    sa.Column("place", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("place_minor", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("id", sa.String(128), nullable=False, index=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),
+)
+_FIELDS = ("seq", "kind", "id", "at_ms", "outcome", "detail", "record")
+_PLACE = (_journal.c.place, _journal.c.place_minor)
+
+
+class SqlArchive:
+    """An archive in the table `governor_journal`, which is made if it is missing.
+
+    Args:
+        url: A URL of SQLAlchemy's; `postgresql://` is spoken to by psycopg 3.
+        organization: Whose journal; one table may keep many.
+    """
+
+    def __init__(self, url: str, organization: str) -> None:
+        self._organization = organization
+        try:
+            parsed = sa.make_url(url)
+            if parsed.drivername in ("postgresql", "postgres"):
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            self._where = parsed.render_as_string(hide_password=True)
+            self._engine = sa.create_engine(parsed)
+        except (exc.ArgumentError, ImportError, ValueError) as error:
+            # Of the URL itself nothing is said: it may hold a password in a wrong place.
+            raise ArchiveError(
+                f"this archive's URL cannot be used: {type(error).__name__}; write for example "
+                "postgresql://user:password@host/database, and install the driver that it names"
+            ) from None
+        self._mine = _journal.c.organization == organization
+        self._made = False
+
+    def append(self, epoch: str, entries: Sequence[JournalEntry]) -> int:
+        """See `Archive.append`."""
+        for _ in range(MOST_RACES):
+            try:
+                with self._begin() as connection:
+                    new = newer(entries, self._last(connection, epoch, None))
+                    if new:
+                        connection.execute(sa.insert(_journal), [self._row(epoch, e) for e in new])
+                    return len(new)
+            except exc.IntegrityError:
+                continue  # another archiver was faster; whatever it had not, comes with the next look
+        raise ArchiveError(
+            f"{self._where}: other archivers keep writing the same records; let one of them do it"
+        )
+
+    def last(self, epoch: str | None = None, before_ms: int | None = None) -> Position | None:
+        """See `Archive.last`."""
+        with self._begin() as connection:
+            if epoch is None:
+                lives = self._lives(connection)
+                epoch = lives[-1] if lives else ""
+            return self._last(connection, epoch, before_ms)
+
+    def read(self) -> Iterator[tuple[str, JournalEntry]]:
+        """See `Archive.read`."""
+        columns = [_journal.c[name] for name in _FIELDS]
+        with self._begin() as connection:
+            for epoch in self._lives(connection):
+                chosen = sa.select(*columns).where(self._mine, _journal.c.epoch == epoch).order_by(*_PLACE)
+                for row in connection.execution_options(yield_per=1000).execute(chosen):
+                    yield epoch, JournalEntry(*row)
+
+    def count(self) -> int:
+        """See `Archive.count`."""
+        with self._begin() as connection:
+            query = sa.select(sa.func.count()).select_from(_journal).where(self._mine)
+            return int(connection.execute(query).scalar_one())
+
+    def close(self) -> None:
+        """Close the connections; the next use makes new ones."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _begin(self) -> Iterator[Any]:
+        try:
+            self._make_table()
+            with self._engine.begin() as connection:
+                yield connection
+        except exc.IntegrityError:
+            raise
+        except exc.SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise ArchiveError(
+                f"the archive {self._where} cannot be used: {str(cause).strip()}; check its URL, its server "
+                "and the user's rights (to create the table, read and insert)"
+            ) from error
+
+    def _make_table(self) -> None:
+        if self._made:
+            return
+        try:
+            _journal.metadata.create_all(self._engine)
+        except exc.DatabaseError:  # two archivers may make it at once; the second look finds it
+            _journal.metadata.create_all(self._engine)
+        self._made = True
+
+    def _lives(self, connection: Any) -> list[str]:
+        """The epochs, oldest first."""
+        query = (
+            sa.select(_journal.c.epoch)
+            .where(self._mine)
+            .group_by(_journal.c.epoch)
+            .order_by(sa.func.min(_journal.c.at_ms))
+        )
+        return list(connection.execute(query).scalars())
+
+    def _last(self, connection: Any, epoch: str, before_ms: int | None) -> Position | None:
+        query = sa.select(_journal.c.seq, _journal.c.at_ms).where(self._mine, _journal.c.epoch == epoch)
+        if before_ms is not None:
+            query = query.where(_journal.c.at_ms < before_ms)
+        found = connection.execute(query.order_by(*(column.desc() for column in _PLACE)).limit(1)).first()
+        return None if found is None else Position(epoch, found[0], found[1])
+
+    def _row(self, epoch: str, entry: JournalEntry) -> dict[str, Any]:
+        major, minor = place(entry.seq)
+        row = {"organization": self._organization, "epoch": epoch, "place": major, "place_minor": minor}
+        return row | {name: getattr(entry, name) for name in _FIELDS}

@@ -1,0 +1,72 @@
+"""Copies the journal into its archive, and trims what is safely there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from governor.ledger.recovery import MeasureJournal, ReadSince, TrimJournal, place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from governor.journal.archive import Archive, Position
+    from governor.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What was copied: the ledger's epoch, how many records, and where the archive is now."""
+
+    epoch: str
+    records: int
+    last: Position | None
+
+
+def copy_new(ledger: Ledger, archive: Archive, tell: Callable[[int, int], None]) -> Copied:
+    """Append what the archive has not, up to the newest record of this moment.
+
+    Args:
+        ledger: Whose journal.
+        archive: Where to.
+        tell: Is told, after each batch, how many records were copied, and of how many at most.
+
+    Raises:
+        LedgerUnavailable: The ledger cannot be read.
+        ArchiveError: The archive cannot be read or written.
+    """
+    size = ledger.execute(MeasureJournal())
+    copied = 0
+    last = archive.last(size.epoch)
+    while size.last is not None and (last is None or place(last.seq) < place(size.last.seq)):
+        page = ledger.execute(ReadSince(None if last is None else last.seq))
+        if page.epoch != size.epoch or not page.entries:
+            return copy_new(ledger, archive, tell)  # the ledger was made anew meanwhile
+        copied += archive.append(page.epoch, page.entries)
+        last = archive.last(page.epoch)  # what it has, not what it was sent: somebody else may archive too
+        tell(copied, size.records)
+    return Copied(size.epoch, copied, last)
+
+
+def trim(ledger: Ledger, archive: Archive, epoch: str, before_ms: int, tell: Callable[[int], None]) -> int:
+    """Remove from the ledger's journal what is in the archive and older than *before_ms*.
+
+    Args:
+        ledger: Whose journal; one of another epoch is left alone.
+        archive: It is asked anew for the newest record to go: nothing beyond that is touched.
+        epoch: The ledger's, as it was copied.
+        before_ms: Unix milliseconds by the ledger's clock.
+        tell: Is told, after each batch, how many are gone.
+
+    Returns:
+        How many records went.
+    """
+    newest = archive.last(epoch, before_ms)
+    gone = 0
+    while newest is not None:
+        removed = ledger.execute(TrimJournal(epoch, newest.seq))
+        if not removed:
+            break
+        gone += removed
+        tell(gone)
+    return gone

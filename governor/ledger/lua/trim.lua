@@ -1,0 +1,19 @@
+#!lua flags=allow-oom
+-- Remove the oldest records of the journal, which the archive has.
+-- KEYS  1 meta  2 journal
+-- ARGV  1 now_ms or ''  2 schema  3 epoch of the archived ledger  4 the first place to keep  5 about how many at most
+-- Reply {'trimmed', how many}   {'other_epoch', found}   {'no_ledger'}   {'other_schema', found}
+local foreign = stranger(KEYS[1], ARGV[2])
+if foreign then
+  return foreign
+end
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if epoch ~= ARGV[3] then
+  return {'other_epoch', epoch}
+end
+-- Whole nodes of the stream first, a bounded number; what is left of the last one at once.
+local gone = redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[4], 'LIMIT', ARGV[5])
+if gone == 0 then
+  gone = redis.call('XTRIM', KEYS[2], 'MINID', '=', ARGV[4])
+end
+return {'trimmed', text(gone)}

@@ -1,0 +1,282 @@
+"""The journal's archive over {SQLite, fakeredis, Redis, a Redis cluster of one} x {JSON lines, SQL}."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from contract.test_ledger_contract import STORES, Place
+from support.told import reserve, settle
+
+from governor.errors import LedgerUnavailable
+from governor.journal.archive import Archive, ArchiveError, open_archive
+from governor.journal.archiving import copy_new, trim
+from governor.ledger import commands as c
+from governor.ledger.recovery import PAGE, MeasureJournal, ReadSince, TrimJournal
+from governor.testing.ledger_contract import Bench, SettableClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from governor.ledger import Ledger
+
+DAY_MS = 24 * 3600 * 1000
+
+
+@pytest.fixture(params=["sqlite", "fakeredis", "redis", "cluster"])
+def ledger(request, tmp_path, org, clock) -> Iterator[Ledger]:
+    """A ledger made just now."""
+    made = STORES[request.param](Place(request, clock, tmp_path, org), create=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    """The ledger's clock."""
+    return SettableClock()
+
+
+@pytest.fixture(params=["lines", "sql"])
+def opened(request, tmp_path, org) -> Callable[[], Archive]:
+    """Opens the test's archive."""
+    where = f"{tmp_path}/journal.jsonl" if request.param == "lines" else f"sqlite:///{tmp_path}/archive.db"
+    return lambda: open_archive(where, org)
+
+
+@pytest.fixture
+def archive(opened) -> Iterator[Archive]:
+    """An archive that is not there yet."""
+    made = opened()
+    yield made
+    made.close()
+
+
+def spend(ledger: Ledger, clock: SettableClock, *names: str) -> None:
+    """Hold and settle something under these ids."""
+    team = Bench(ledger, clock).budget("department=legal/usd/month", 10**12)
+    for name in names:
+        ledger.execute(reserve(name, (team, 7)))
+        ledger.execute(settle(name, (team, 5)))
+
+
+def copy(ledger: Ledger, archive: Archive) -> int:
+    return copy_new(ledger, archive, lambda *_: None).records
+
+
+def journal(ledger: Ledger) -> list[tuple[str, c.JournalEntry]]:
+    """What the ledger keeps, in the archive's form."""
+    page = ledger.execute(ReadSince(limit=100_000))
+    return [(page.epoch, entry) for entry in page.entries]
+
+
+def test_every_record_is_archived_once_and_as_it_was(ledger, clock, archive):
+    """What is new is appended in order, each field verbatim; again, nothing."""
+    spend(ledger, clock, "a", "b")
+    assert copy(ledger, archive) == 5
+    assert copy(ledger, archive) == 0
+    ledger.execute(
+        c.Freeze("f", "department=legal/usd/month", 'a "reason"\nin two lines, é', record='{"x":1}')
+    )
+    assert copy(ledger, archive) == 1
+    assert list(archive.read()) == journal(ledger)
+    assert archive.count() == pytest.approx(6, abs=1)
+    epoch, entry = journal(ledger)[-1]
+    last = archive.last()
+    assert (last.epoch, last.seq, last.at_ms) == (epoch, entry.seq, entry.at_ms)
+
+
+def test_more_than_one_page_is_archived(ledger, clock, archive):
+    """The journal is copied in batches, in order and without gaps."""
+    grants = PAGE + 5
+    for number in range(grants):
+        ledger.execute(c.Grant(f"g{number}", "department=legal/usd/month", "2026-11", 1))
+    told = []
+    copy_new(ledger, archive, lambda *progress: told.append(progress))
+    assert list(archive.read()) == journal(ledger)
+    assert told == [(PAGE, grants + 1), (grants + 1, grants + 1)]
+
+
+def test_two_archivers_at_once_do_no_harm(ledger, clock, opened):
+    """Whoever is faster, each record is there once and in order."""
+    spend(ledger, clock, *(f"r{number}" for number in range(40)))
+    barrier = threading.Barrier(3)
+
+    def work() -> None:
+        own = opened()
+        barrier.wait()
+        own.append(*batch)
+        own.close()
+
+    page = ledger.execute(ReadSince())
+    batch = (page.epoch, page.entries)
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    archive = opened()
+    assert list(archive.read()) == journal(ledger)
+    archive.close()
+
+
+def test_only_what_is_archived_and_old_is_trimmed(ledger, clock, archive):
+    """The archive's own last old record is the limit, whatever the ledger has beyond it."""
+    spend(ledger, clock, "old")
+    clock.advance(8 * DAY_MS)
+    spend(ledger, clock, "archived")
+    before = journal(ledger)
+    epoch = before[0][0]
+    week_ago = clock.now_ms - 7 * DAY_MS
+    assert trim(ledger, archive, epoch, week_ago, lambda _: None) == 0
+    copy(ledger, archive)
+    spend(ledger, clock, "new")
+    assert trim(ledger, archive, epoch, week_ago, lambda _: None) == 3
+    assert trim(ledger, archive, epoch, week_ago, lambda _: None) == 0
+    kept = journal(ledger)
+    assert [entry.id for _, entry in kept] == ["archived", "archived", "new", "new"]
+    assert trim(ledger, archive, epoch, clock.now_ms + 1, lambda _: None) == 2
+    assert copy(ledger, archive) == 2
+    assert list(archive.read()) == [*before, *kept[2:]]
+
+
+def test_a_ledger_made_anew_is_not_trimmed_by_the_old_one_s_archive(ledger, clock, archive):
+    """A trim is of the epoch that was archived; another ledger's records stay."""
+    spend(ledger, clock, "a")
+    size = ledger.execute(MeasureJournal())
+    assert (size.records, size.first.kind, size.last.kind) == (3, "create", "settle")
+    with pytest.raises(LedgerUnavailable, match="made anew meanwhile"):
+        ledger.execute(TrimJournal("another-epoch", size.last.seq))
+    assert ledger.execute(MeasureJournal()) == size
+
+
+def test_several_lives_are_read_in_their_order(clock, archive, tmp_path, org):
+    """Records of a ledger that came after another one's follow them, whatever their places are called."""
+    entry = c.JournalEntry("9", "freeze", "f", 5, "b", "0 why", "{}")
+    archive.append("first", [entry])
+    later = [c.JournalEntry(f"{seq}", "freeze", "f", 6, "b", "0 why", "{}") for seq in (2, 10, 11)]
+    assert archive.append("second", later) == 3
+    assert archive.append("second", later) == 0
+    assert [(epoch, e.seq) for epoch, e in archive.read()] == [
+        ("first", "9"),
+        ("second", "2"),
+        ("second", "10"),
+        ("second", "11"),
+    ]
+    assert archive.last().seq == "11"
+    assert archive.last("first").seq == "9"
+    assert archive.last("second", before_ms=6) is None
+
+
+# JSON lines.
+
+
+@pytest.fixture
+def lines(tmp_path, org) -> Archive:
+    """An archive in a file, with three records."""
+    made = open_archive(f"file://{tmp_path}/journal.jsonl", org)
+    made.append("e", THREE)
+    return made
+
+
+THREE = [c.JournalEntry(f"{n}", "freeze", f"f{n}", n, "b", "0 why " * 9, "{}") for n in (1, 2, 3)]
+
+
+def test_an_archiver_killed_while_it_wrote_leaves_a_line_that_is_repaired(lines, tmp_path):
+    """Cut off anywhere, the file is cut back to its last whole record, and the rest comes again."""
+    path: Path = tmp_path / "journal.jsonl"
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        known = [entry.seq for _, entry in lines.read()]
+        last = lines.last()
+        assert (last.seq if last else None) == (known[-1] if known else None)
+        assert lines.append("e", THREE) == 3 - len(known)
+        assert path.read_bytes() == whole
+
+
+def test_a_long_file_is_read_from_its_end(tmp_path, org):
+    """The last record before an instant is found across blocks and in lines longer than one."""
+    made = open_archive(str(tmp_path / "journal.jsonl"), org)
+    entries = [
+        c.JournalEntry(f"{n}", "freeze", "f", n, "b", "", json.dumps("x" * (n * 997 % 90_000)))
+        for n in range(1, 120)
+    ]
+    made.append("e", entries)
+    for before_ms in (None, 119, 60, 2, 1):
+        found = made.last(before_ms=before_ms)
+        assert (found.at_ms if found else 0) == (119 if before_ms is None else before_ms - 1)
+    assert [entry for _, entry in made.read()] == entries
+
+
+@pytest.mark.parametrize("text", ["no json\n", '{"organization":"x"}\n', "[]\n", '{"seq":1}\n'])
+def test_a_file_that_is_no_archive_is_refused(lines, tmp_path, text):
+    """What is no record is named, and nothing is appended behind it."""
+    path: Path = tmp_path / "journal.jsonl"
+    path.write_text(path.read_text() + text)
+    for use in (lines.last, lambda: list(lines.read()), lambda: lines.append("e", THREE)):
+        with pytest.raises(ArchiveError, match="is no record of a journal"):
+            use()
+    assert path.read_text().endswith(text)
+
+
+def test_another_organization_s_file_is_refused(lines, tmp_path):
+    """One file keeps one organisation's journal."""
+    with pytest.raises(ArchiveError, match="is the archive of organization"):
+        open_archive(f"{tmp_path}/journal.jsonl", "somebody-else").append("e", THREE)
+
+
+def test_a_file_that_cannot_be_written_says_so(tmp_path, org):
+    """A folder that is missing is an error with the path, not a traceback."""
+    with pytest.raises(ArchiveError, match=r"none/x.jsonl cannot be used: .*check the path"):
+        open_archive(f"{tmp_path}/none/x.jsonl", org).append("e", THREE)
+
+
+# SQL.
+
+
+def test_one_table_keeps_many_organizations(tmp_path, org):
+    """Each reads and appends its own."""
+    url = f"sqlite:///{tmp_path}/archive.db"
+    mine, other = open_archive(url, org), open_archive(url, "other")
+    assert mine.append("e", THREE[:2]) == 2
+    assert other.append("e", THREE) == 3
+    assert [entry.seq for _, entry in mine.read()] == ["1", "2"]
+    assert (mine.count(), other.count(), mine.last().seq) == (2, 3, "2")
+    mine.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("redis://localhost", "is no archive"),
+        ("file://host/path", "names no file"),
+        ("nosuch://user:secret@host/db", "NoSuchModuleError"),
+        ("postgresql://user:secret@host:port/db", "cannot be used"),
+    ],
+)
+def test_a_place_that_is_no_archive_is_refused(where, message, org):
+    """The message says what to write, and never quotes a password."""
+    with pytest.raises(ArchiveError, match=message) as raised:
+        open_archive(where, org)
+    assert "sec" not in str(raised.value)
+
+
+def test_a_database_that_cannot_be_reached_says_so(tmp_path, org):
+    """Its message names the URL, what failed and what to look at."""
+    with pytest.raises(ArchiveError, match=r"none/archive.db cannot be used: .*check its URL"):
+        open_archive(f"sqlite:///{tmp_path}/none/archive.db", org).last()
+
+
+def test_without_sqlalchemy_the_extra_is_named(monkeypatch, org):
+    """A database's URL without the package is refused with what to install; a file needs nothing."""
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.delitem(sys.modules, "governor.journal.archive_sql", raising=False)
+    with pytest.raises(ArchiveError, match=r"claude-governor\[archive\]"):
+        open_archive("postgresql://host/db", org)
+    open_archive("journal.jsonl", org)

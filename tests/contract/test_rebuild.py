@@ -1,0 +1,355 @@
+"""A lost ledger rebuilt from its archive, over {SQLite, fakeredis, Redis, a Redis cluster of one}."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from contract.test_ledger_contract import STORES, Place
+from support.told import reserve, settle
+
+from governor.errors import LedgerUnavailable
+from governor.journal import rebuild
+from governor.journal.archive import Archive, ArchiveError, open_archive
+from governor.journal.archiving import copy_new
+from governor.ledger import commands as c
+from governor.ledger import detail
+from governor.ledger import recovery as r
+from governor.ledger.keys import SCHEMA
+from governor.testing.ledger_contract import Bench, SettableClock
+from governor.testing.ledger_contract.bench import START_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from governor.ledger import Ledger
+
+TEAM = "department=legal/usd/month"
+DAY = "department=legal/user=ada/usd/day"
+REQUESTS = "user=ada/requests/day"
+FLYING = "user=ada/concurrent/life"
+MINUTE_MS = 60_000
+UNTIL_MS = START_MS + 90 * MINUTE_MS
+
+
+@dataclass
+class Loss:
+    """A ledger that will be lost, its archive, and the empty stores that come after it."""
+
+    bench: Bench
+    archive: Archive
+    next_store: Callable[[], Ledger]
+
+    def budgets(self) -> list[c.BudgetRow]:
+        limits = {TEAM: 1000, DAY: 500, REQUESTS: 100, FLYING: 50}
+        return [self.bench.budget(name, limit, steps=(5_000,)) for name, limit in limits.items()]
+
+    def say(self, *commands: c.Command[Any]) -> list[Any]:
+        return [self.bench.ledger.execute(command) for command in commands]
+
+    def keep(self) -> None:
+        """Archive what there is."""
+        copy_new(self.bench.ledger, self.archive, lambda *_: None)
+
+    def plan(self, lost_ms: int | None = None) -> rebuild.Plan:
+        now_ms = self.bench.clock.now_ms
+        return rebuild.plan(self.archive, now_ms, lost_ms or now_ms, lambda _: None)
+
+    def rebuild(self, store: Ledger, *, epoch: str = "epoch-2", freeze: bool = False) -> r.Begun:
+        return rebuild.carry_out(
+            store, self.plan(), epoch, {"actor": "t"}, freeze=freeze, tell=lambda _: None
+        )
+
+
+@pytest.fixture(params=["sqlite", "fakeredis", "redis", "cluster"])
+def loss(request, tmp_path, org) -> Iterator[Loss]:
+    """A ledger with some calls that ended, one that expired, one that is open, and changes."""
+    clock, made = SettableClock(), []
+
+    def next_store() -> Ledger:
+        folder = tmp_path / f"store-{len(made)}"
+        folder.mkdir()
+        made.append(STORES[request.param](Place(request, clock, folder, f"{org}-{len(made)}"), create=False))
+        return made[-1]
+
+    ledger = next_store()
+    ledger.execute(c.Create("epoch-1"))
+    archive = open_archive(f"{tmp_path}/journal.jsonl", org)
+    found = Loss(Bench(ledger, clock), archive, next_store)
+    team, day, requests, flying = found.budgets()
+    found.say(
+        reserve("paid", (team, 600), (day, 100), (requests, 1), (flying, 1)),
+        settle("paid", (team, 580), (day, 80), (requests, 1), (flying, 0)),
+        settle("never-reserved", (team, 7)),
+        reserve("dead", (team, 20)),
+        c.Grant("g", TEAM, team.window, 40),
+        c.SetLimit("l", DAY, 300, UNTIL_MS),
+    )
+    clock.advance(2 * MINUTE_MS)
+    found.say(
+        c.Expire((c.DueHold("dead", ((team.identity, team.window),)),)),
+        reserve("open", (team, 50), (day, 50), (requests, 1), (flying, 1)),
+        c.Freeze("f", REQUESTS, "audit: 2", UNTIL_MS),
+    )
+    yield found
+    archive.close()
+    for one in made:
+        one.close()
+
+
+def amounts(ledger: Ledger, rows: list[c.BudgetRow]) -> list[tuple[int, int, int, str | None]]:
+    found = ledger.execute(c.Read(tuple(rows))).balances
+    return [(b.posted, b.held, b.limit, b.frozen) for b in found]
+
+
+REBUILT = [(657, 0, 1040, None), (130, 0, 300, None), (2, 0, 100, "audit: 2"), (0, 0, 50, None)]
+"""580 + 7 + 20 (expired) + 50 (charged), and so on."""
+
+
+def test_balances_changes_and_open_holds_are_restored(loss):
+    """What was spent, granted, set and frozen is as it was; what was open is charged, and holds nothing."""
+    loss.keep()
+    new = loss.next_store()
+    assert loss.rebuild(new) == r.Begun("begun", "epoch-2")
+    assert amounts(new, loss.budgets()) == REBUILT
+    assert new.execute(c.ListHolds()) == ()
+    status = new.execute(c.Inspect())
+    assert (status.created, status.schema, status.epoch) == (True, SCHEMA, "epoch-2")
+    old = loss.bench.ledger.execute(c.ListBalances(past=True))
+    assert [(k.identity, k.window, k.end_ms) for k in new.execute(c.ListBalances(past=True))] == [
+        (k.identity, k.window, k.end_ms) for k in old
+    ]
+    made, rebuilt = new.execute(c.ReadJournal())
+    assert (made.kind, rebuilt.kind, rebuilt.outcome) == ("create", "rebuild", "rebuilt")
+    assert "charged=1" in rebuilt.detail
+    assert rebuilt.record == '{"actor": "t"}'
+
+
+def test_settles_that_come_after_the_rebuild_count_once(loss):
+    """A late one replaces the charge, a repeated one changes nothing, a lost call's is posted as unknown."""
+    loss.keep()
+    team, day, requests, flying = loss.budgets()
+    loss.say(reserve("lost", (team, 30)))
+    new = loss.next_store()
+    loss.rebuild(new)
+    bench = Bench(new, loss.bench.clock)
+    again = settle("paid", (team, 580), (day, 80), (requests, 1), (flying, 0))
+    assert new.execute(again).state == "settled"
+    assert bench.amounts(team, day) == [(657, 0), (130, 0)]
+    late = new.execute(settle("open", (team, 9), (day, 9), (requests, 1), (flying, 0)))
+    assert (late.state, late.unknown) == ("settled_late", False)
+    assert bench.amounts(team, day, requests, flying) == [(616, 0), (89, 0), (2, 0), (0, 0)]
+    assert new.execute(settle("dead", (team, 0))).state == "settled_late"
+    tail = new.execute(settle("lost", (team, 25)))
+    assert (tail.state, tail.unknown) == ("settled", True)
+    assert bench.amounts(team) == [(621, 0)]
+    with pytest.raises(Exception, match="another payload"):
+        new.execute(reserve("paid", (team, 600)))
+
+
+def test_a_threshold_is_not_reported_again_after_a_rebuild(loss):
+    """Half of the budget was crossed before the loss; what is posted now crosses nothing."""
+    loss.keep()
+    new = loss.next_store()
+    loss.rebuild(new)
+    team = loss.budgets()[0]
+    new.execute(reserve("next", (team, 5)))
+    assert new.execute(settle("next", (team, 5))).crossings == ()
+
+
+def test_an_operation_repeated_after_a_rebuild_changes_nothing(loss):
+    """Grants, limits and freezes are known by their ids."""
+    loss.keep()
+    new = loss.next_store()
+    loss.rebuild(new)
+    team = loss.budgets()[0]
+    assert new.execute(c.Grant("g", TEAM, team.window, 40)).limit_added == 40
+    new.execute(c.SetLimit("l", DAY, 300, UNTIL_MS))
+    new.execute(c.Freeze("f", REQUESTS, "audit: 2", UNTIL_MS))
+    assert amounts(new, loss.budgets()) == REBUILT
+    loss.bench.clock.advance(91 * MINUTE_MS)
+    assert [row[2:] for row in amounts(new, loss.budgets()[1:3])] == [(500, None), (100, None)]
+
+
+def test_an_interrupted_rebuild_refuses_work_and_is_ended_by_the_next_run(loss, monkeypatch):
+    """In between nothing else is answered; however far it came, the next run ends it."""
+    loss.keep()
+    monkeypatch.setattr(rebuild, "BATCH", 1)
+    new = loss.next_store()
+    steps = 0
+    while steps < 100:
+        steps += 1
+        try:
+            loss.rebuild(Dying(new, steps), epoch=f"epoch-{steps}")
+            break
+        except DiedError:
+            pass
+        if steps == 1:
+            continue  # nothing was said yet
+        for command in (c.Read(()), reserve("x", (loss.budgets()[0], 1)), c.Freeze("x", TEAM, "x")):
+            with pytest.raises(LedgerUnavailable, match="is being rebuilt"):
+                new.execute(command)
+        assert new.execute(c.Inspect()).schema == r.REBUILDING
+    assert steps > 10
+    assert amounts(new, loss.budgets()) == REBUILT
+    assert new.execute(c.Inspect()).epoch == "epoch-2"
+    assert [entry.kind for entry in new.execute(c.ReadJournal())] == ["create", "rebuild"]
+
+
+class DiedError(Exception):
+    """The process that rebuilt is gone."""
+
+
+class Dying:
+    """A ledger whose user dies before the command of that number."""
+
+    def __init__(self, ledger: Ledger, last: int) -> None:
+        self._ledger, self._left = ledger, last
+
+    def execute(self, command: c.Command[Any]) -> Any:
+        self._left -= 1
+        if not self._left:
+            raise DiedError
+        return self._ledger.execute(command)
+
+
+def test_a_rebuild_that_is_done_is_not_done_again(loss):
+    """The same archive again changes nothing, whatever was spent since."""
+    loss.keep()
+    new = loss.next_store()
+    loss.rebuild(new)
+    team = loss.budgets()[0]
+    new.execute(settle("since", (team, 3)))
+    before = new.execute(c.ReadJournal())
+    assert loss.rebuild(new, epoch="epoch-3") == r.Begun("done", "epoch-2")
+    assert new.execute(c.ReadJournal()) == before
+    assert new.execute(c.Read((team,))).balances[0].posted == 660
+
+
+def test_a_store_in_use_is_not_rebuilt(loss):
+    """Balances, or another rebuild, are not written over."""
+    loss.keep()
+    with pytest.raises(LedgerUnavailable, match="in use"):
+        loss.rebuild(loss.bench.ledger)
+    new = loss.next_store()
+    new.execute(r.BeginRestore("e", "another/archive"))
+    with pytest.raises(LedgerUnavailable, match="another archive"):
+        loss.rebuild(new)
+    with pytest.raises(LedgerUnavailable, match="rebuilt from this archive any more"):
+        new.execute(r.Restore("a/1"))
+    with pytest.raises(LedgerUnavailable, match="rebuilt from this archive any more"):
+        new.execute(r.FinishRestore("a/1", "", "{}"))
+
+
+def test_a_ledger_created_after_the_loss_and_not_used_is_rebuilt(loss):
+    """Creating it was in vain, and no obstacle."""
+    loss.keep()
+    new = loss.next_store()
+    new.execute(c.Create("in-vain"))
+    assert loss.rebuild(new).epoch == "epoch-2"
+    assert amounts(new, loss.budgets()) == REBUILT
+    assert [entry.id for entry in new.execute(c.ReadJournal())] == ["epoch-2", "epoch-2"]
+
+
+def test_what_may_miss_something_is_named_and_frozen_if_asked(loss):
+    """Budgets of open calls, and of money posted as shortly before the end as the loss was after it."""
+    loss.keep()
+    end_ms = loss.bench.clock.now_ms
+    loss.bench.clock.advance(5 * MINUTE_MS)
+    near = loss.plan(end_ms + 1)
+    assert (near.lag_ms, {one.identity for one in near.unsure}) == (1, {TEAM, DAY, REQUESTS})
+    assert {one.why for one in near.unsure} == {rebuild.IN_FLIGHT}
+    assert loss.plan(end_ms - 9).lag_ms == 0
+    new = loss.next_store()
+    for _ in range(2):
+        loss.rebuild(new, freeze=True)
+    frozen = [row[3] for row in amounts(new, loss.budgets())]
+    assert "rebuilt after a loss" in frozen[0]
+    assert rebuild.IN_FLIGHT in frozen[1]
+    assert frozen[2:] == ["audit: 2", None]
+    kinds = [(entry.kind, entry.outcome) for entry in new.execute(c.ReadJournal())]
+    assert kinds[2:] == [("freeze", TEAM), ("freeze", DAY)]
+    until_ms = {
+        int(detail.read_change(e.detail)["until"]) for e in new.execute(c.ReadJournal()) if e.kind == "freeze"
+    }
+    assert until_ms == {row.end_ms for row in loss.budgets()[:2]}
+
+
+def test_money_posted_shortly_before_the_end_makes_unsure(loss):
+    """The longer the lag, the further back a posting counts as a sign that more was lost."""
+    team, *_ = loss.budgets()
+    run = c.BudgetRow("run=pr-1/usd/life", "life", 0, 0, team.unit, 100)
+    loss.say(reserve("r", (run, 1)), settle("r", (run, 1)))
+    loss.bench.clock.advance(3 * MINUTE_MS)
+    loss.say(c.Unfreeze("u", TEAM))
+    loss.keep()
+    end_ms = loss.bench.clock.now_ms
+
+    def why(lost_ms: int) -> dict[str, str]:
+        return {one.identity: one.why for one in loss.plan(lost_ms).unsure}
+
+    assert run.identity not in why(end_ms + MINUTE_MS)
+    assert why(end_ms + 3 * MINUTE_MS)[run.identity] == rebuild.LATELY
+
+
+def test_a_second_loss_is_rebuilt_from_both_lives(loss):
+    """The archive of the rebuilt ledger goes on in the same file; together they are the money spent."""
+    loss.keep()
+    team, day, requests, flying = loss.budgets()
+    second = loss.next_store()
+    loss.rebuild(second)
+    loss.bench = Bench(second, loss.bench.clock)
+    loss.say(
+        settle("open", (team, 9), (day, 9), (requests, 1), (flying, 0)),
+        reserve("b", (team, 100)),
+        settle("b", (team, 90)),
+    )
+    loss.keep()
+    third = loss.next_store()
+    loss.rebuild(third, epoch="epoch-3")
+    assert loss.plan().replay.lives == 2
+    assert amounts(third, loss.budgets()) == amounts(second, loss.budgets())
+
+
+def test_a_life_that_began_at_zero_is_added_to_the_one_before(loss):
+    """Made anew instead of rebuilt: what both spent counts, and a call settled in both once."""
+    loss.keep()
+    team, day, requests, flying = loss.budgets()
+    fresh = loss.next_store()
+    fresh.execute(c.Create("epoch-2"))
+    loss.bench = Bench(fresh, loss.bench.clock)
+    loss.say(
+        settle("open", (team, 9), (day, 9), (requests, 1), (flying, 0)),
+        settle("paid", (team, 580), (day, 80), (requests, 1), (flying, 0)),
+        settle("other", (team, 1)),
+    )
+    loss.keep()
+    third = loss.next_store()
+    loss.rebuild(third, epoch="epoch-3")
+    assert [row[0] for row in amounts(third, loss.budgets())] == [580 + 7 + 20 + 9 + 1, 80 + 9, 2, 0]
+
+
+def test_what_cannot_be_replayed_is_counted(loss):
+    """Records of unknown kinds, or that do not say enough, are told of and not guessed at."""
+    loss.keep()
+    epoch = loss.archive.last().epoch
+    at_ms = loss.bench.clock.now_ms
+    odd = [
+        ("lend", "x", ""),
+        ("settle", "settled", "overrun=0 unknown=0 posted=1 crossed="),
+        ("grant", TEAM, "5"),
+    ]
+    entries = [
+        c.JournalEntry(f"9999999999999{n}", kind, f"odd{n}", at_ms, outcome, text, "{}")
+        for n, (kind, outcome, text) in enumerate(odd)
+    ]
+    loss.archive.append(epoch, entries)
+    assert loss.plan().replay.strange == {"lend": 1, "settle": 1, "grant": 1}
+
+
+def test_an_empty_archive_rebuilds_nothing(tmp_path, org):
+    """There is nothing to rebuild from, and that is said."""
+    (tmp_path / "none.jsonl").touch()
+    with pytest.raises(ArchiveError, match="nothing to rebuild from"):
+        rebuild.plan(open_archive(str(tmp_path / "none.jsonl"), org), 1, 1, lambda _: None)
