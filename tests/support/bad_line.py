@@ -67,7 +67,7 @@ class BadLine:
         late: The commands that were stalled, as their words; `deliver_late` sends them on.
     """
 
-    def __init__(self, port: int, *, timeout_s: float = 0.4) -> None:
+    def __init__(self, port: int, *, timeout_s: float = 0.3) -> None:
         """Prepare a line to the server on *port* of loopback."""
         self._to = (HOST, port)
         self._listener = socket.create_server((HOST, 0))
