@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.bad_line import ALWAYS, BadLine, Fault
 from support.endings import REQUESTS
+from support.governed import until
 from support.invariants import charges, policy, sound, tagged
 from support.stages import on_redis
 
@@ -147,13 +148,41 @@ def test_a_server_that_says_nothing_is_away(stage, line, command):
     assert sound(stage).excess == 0
 
 
-@on_redis
-def test_connections_that_were_cut_while_idle_are_made_anew(stage, line):
-    """However many connections died between two calls, nobody is refused for it."""
-    caller = stage.governor(policy(), ledger=line.url)
-    for call in [caller.start(**tagged(f"first-{number}", user=f"u-{number}")) for number in range(12)]:
+@pytest.fixture
+def patient(redis_server):
+    """A line whose time-out leaves time to open many connections."""
+    with BadLine(redis_server.port, timeout_s=1) as made:
+        yield made
+
+
+@pytest.fixture
+def idle(stage, patient, redis_server):
+    """A governor with a dozen idle connections."""
+    caller = stage.governor(policy(), ledger=patient.url)
+    caller.call(**tagged("before"))
+    with redis_server.client() as server:
+        server.client_pause(10_000, all=False)  # scripts wait, connecting does not
+        calls = [caller.start(**tagged(f"idle-{number}", user=f"u-{number}")) for number in range(12)]
+        until(lambda: patient.open >= 12)
+        server.client_unpause()
+    for call in calls:
         assert call.result().receipt.settled
-    line.cut()
+    return caller
+
+
+@on_redis
+def test_connections_that_were_cut_while_idle_are_made_anew(stage, patient, idle):
+    """However many connections died between two calls, nobody is refused for it."""
+    patient.cut()
     for number in range(12):
-        assert caller.call(**tagged(f"second-{number}")).receipt.settled
+        assert idle.call(**tagged(f"second-{number}")).receipt.settled
+    assert sound(stage).excess == 0
+
+
+@on_redis
+def test_connections_that_died_without_a_word_cost_one_time_out(stage, patient, idle):
+    """Where nothing passes any more on idle connections, a call meets one of them at most, and is served."""
+    patient.fall_silent()
+    for call in [idle.start(**tagged(f"second-{number}", user=f"u-{number}")) for number in range(8)]:
+        assert call.result().receipt.settled
     assert sound(stage).excess == 0

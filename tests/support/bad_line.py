@@ -120,12 +120,24 @@ class BadLine:
         with self._lock:
             self._plans.clear()
 
+    @property
+    def open(self) -> int:
+        """How many connections are open now."""
+        with self._lock:
+            return len(self._connections)
+
     def cut(self) -> None:
         """Close every connection that is open now."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
             connection.close()
+
+    def fall_silent(self) -> None:
+        """Let nothing more through on the connections that are open now, and tell neither side."""
+        with self._lock:
+            for connection in self._connections:
+                connection.mute = True
 
     def deliver_late(self) -> list[object]:
         """Let the server have what was stalled, now; returns its replies."""
@@ -194,14 +206,14 @@ class BadLine:
 
 
 class _Connection:
-    """One client's connection, and ours to the server in its name."""
+    """One client's connection, and ours to the server in its name; *mute*: nothing passes any more."""
 
     def __init__(self, line: BadLine, client: socket.socket, server: socket.socket) -> None:
         self._line = line
         self._client = client
         self._server = server
         self._awaited: Plan | None = None
-        self._mute = False
+        self.mute = False
 
     def close(self) -> None:
         """Close both sides; again is harmless."""
@@ -215,7 +227,7 @@ class _Connection:
         """Pass the client's commands on, or not, until either side has gone."""
         with self._client.makefile("rb") as stream, suppress(OSError, ValueError):
             while (read := _command(stream)) is not None:
-                if not self._mute and not self._passed_on(*read):
+                if not self.mute and not self._passed_on(*read):
                     break
         self.close()
 
@@ -227,11 +239,11 @@ class _Connection:
                 if plan is not None and chunk.startswith(b"-NOSCRIPT"):
                     self._line.not_yet(plan)
                 elif plan is not None:
-                    self._mute = True  # a reply has begun, so the script, which is atomic, has run
+                    self.mute = True  # a reply has begun, so the script, which is atomic, has run
                     plan.act()
                     if plan.fault.closes:
                         break
-                if not self._mute:
+                if not self.mute:
                     self._client.sendall(chunk)
         self.close()
 
@@ -240,7 +252,7 @@ class _Connection:
         plan = self._line.meets(words)
         if plan is not None and not plan.fault.arrives:
             plan.act()
-            self._mute = True
+            self.mute = True
             return not plan.fault.closes
         self._awaited = plan
         self._server.sendall(raw)
