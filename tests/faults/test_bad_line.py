@@ -1,4 +1,4 @@
-"""A line between governor and Redis that cuts, stalls and swallows replies: at every verb, one time and for long."""
+"""A line to Redis that cuts, stalls and swallows replies: at every verb, one time and for long."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_one_fault_changes_nothing(stage, line, verb, fault):
         stage.api.next(LONG)
         assert caller.call(**tagged("call"), max_tokens=1000).receipt.settled
     assert line.befallen == [verb]
-    assert line.deliver_late() is not None  # a command that comes after its repetition does nothing
+    line.deliver_late()  # a command that comes after its repetition does nothing
     sound(stage, guessed=["dead"])
 
 
 @FAULTS
 @on_redis
 def test_a_ledger_that_does_not_answer_a_reserve_sends_nothing(stage, line, fault):
-    """Nothing is sent without a hold that is known; one that was opened unknown to the caller ends in time."""
+    """Nothing is sent without a hold that is known; one opened unknown to the caller ends in time."""
     caller = stage.governor(policy(), ledger=line.url)
     caller.call(**tagged("before"))
     line.befalls("reserve", fault, times=2)
@@ -71,7 +71,7 @@ def test_a_ledger_that_does_not_answer_a_reserve_sends_nothing(stage, line, faul
 
 @on_redis
 def test_a_reserve_that_arrives_late_holds_until_its_time_is_over(stage, line):
-    """A reserve that its caller had given up, and that arrives afterwards, is a hold like a dead process's."""
+    """A reserve that arrives after its caller gave up is a hold like a dead process's."""
     caller = stage.governor(policy(), ledger=line.url)
     line.befalls("reserve", Fault.STALL, times=2)
     with pytest.raises(LedgerUnavailable):
@@ -116,7 +116,7 @@ def test_a_settle_that_is_heard_after_the_hold_expired_replaces_the_charge(stage
 @FAULTS
 @on_redis
 def test_a_stream_whose_hold_cannot_be_extended_is_settled(stage, line, fault):
-    """A stream goes on while the ledger hears no extension; if its hold expires meanwhile, it settles late."""
+    """A stream goes on while no extension is heard; if its hold expires meanwhile, it settles late."""
     caller = stage.governor(policy(), ledger=line.url)
     line.befalls("extend", fault, times=2)
     expired = []
@@ -130,7 +130,8 @@ def test_a_stream_whose_hold_cannot_be_extended_is_settled(stage, line, fault):
     stage.api.next(LONG)
     assert caller.call(**tagged("long"), max_tokens=1000).receipt.settled
     assert expired == ["long"]
-    assert [entry.outcome for entry in stage.journal(identifier="long")] == ["held", "expired", "settled_late"]
+    outcomes = [entry.outcome for entry in stage.journal(identifier="long")]
+    assert outcomes == ["held", "expired", "settled_late"]
     assert sound(stage).excess == 0
 
 

@@ -28,7 +28,7 @@ def fails_at_random(line, dice):
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=deep) for seed in range(2, 6))])
 @on_redis
 def test_books_add_up_and_nobody_is_refused_while_there_is_room(stage, redis_server, seed):
-    """Each call is charged its bill, or its hold where no reserve was heard of; refusals are for want of room."""
+    """Each call is charged its bill, or its hold where no reply came; refusals are for want of room."""
     dice = random.Random(seed)
     team = policy()
     ceiling = stage.governor(team).call(**tagged("measure")).receipt.ceiling.nanos

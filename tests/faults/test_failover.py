@@ -81,7 +81,7 @@ def test_a_call_in_flight_outlives_a_failover(stage, servers):
 
 
 def test_what_was_not_replicated_is_lost(stage, servers):
-    """Of what the dead primary had not passed on: a call is missing, a settled hold stands and is charged whole."""
+    """A call that the dead primary did not pass on is missing; a hold it had settled is charged whole."""
     caller = stage.governor(policy())
     with BadLine(servers.primary.port) as link, servers.replica.client() as replica:
         replica.execute_command("REPLICAOF", HOST, link.port)
@@ -117,7 +117,7 @@ def test_calls_go_on_while_their_slot_moves(stage):
                 caller.start(**tagged(f"call-{round_number}-{number}", user=f"u-{number}"))
                 for number in range(12)
             ]
-            until(lambda: stage.holds())
+            until(stage.holds)
             cluster.move_slot_of(Keys(stage.org).meta)
             for call in calls:
                 assert call.result().receipt.settled

@@ -1,15 +1,22 @@
-"""kill -9 at every step of a call: its bill is in the ledger once its hold is over, and no more than its hold."""
+"""kill -9 at every step of a call: once its hold is over, its bill is in the ledger."""
 
 from __future__ import annotations
 
 import pytest
 from support.bad_line import BadLine, Fault
 from support.governed import until
-from support.invariants import every_bill_is_in_the_ledger, policy, sound, tagged
+from support.invariants import every_bill_is_in_the_ledger, policy, sound
 from support.stages import on_redis
 from support.victims import victim
 
-from governor.testing import Reply, cut_mid_stream, hang_before_head, rate_limited, stall_mid_stream, status_error
+from governor.testing import (
+    Reply,
+    cut_mid_stream,
+    hang_before_head,
+    rate_limited,
+    stall_mid_stream,
+    status_error,
+)
 
 LONG = Reply(output_tokens=200, event_delay_ms=2)
 ASKED, DONE = Fault.STALL, Fault.SWALLOW
@@ -85,7 +92,7 @@ def test_while_its_prompt_is_counted(stage, dies_once):
 @WHEN
 @on_redis
 def test_at_its_reserve(stage, dies_at, when):
-    """A hold that was opened is charged when it expires, though nothing was sent: nobody else can know that."""
+    """A hold that was opened is charged when it expires: nobody else can know that nothing was sent."""
     dies_at("reserve", when)
     assert len(stage.holds()) == when.arrives
     books = sound(stage, guessed=["victim"])
@@ -129,7 +136,7 @@ def test_at_an_extension(stage, dies_at, when, skip):
 @pytest.mark.parametrize("skip", [0, 1], ids=["before-the-pause", "after-it"])
 @on_redis
 def test_between_two_tries(stage, dies_at, when, skip):
-    """Refused by the API and not yet sent again: nothing was billed, and the hold is charged as every dead one."""
+    """Refused by the API and not yet sent again: not billed, and charged as every dead one."""
     stage.api.inject(rate_limited(retry_after=0))
     dies_at("extend", when, skip=skip)
     books = sound(stage, guessed=["victim"])
@@ -183,7 +190,7 @@ def test_while_it_closes_the_hold_of_a_dead_one(stage, dies_at, when):
 @WHEN
 @on_redis
 def test_while_it_tells_what_the_ledger_had_not_heard(stage, line, dies_at, when):
-    """An ending that the ledger hears only from the dying counts if it arrived; else its hold's expiry does."""
+    """An ending that the dying tells counts if it arrived; else the expiry of its hold does."""
     line.befalls("settle", Fault.CUT, times=3)
     dies_at("settle", when, "unheard", "victim")
     every_bill_is_in_the_ledger(stage, guessed=["unheard"], lost=[] if when.arrives else ["unheard"])

@@ -1,4 +1,4 @@
-"""Redis dies and comes back, calls in flight: what it had synced is there, and what it had not is as stated."""
+"""Redis dies and comes back, calls in flight: what it had synced is there, what it had not is as stated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from support.bad_line import ALWAYS, BadLine, Fault
 from support.governed import Stage, until
 from support.invariants import TTL_MS, policy, sound, tagged
 from support.redis_server import RedisServer
-from support.stages import WAYS
 
 from governor.testing import Reply
 

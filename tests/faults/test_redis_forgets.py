@@ -43,13 +43,13 @@ def outcomes(stage, name="call"):
 
 @pytest.mark.parametrize("word", ["FLUSHALL", "FLUSHDB"])
 def test_an_emptied_redis_refuses_and_forgets_no_call_in_flight(down, own_redis, word):
-    """Nothing is sent until somebody creates it anew; then the call in flight is posted, the ones before are lost."""
+    """Nothing is sent until it is created anew; then the call in flight is posted, those before are lost."""
     caller = down.governor(policy())
     caller.call(**tagged("before"))
     while_it_is_answered(down, lambda: say(own_redis, word))
     assert not caller.call(**tagged("call", max_tokens=1000)).receipt.settled
     for gov in (caller, down.governor(None, create_ledger=False)):
-        with pytest.raises(LedgerUnavailable, match="emptied or never created; run `governor ledger create URL`"):
+        with pytest.raises(LedgerUnavailable, match="emptied or never created; run `governor ledger create"):
             gov.call(**tagged("refused"))
     assert len(down.sent()) == 2
     down.ledger.execute(c.Create("another"))

@@ -1,8 +1,7 @@
-"""What must hold after any fault: bills are in the ledger, holds end in time, and what is left can be spent."""
+"""What must hold after any fault: bills are in the ledger, holds end in time, what is left can be spent."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,7 +79,7 @@ def no_hold_outlives_its_time(stage: Stage) -> None:
 def every_bill_is_in_the_ledger(
     stage: Stage, *, guessed: Collection[str] = (), lost: Collection[str] = ()
 ) -> Books:
-    """Each call is charged its bill, at least that if it is *guessed*; the balance is the sum of the charges."""
+    """Each call is charged its bill, or more if it is *guessed*; the balance is the sum of the charges."""
     billed: dict[str, int] = defaultdict(int)
     for line in stage.api.bill:
         billed[line.tag or ""] += line.nanos
@@ -111,8 +110,3 @@ def what_is_left_can_be_spent(stage: Stage) -> None:
         reply = stage.ledger.execute(c.Reserve(f"probe-{amount}", (row,), ((c.Ask(amount),),), TTL_MS))
         assert isinstance(reply, answer), reply
     stage.ledger.execute(c.Release(f"probe-{left}", (c.Posting(row, 0),)))
-
-
-def record_of(entry: JournalEntry) -> dict[str, Any]:
-    """What the governor wrote into a journal record."""
-    return dict(json.loads(entry.record))

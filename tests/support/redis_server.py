@@ -218,10 +218,11 @@ class RedisServer:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _answers(self) -> bool:
-        """Whether it is this very process that answers: another may have taken the port first."""
+        """Whether it is this very process that answers, all loaded: another may have taken the port first."""
         with self.client(PROBE_TIMEOUT_S) as client:
             try:
-                return bool(client.info("server")["process_id"] == self.pid)
+                facts = client.info()
+                return bool(facts["process_id"] == self.pid and not facts["loading"])
             except (redis.ConnectionError, redis.TimeoutError):
                 return False
 

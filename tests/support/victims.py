@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(  # what it finds without the tests' own path, and what costs most to import
-    ["anthropic.resources.messages", "governor.clients.aio", "governor.clients.governor", "governor.testing"]
-    + ["governor.ledger.redis", "governor.ledger.servers", "governor.policy.check"]
+    [
+        *("anthropic.resources.messages", "governor.clients.aio", "governor.clients.governor"),
+        *("governor.ledger.redis", "governor.ledger.servers", "governor.policy.check", "governor.testing"),
+    ]
 )
 
 
