@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.bad_line import BadLine, Fault
-from support.invariants import policy, sound, tagged
+from support.invariants import TTL_MS, policy, sound, tagged
 
 from governor import LedgerUnavailable
 from governor.ledger import commands as c
@@ -99,6 +99,7 @@ def test_a_full_redis_refuses_who_comes_and_lets_out_who_is_in(down, own_redis):
     released = down.hold("department=team/usd/life", 500, 10**9, name="given-back")
     while_it_is_answered(down, lambda: say(own_redis, "CONFIG", "SET", "maxmemory", "1"))
     assert caller.call(**tagged("call", max_tokens=1000)).receipt.settled
+    assert down.ledger.execute(c.Extend("given-back", TTL_MS)).state == "open"
     assert down.ledger.execute(released).state == "released"
     assert [hold.id for hold in down.holds()] == []
     assert (outcomes(down, "dead"), outcomes(down)) == (["held", "expired"], ["held", "settled"])
