@@ -14,6 +14,7 @@ from governor.ledger import commands as c
 from governor.testing import Reply, status_error
 
 FAULTS = pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
+deep = pytest.mark.deep
 LONG = Reply(output_tokens=60, event_delay_ms=2)
 """Some events, at each of which the hold is extended."""
 
@@ -33,7 +34,10 @@ def dead_hold(stage):
 
 
 @FAULTS
-@pytest.mark.parametrize("verb", ["reserve", "extend", "settle", "release", "expire"])
+@pytest.mark.parametrize(
+    "verb",
+    ["reserve", "extend", "settle", *(pytest.param(verb, marks=deep) for verb in ("release", "expire"))],
+)
 @on_redis
 def test_one_fault_changes_nothing(stage, line, verb, fault):
     """A command or a reply lost once is said again: the call ends as ever, charged to the nano-dollar."""
