@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -105,6 +106,7 @@ def test_what_was_not_replicated_is_lost(stage, servers):
     assert books.charged["settled"] > books.billed["settled"]
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_calls_go_on_while_their_slot_moves(stage):
     """Every call of a team whose slot moves to and fro is served, and charged its bill once."""
     with ClusterOfThree() as cluster:
@@ -125,3 +127,4 @@ def test_calls_go_on_while_their_slot_moves(stage):
         assert sound(stage).excess == 0
         stage.close()
         stage._open.clear()
+    gc.collect()  # redis-py's async cluster forgets connections that a refresh of its nodes met half open
