@@ -233,6 +233,8 @@ class AsyncMany:
             if self._client is None:
                 self._client = self._make()
             yield self._client
+        except AttributeError as error:  # what redis-py raises where a slot's move closes it under way
+            raise rex.ConnectionError("the connection was closed while in use") from error
         finally:
             self._turns.release()
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.governed import HELLO, Stage, department, until
+from support.governed import HELLO, department, until
 from support.redis_server import RedisServer, free_port
 from support.stages import WAYS, on_sqlite, once
 
@@ -125,23 +125,6 @@ def test_a_sqlite_file_that_turns_read_only(stage):
     connection.execute("PRAGMA query_only = OFF")
     caller.call()
     assert stage.posted() == stage.api.billed_nanos
-
-
-@pytest.fixture
-def own_redis(redis_available):
-    """A Redis of the test's own, which it may fill, stop or misconfigure; its data survives a restart."""
-    with RedisServer(appendonly=True) as server:
-        yield server
-
-
-@pytest.fixture(params=REDIS)
-def down(request, shared_api, tmp_path, org, own_redis):
-    """A stage on that server, blocking and async."""
-    shared_api.reset()
-    made = Stage(shared_api, tmp_path, own_redis.url, org, request.param[0])
-    yield made
-    made.close()
-    shared_api.wait_idle()
 
 
 @pytest.mark.parametrize("stage", REDIS, indirect=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from redis import exceptions as rex
 from support.governed import Clock, Stage, department
 from support.redis_fleet import ClusterOfThree, UnderSentinel
 
@@ -15,7 +17,7 @@ from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import open_async_ledger, open_ledger
 from governor.ledger.keys import Keys
-from governor.ledger.servers import CONNECTIONS
+from governor.ledger.servers import CONNECTIONS, AsyncMany
 from governor.testing import FakeClaude
 from governor.testing.ledger_contract import OnALoop
 
@@ -154,3 +156,18 @@ def test_nobody_there_is_told(url, is_async):
     unreachable = pytest.raises(LedgerUnavailable, match="cannot be reached")
     with opened(url, "acme", is_async=is_async) as ledger, unreachable:
         balance(ledger)
+
+
+class Closed:
+    """A client as redis-py's async one of a cluster is, when a slot's move closes its connection in use."""
+
+    async def evalsha(self, *_words: str) -> None:
+        """Fail as it does: its writer is gone."""
+        writer = None
+        writer.writelines(())  # type: ignore[attr-defined]
+
+
+def test_a_connection_that_a_moving_slot_closes_is_one_that_is_lost():
+    """It is told as a lost connection, so that the command is said again; not as an error of the program."""
+    with pytest.raises(rex.ConnectionError, match="closed while in use"):
+        asyncio.run(AsyncMany(Closed, "home").evalsha("sha", "0"))

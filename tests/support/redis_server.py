@@ -84,6 +84,7 @@ class RedisServer:
         maxmemory_policy: str = "noeviction",
         cluster: bool = False,
         appendonly: bool = False,
+        appendfsync: str = "always",
         unix_socket: bool = False,
     ) -> None:
         """Prepare a server; entering the context, or `start`, runs it.
@@ -92,7 +93,9 @@ class RedisServer:
             maxmemory: As in redis.conf, for example `"4mb"`; `None` is no limit.
             maxmemory_policy: As in redis.conf.
             cluster: Run as a cluster of one node that owns all 16,384 slots.
-            appendonly: Keep an append-only file, synced at every write, so that data survives `kill`.
+            appendonly: Keep an append-only file, so that data survives `kill`.
+            appendfsync: When that is synced: `always`, or `everysec`, which may keep a write back while it
+                syncs, so that `kill` loses it.
             unix_socket: Listen on a unix socket in the temporary folder as well.
         """
         self.port = 0
@@ -104,8 +107,8 @@ class RedisServer:
             maxmemory_policy,
             "--appendonly",
             "yes" if appendonly else "no",
-            "--appendfsync",  # `everysec` may keep a write back while it syncs, and `kill` would lose it
-            "always",
+            "--appendfsync",
+            appendfsync,
         ]
         if maxmemory is not None:
             self._options += ["--maxmemory", maxmemory]
@@ -187,6 +190,19 @@ class RedisServer:
         self.stop()
         self.start()
 
+    def written(self) -> int:
+        """How many bytes the append-only file has: with `always`, all that was answered is in them."""
+        return self._append_only_file().stat().st_size
+
+    def lose_power(self, kept: int) -> None:
+        """End the server as a power cut would that left the first *kept* bytes of its file on the disk."""
+        self.kill()
+        os.truncate(self._append_only_file(), kept)
+
+    def _append_only_file(self) -> Path:
+        (file,) = (self.folder / "appendonlydir").glob("*.incr.aof")
+        return file
+
     def _launch(self) -> None:
         executable = find_redis_server()
         if executable is None:
@@ -202,10 +218,11 @@ class RedisServer:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _answers(self) -> bool:
-        """Whether it is this very process that answers: another may have taken the port first."""
+        """Whether it is this very process that answers, all loaded: another may have taken the port first."""
         with self.client(PROBE_TIMEOUT_S) as client:
             try:
-                return bool(client.info("server")["process_id"] == self.pid)
+                facts = client.info()
+                return bool(facts["process_id"] == self.pid and not facts["loading"])
             except (redis.ConnectionError, redis.TimeoutError):
                 return False
 
