@@ -69,7 +69,8 @@ class Auditor:
         self.granted: dict[Ref, int] = defaultdict(int)
         self.overrides: dict[str, tuple[int, int]] = {}
         self.freezes: dict[str, int] = {}
-        self._open: dict[str, None] = {}
+        self._open: dict[str, int] = {}
+        self._chosen: dict[str, int] = {}
         self._told: dict[Ref, set[int]] = defaultdict(set)
         self._asked: dict[str, object] = {}
         self._ended: dict[str, tuple[object, c.Closed]] = {}
@@ -86,13 +87,16 @@ class Auditor:
         elif isinstance(command, c.Settle | c.Release):
             assert isinstance(answer, c.Closed)
             self._closed(command, answer)
-        elif isinstance(answer, c.Expired):
-            self._expired(answer)
+        elif isinstance(command, c.Expire):
+            assert isinstance(answer, c.Expired)
+            self._expired(command, answer)
         elif isinstance(command, c.Extend):
             assert isinstance(answer, c.Extended)
-            assert answer.state == self.state.get(command.id, "unknown")
+            self._extended(command, answer)
         elif isinstance(answer, c.Administered):
             self._administered(command, answer)
+        if isinstance(answer, c.Held | c.Refused | c.Closed):
+            assert answer.due == self.due(), f"{answer.due} are named as due; the books say {self.due()}"
 
     def conflicts(self, command: c.Command[Any]) -> bool:
         """Whether the id of *command* belongs to another payload, so that it must be refused."""
@@ -112,6 +116,11 @@ class Auditor:
     def open(self) -> tuple[str, ...]:
         """The open holds, in the order in which they were opened."""
         return tuple(self._open)
+
+    def due(self) -> tuple[c.DueHold, ...]:
+        """The open holds whose time is over, the first few."""
+        over = sorted((ms, name) for name, ms in self._open.items() if ms <= self.now_ms)
+        return tuple(c.DueHold(name, self._refs(name)) for _, name in over[: c.DUE_PER_REPLY])
 
     def limit(self, row: c.BudgetRow) -> int:
         """The override or the file's limit, plus grants."""
@@ -150,6 +159,14 @@ class Auditor:
         assert {name: state for name, (_, state) in last.items()} == self.state
         assert crossings == len(self.crossed)
 
+    def check_lists(self, known: Iterable[c.KnownBalance], holds: Iterable[c.OpenHold]) -> None:
+        """The lists name every balance ever touched, and every open hold in the order of expiry."""
+        listed = {(k.identity, k.window): (k.balance.posted, k.balance.held) for k in known}
+        touched = {name for hold in self.holds for name in self._refs(hold)}
+        assert listed == {name: (self.posted[name], self.held[name]) for name in touched}
+        own = [c.OpenHold(name, ms, self._refs(name)) for name, ms in self._open.items()]
+        assert list(holds) == sorted(own, key=lambda hold: (hold.expires_ms, hold.id))
+
     def bears(self, row: c.BudgetRow, ask: c.Ask) -> str:
         """The rule of admission, in exact integers: `fits`, or why not."""
         posted, limit = self.posted[ref(row)], self.limit(row)
@@ -182,12 +199,15 @@ class Auditor:
         if command.id in self.state:
             assert isinstance(answer, c.Held), answer
             assert answer.state == self.state[command.id], answer
+            assert answer.candidate == self._chosen[command.id], answer
+            assert answer.expires_ms == self._open.get(command.id, answer.expires_ms), answer
             return
         verdicts = self.verdicts(command)
         if isinstance(answer, c.Refused):
             assert "fits" not in verdicts, f"refused {command.id} while {verdicts} of {command.candidates}"
             mildest = next(word for word in ("contended", "exhausted", "frozen") if word in verdicts)
             assert answer.reason == mildest, f"{command.id} is {mildest}, and was told {answer.reason}"
+            assert answer.earliest_expiry_ms == min(self._open.values(), default=None), answer
             return
         assert isinstance(answer, c.Held), answer
         assert "fits" in verdicts, f"{command.id} was held, though no budget bears it: {verdicts}"
@@ -199,7 +219,9 @@ class Auditor:
         self.holds[command.id] = [Line(row, ask.amount, _charge(command, row, ask)) for row, ask in taken]
         self._asked[command.id] = _asked(command)
         self.state[command.id] = "open"
-        self._open[command.id] = None
+        self._open[command.id] = self.now_ms + command.ttl_ms
+        self._chosen[command.id] = answer.candidate
+        assert (answer.state, answer.expires_ms) == ("open", self._open[command.id]), answer
         for row, ask in taken:
             self.held[ref(row)] += ask.amount
             self.admitted[ref(row)] = max(self.admitted[ref(row)], self.limit(row))
@@ -232,11 +254,19 @@ class Auditor:
         self._open.pop(command.id, None)
         self._ended[command.id] = (_ending(command), answer)
 
-    def _expired(self, answer: c.Expired) -> None:
-        """Each hold must have been open."""
+    def _extended(self, command: c.Extend, answer: c.Extended) -> None:
+        state = self.state.get(command.id, "unknown")
+        expires_ms = self.now_ms + command.ttl_ms if state == "open" else 0
+        assert answer == c.Extended(state, expires_ms), answer
+        if state == "open":
+            self._open[command.id] = expires_ms
+
+    def _expired(self, command: c.Expire, answer: c.Expired) -> None:
+        """Of those that were named, all that are open and due must end, and no other."""
+        over = [h.id for h in command.holds if self._open.get(h.id, self.now_ms + 1) <= self.now_ms]
+        assert list(answer.ids) == list(dict.fromkeys(over)), f"{answer.ids} expired, not {over}"
         crossings: list[c.Crossing] = []
         for name in answer.ids:
-            assert self.state[name] == "open", f"{name} was {self.state[name]} and expired"
             self.state[name] = "expired"
             del self._open[name]
             self.charged[name] = [line.charge for line in self.holds[name]]
@@ -262,6 +292,9 @@ class Auditor:
                 self.freezes.pop(command.identity, None)
         if isinstance(command, c.Grant):
             assert answer.limit_added == self.granted[command.identity, command.window]
+
+    def _refs(self, name: str) -> tuple[Ref, ...]:
+        return tuple(ref(line.row) for line in self.holds[name])
 
     def _post(self, row: c.BudgetRow, added: int) -> list[c.Crossing]:
         """Add to what is posted; the thresholds that must be reported for it, ascending."""
