@@ -39,7 +39,8 @@ class Call:
         self._world, self._process, self._story = world, process, story
         self._running = True
         self._turn: tuple[Turn, int] | None = None
-        self._unlucky = self._interrupted = self._broken = False
+        self._broken = False
+        self._interrupts = self._losses = 0
         self._refused: tuple[c.Refused, int] | None = None
         self._owed: set[str] = set()
 
@@ -73,7 +74,7 @@ class Call:
     def _go_on(self, answer: Any) -> None:
         if not self._running:
             return
-        self._unlucky |= isinstance(answer, LedgerUnavailable)
+        self._losses += isinstance(answer, LedgerUnavailable)
         world = self._world
         if (
             answer is not None
@@ -95,7 +96,7 @@ class Call:
             self._take(effect)
 
     def _interrupt(self) -> KeyboardInterrupt:
-        self._interrupted = True
+        self._interrupts += 1
         self._world.met["interrupted"] += 1
         self._world.note(self.name, "interrupted")
         return KeyboardInterrupt()
@@ -171,7 +172,8 @@ class Call:
         world.note(self.name, "ended", error or value)
         world.met[type(error).__name__ if error else "answered"] += 1
         self._leave()
-        assert self._interrupted or not self._owed, f"{self.name} never told {self._owed}"
+        assert self._interrupts or not self._owed, f"{self.name} never told {self._owed}"
+        assert self._closed() or isinstance(error, LedgerUnavailable), f"{self.name} left its hold open"
         match error:
             case None if value is not None:
                 _, receipt = value
@@ -185,9 +187,9 @@ class Call:
                 assert self._refused is not None
                 assert self._refused[0].reason in {"exhausted", "frozen"}
             case LedgerUnavailable():
-                assert self._unlucky, f"{self.name} was told {error!r} for nothing"
+                assert self._losses, f"{self.name} was told {error!r} for nothing"
             case KeyboardInterrupt():
-                assert self._interrupted
+                assert self._interrupts
             case BrokenError():
                 assert self._broken
             case ReservationConflict():
@@ -197,3 +199,15 @@ class Call:
                 pass
             case _:
                 raise AssertionError(f"{self.name} was told {error!r}")
+
+    def _closed(self) -> bool:
+        """Whether its hold was ended, or will be; an interrupt beside a second misfortune may prevent it."""
+        state = self._world.auditor.state.get(self.name)
+        unheard = {command.id for command in self._process.house.unheard}
+        stray = self.name in self._world.strays
+        return (
+            state not in {"open", "expired"}
+            or self.name in unheard
+            or stray
+            or self._interrupts + self._losses > 1
+        )

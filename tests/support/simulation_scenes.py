@@ -113,11 +113,12 @@ QUEUE_SCENE = Scene(
         {"per": "department", "usd": 1, "window": "day"},
         {"per": "department", "concurrent": 2},
         {"per": "user", "tokens": 100_000, "window": "hour"},
-        routing=_waits(3),
+        routing=_waits(1.5),
         estimate="auto",
     ),
+    calls=12,
     spread_s=6.0,
-    max_wait_s=3.0,
+    max_wait_s=1.5,
 )
 
 SCENES = (LADDER_SCENE, WINDOWS_SCENE, GIVEN_BACK_SCENE, QUEUE_SCENE)
