@@ -30,13 +30,16 @@ class Call:
         name: The request's id.
         bill: What the API charged for it.
         sent: Whether it reached the API.
+        process: Where it runs.
+        promised: The ledger was not told how it ended, and will be.
     """
 
     def __init__(self, world: World, process: Process, name: str, story: Generator[Any, Any, Any]) -> None:
         self.name = name
         self.bill = Bill()
         self.sent = False
-        self._world, self._process, self._story = world, process, story
+        self.process, self.promised = process, False
+        self._world, self._story = world, story
         self._running = True
         self._turn: tuple[Turn, int] | None = None
         self._broken = False
@@ -57,8 +60,8 @@ class Call:
 
     def _leave(self) -> None:
         self._running = False
-        if self in self._process.calls:
-            self._process.calls.remove(self)
+        if self in self.process.calls:
+            self.process.calls.remove(self)
 
     def _answered(self, answer: Any) -> None:
         """Hand over what came of an effect; an interrupt may come in its place."""
@@ -203,7 +206,7 @@ class Call:
     def _closed(self) -> bool:
         """Whether its hold was ended, or will be; an interrupt beside a second misfortune may prevent it."""
         state = self._world.auditor.state.get(self.name)
-        unheard = {command.id for command in self._process.house.unheard}
+        unheard = {command.id for command in self.process.house.unheard}
         stray = self.name in self._world.strays
         return (
             state not in {"open", "expired"}

@@ -96,6 +96,7 @@ class World:
         random.seed(seed)  # the pauses that the flow draws
         self.scene, self.policies, self.prices = scene, policies, prices
         self.weather = weather or Weather.draw(self.chance)
+        self.calm = self.weather == Weather()
         self.start_ms, self.time_ms, self.stepped_ms = scene.start_ms, 0, 0
         self.ledger = make_ledger(lambda: self.start_ms + self.time_ms + self.stepped_ms)
         self.auditor = Auditor()
@@ -111,7 +112,7 @@ class World:
         self._processes = [Process(self) for _ in range(self.chance.choice((1, 2, 3)))]
         for number in range(scene.calls):
             self.later(self.chance.randrange(int(scene.spread_s * 1000)), partial(self._begin, number))
-        for number in range(self.chance.choice((0, 0, 1, 4)) if self.weather != Weather() else 0):
+        for number in range(0 if self.calm else self.chance.choice((0, 0, 1, 4))):
             self.later(self.chance.randrange(30_000), partial(self._administer, number))
 
     def later(self, delay_ms: int, action: Callable[[], None]) -> None:
@@ -296,7 +297,6 @@ class World:
 
     def _settle_up(self) -> None:
         """What living processes had not told yet is told, and all holds expire; in either order."""
-        self._processes = [process for process in self._processes if process.house.unheard] or self._processes
         endings = [self._catch_up, self._bury]
         self.chance.shuffle(endings)
         for end in endings:
@@ -335,11 +335,15 @@ class World:
         assert not any(call.bill.nanos for name, call in self.calls.items() if name not in self.auditor.holds)
         owed = Counter(f"{x.identity}:{x.window}:{x.step_bp}:{x.posted}" for x in self.auditor.crossed)
         assert self.notified <= owed, f"told {self.notified - owed} too often"
+        if self.calm:
+            assert self.notified == owed, f"never told {owed - self.notified}"
+            assert not (self.met["expired"] or self.met["settled_late"]), "a hold expired, though nobody died"
 
     def _judge_bill(self, call: Call, name: str) -> None:
         """A charge is the bill exactly, or, where no end was seen, not less than the bill."""
         lines, charged = self.auditor.holds[name], self.auditor.charged[name]
         ended = self.auditor.state[name] != "expired"
+        assert ended or not call.promised or call.process not in self._processes, f"{name} was never ended"
         for line, amount in zip(lines, charged, strict=True):
             unit = line.row.unit
             bill = {
