@@ -46,7 +46,7 @@ MUST_MEET = {
     *("answered", "BrokenError", "BudgetContended", "BudgetExceeded", "KeyboardInterrupt"),
     *("LedgerUnavailable", "settled", "released", "expired", "settled_late", "overrun", "crossing"),
     *("stepped-down", "window-moved", "exhausted", "contended", "frozen", "lost", "unanswered", "doubled"),
-    *("stray", "stalled", "interrupted", "died", "killed", "given-back-unseen"),
+    *("stray", "stalled", "interrupted", "died", "killed", "away", "told-later", "given-back-unseen"),
 }
 """What some seed must have met, or the simulation would prove little."""
 

@@ -37,6 +37,8 @@ DAY_MS = 86_400_000
 LEAPS_MS = (1_000, 70_000, 3_600_000, DAY_MS)
 """Forward steps of the ledger's clock: a moment, over a hold's life, over the windows of an hour and a day.
 Never a week in all, since a ledger forgets closed holds after that."""
+OUTAGES_MS = (100, 2_000, 30_000)
+"""For how long the ledger is away: shorter than a retry, longer than all of them, long."""
 BACK_MS = (1, 400, 5_000)
 SKEWS_MS = (0, 0, 150, -2_000, 61_000, -3_600_000)
 PROMPT = [{"role": "user", "content": "Hello, Claude"}]
@@ -53,13 +55,14 @@ class Weather(NamedTuple):
     died: float = 0.0
     killed: float = 0.0
     stepped: float = 0.0
+    away: float = 0.0
 
     @classmethod
     def draw(cls, chance: random.Random) -> Weather:
         """Calm one time in eight; else each misfortune is away, or rare, or frequent."""
         if chance.random() < 0.125:
             return cls()
-        most = cls(0.12, 0.12, 0.12, 0.04, 0.05, 0.02, 0.005, 0.02)
+        most = cls(0.12, 0.12, 0.12, 0.04, 0.05, 0.02, 0.005, 0.02, 0.02)
         return cls(*(p * chance.choice((0.0, 0.3, 1.0)) for p in most))
 
 
@@ -105,6 +108,7 @@ class World:
         self.met: Counter[str] = Counter()
         self.strays: set[str] = set()
         self.most_running = 0
+        self._away_until_ms = 0
         self.trace: list[tuple[int, str, str, Any]] = []
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []
         self._ready: list[Callable[[], None]] = []
@@ -138,7 +142,7 @@ class World:
     def transmit(self, command: c.Command[Any], answered: Callable[[Any], None]) -> None:
         """Send a command to the ledger; the answer, or that none came, is told some steps later."""
         self._look(command)
-        if not self.happens(self.weather.lost):
+        if not self._is_away() and not self.happens(self.weather.lost):
             self.later(self.chance.randrange(30), partial(self._arrive, command, answered))
             return
         self.note("network", "lost", command)
@@ -153,11 +157,14 @@ class World:
         if self.happens(self.weather.doubled):
             self.met["doubled"] += 1
             self.later(self.chance.choice((0, 10, 2_000, 100_000)), partial(self._arrive_late, command))
-        if self.happens(self.weather.unanswered):
+        if self._is_away() or self.happens(self.weather.unanswered):
             self.met["unanswered"] += 1
             self.note("network", "answer lost", command)
             answer = LedgerUnavailable("lost on the way back")
         self.later(self.chance.randrange(30), partial(answered, answer))
+
+    def _is_away(self) -> bool:
+        return self.time_ms < self._away_until_ms
 
     def _arrive_late(self, command: c.Command[Any]) -> None:
         """A copy that nobody waits for any more; it may open a hold of which its caller knows nothing."""
@@ -238,7 +245,7 @@ class World:
         self.time_ms += self.chance.randrange(self.scene.step_ms)
 
     def _misfortune(self) -> None:
-        """Between any two steps: a story dies, a process dies with all of its own, or the clock is set."""
+        """Between any two steps a story or a process dies, the clock is set, or the ledger goes away."""
         if self.happens(self.weather.died):
             running = [call for process in self._processes for call in process.calls]
             if running:
@@ -254,6 +261,10 @@ class World:
             step = self.chance.choice([*leaps, *(-back for back in BACK_MS)])
             self.stepped_ms += step
             self.note("clock", "stepped", step)
+        if self.happens(self.weather.away):
+            self._away_until_ms = self.time_ms + self.chance.choice(OUTAGES_MS)
+            self.met["away"] += 1
+            self.note("ledger", "away", self._away_until_ms)
 
     def _begin(self, number: int) -> None:
         process = self.chance.choice(self._processes)
@@ -306,7 +317,7 @@ class World:
     def _catch_up(self) -> None:
         for process in self._processes:
             call = Call(self, process, "catching up", flow.catch_up(process.house))
-            self.weather = Weather()
+            self.weather, self._away_until_ms = Weather(), 0
             call.begin()
             while self._waiting or self._ready:
                 self._step()
@@ -332,12 +343,13 @@ class World:
         self.auditor.check_journal(self.ledger.execute(c.ReadJournal(limit=100_000)))
         for name in self.auditor.holds:
             self._judge_bill(self.calls[name], name)
+        self.met["told-later"] += sum(call.promised for call in self.calls.values())
         assert not any(call.bill.nanos for name, call in self.calls.items() if name not in self.auditor.holds)
         owed = Counter(f"{x.identity}:{x.window}:{x.step_bp}:{x.posted}" for x in self.auditor.crossed)
         assert self.notified <= owed, f"told {self.notified - owed} too often"
         if self.calm:
             assert self.notified == owed, f"never told {owed - self.notified}"
-            assert not (self.met["expired"] or self.met["settled_late"]), "a hold expired, though nobody died"
+            assert not self.met["expired"] + self.met["settled_late"], "a hold expired, though nobody died"
 
     def _judge_bill(self, call: Call, name: str) -> None:
         """A charge is the bill exactly, or, where no end was seen, not less than the bill."""
