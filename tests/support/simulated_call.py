@@ -205,12 +205,8 @@ class Call:
 
     def _closed(self) -> bool:
         """Whether its hold was ended, or will be; an interrupt beside a second misfortune may prevent it."""
+        self.promised = self.name in {command.id for command in self.process.house.unheard}
         state = self._world.auditor.state.get(self.name)
-        unheard = {command.id for command in self.process.house.unheard}
-        stray = self.name in self._world.strays
-        return (
-            state not in {"open", "expired"}
-            or self.name in unheard
-            or stray
-            or self._interrupts + self._losses > 1
-        )
+        if self.promised or state not in {"open", "expired"} or self.name in self._world.strays:
+            return True
+        return self._interrupts + self._losses > 1
