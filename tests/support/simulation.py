@@ -16,7 +16,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governor import flow
-from governor.budgets import Unit
 from governor.clock import LedgerClock
 from governor.errors import LedgerUnavailable, ReservationConflict
 from governor.ledger import commands as c
@@ -25,6 +24,7 @@ from governor.story.request import House, Request
 from support.ledger_auditor import Auditor, ref
 from support.memory_ledger import MemoryLedger
 from support.simulated_call import Call
+from support.simulation_judge import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ class World:
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []
         self._ready: list[Callable[[], None]] = []
         self._serial = count()
-        self._processes = [Process(self) for _ in range(self.chance.choice((1, 2, 3)))]
+        self.processes = [Process(self) for _ in range(self.chance.choice((1, 2, 3)))]
         for number in range(scene.calls):
             self.later(self.chance.randrange(int(scene.spread_s * 1000)), partial(self._begin, number))
         for number in range(0 if self.calm else self.chance.choice((0, 0, 1, 4))):
@@ -136,7 +136,7 @@ class World:
         while self._waiting or self._ready:
             self._step()
         self._settle_up()
-        self._judge()
+        judge(self)
         return self
 
     def transmit(self, command: c.Command[Any], answered: Callable[[Any], None]) -> None:
@@ -187,7 +187,7 @@ class World:
         self.note("ledger", type(command).__name__, (command, answer))
         assert not conflict, f"{command} has an id that belongs to another payload"
         self.auditor.enter(command, answer)
-        self._check(self._named(command, answer))
+        self.check(self._named(command, answer))
         self._meet(answer)
         return answer
 
@@ -207,7 +207,8 @@ class World:
                 return tuple(row for row in self.auditor.rows.values() if row.identity == command.identity)
         return ()
 
-    def _check(self, rows: tuple[c.BudgetRow, ...]) -> None:
+    def check(self, rows: tuple[c.BudgetRow, ...]) -> None:
+        """Let the auditor compare these balances with its books."""
         if rows:
             self.auditor.check(rows, self.ledger.execute(c.Read(rows)).balances)
 
@@ -247,14 +248,14 @@ class World:
     def _misfortune(self) -> None:
         """Between any two steps a story or a process dies, the clock is set, or the ledger goes away."""
         if self.happens(self.weather.died):
-            running = [call for process in self._processes for call in process.calls]
+            running = [call for process in self.processes for call in process.calls]
             if running:
                 self.chance.choice(running).die()
         if self.happens(self.weather.killed):
-            place = self.chance.randrange(len(self._processes))
-            for call in tuple(self._processes[place].calls):
+            place = self.chance.randrange(len(self.processes))
+            for call in tuple(self.processes[place].calls):
                 call.die()
-            self._processes[place] = Process(self)  # what it had not told the ledger yet is gone with it
+            self.processes[place] = Process(self)  # what it had not told the ledger yet is gone with it
             self.met["killed"] += 1
         if self.happens(self.weather.stepped):
             leaps = [leap for leap in LEAPS_MS if self.stepped_ms + leap < 6 * DAY_MS]
@@ -267,7 +268,7 @@ class World:
             self.note("ledger", "away", self._away_until_ms)
 
     def _begin(self, number: int) -> None:
-        process = self.chance.choice(self._processes)
+        process = self.chance.choice(self.processes)
         request = Request(
             f"call-{number}",
             Attribution(
@@ -280,7 +281,7 @@ class World:
         )
         call = self.calls[request.id] = Call(self, process, request.id, flow.govern(process.house, request))
         process.calls.append(call)
-        self.most_running = max(self.most_running, sum(len(each.calls) for each in self._processes))
+        self.most_running = max(self.most_running, sum(len(each.calls) for each in self.processes))
         call.begin()
 
     def _administer(self, number: int) -> None:
@@ -315,7 +316,7 @@ class World:
         assert not self.auditor.open()
 
     def _catch_up(self) -> None:
-        for process in self._processes:
+        for process in self.processes:
             call = Call(self, process, "catching up", flow.catch_up(process.house))
             self.weather, self._away_until_ms = Weather(), 0
             call.begin()
@@ -329,47 +330,3 @@ class World:
             assert {hold.id for hold in holds} == set(self.auditor.open())
             due = tuple(c.DueHold(hold.id, hold.balances) for hold in holds[: c.DUE_PER_REPLY])
             assert self.execute(c.Expire(due)).ids
-
-    def _judge(self) -> None:
-        """At the end: every balance, the whole journal, every bill and every notice."""
-        self.auditor.now_ms = self.start_ms + self.time_ms + self.stepped_ms
-        self._check(tuple(self.auditor.rows.values()))
-        left = self.ledger.execute(c.ListBalances(past=True))
-        assert {(known.identity, known.window) for known in left} <= set(self.auditor.rows)
-        for known in left:
-            assert not known.balance.held, known
-            if "/concurrent/" in known.identity:
-                assert not known.balance.posted, known
-        self.auditor.check_journal(self.ledger.execute(c.ReadJournal(limit=100_000)))
-        for name in self.auditor.holds:
-            self._judge_bill(self.calls[name], name)
-        self.met["told-later"] += sum(call.promised for call in self.calls.values())
-        assert not any(call.bill.nanos for name, call in self.calls.items() if name not in self.auditor.holds)
-        owed = Counter(f"{x.identity}:{x.window}:{x.step_bp}:{x.posted}" for x in self.auditor.crossed)
-        assert self.notified <= owed, f"told {self.notified - owed} too often"
-        if self.calm:
-            assert self.notified == owed, f"never told {owed - self.notified}"
-            assert not self.met["expired"] + self.met["settled_late"], "a hold expired, though nobody died"
-
-    def _judge_bill(self, call: Call, name: str) -> None:
-        """A charge is the bill exactly, or, where no end was seen, not less than the bill."""
-        lines, charged = self.auditor.holds[name], self.auditor.charged[name]
-        ended = self.auditor.state[name] != "expired"
-        if call.promised and call.process in self._processes and name not in self.strays:
-            assert ended, f"{name} was never ended"
-        for line, amount in zip(lines, charged, strict=True):
-            unit = line.row.unit
-            bill = {
-                Unit.USD: call.bill.nanos,
-                Unit.TOKENS: call.bill.tokens,
-                Unit.REQUESTS: int(call.sent),
-                Unit.CONCURRENT: 0,
-            }[unit]
-            if unit is Unit.CONCURRENT or (ended and call.bill.known):
-                assert amount == bill, f"{name} is charged {amount} {unit} and billed {bill}"
-            elif ended or line.charge:
-                # An answer beyond its bound may bill more than was held; whose end nobody saw cannot post it.
-                assert amount >= min(bill, line.held), f"{name} is charged {amount} {unit} and billed {bill}"
-            else:
-                assert amount == 0
-                self.met["given-back-unseen"] += bill > 0
