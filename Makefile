@@ -32,7 +32,7 @@ test: redis ## Run the tests (TESTS=tests/unit ARGS="-k name" for some of them)
 	@scripts/venv.sh $(VENV) test
 	$(PY) -m pytest $(PYTEST_ARGS) $(TESTS)
 
-deep: redis ## Run the tests with 2,000 examples for each property instead of 20
+deep: redis ## Run the tests with 2,000 examples for each property instead of 20, and 20,000 simulated seeds
 	@scripts/venv.sh $(VENV) test
 	GOVERNOR_TEST_PROFILE=deep $(PY) -m pytest $(PYTEST_ARGS) $(TESTS)
 
