@@ -338,8 +338,7 @@ def test_a_department_without_a_usd_budget_refuses(stage):
     """There is nothing to lease of counts: said at load, and refused like `refuse`."""
     policy = department({"per": "department", "requests": 9, "window": "life"}, if_ledger_is_down="lease")
     caller = stage.governor(policy, spool=stage.folder / "spool")
-    (notice,) = caller.governor.policies.not_in_force
-    assert "no usd budget per organization or department to lease" in notice.text
+    assert "no usd budget per organization" in caller.governor.policies.not_in_force[0].text
     caller.call()
     assert stage.holds() == ()
     stage.redis.kill()
@@ -389,8 +388,7 @@ def test_a_process_killed_during_an_outage_is_heard_through_the_next(stage, if_d
     until(lambda: len(stage.sent()) == 7)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    for pipe in (process.stdin, process.stdout):
-        pipe.close()
+    process.communicate()
     assert left(stage) == [(False, 4 + (if_down == "lease"))]
     stage.redis.start()
     caller = stage.governor(None, spool=stage.folder / "spool")
