@@ -72,7 +72,7 @@ def _command(said: dict[str, Any]) -> Settle | Release:
 
 
 def _posting(budget: dict[str, Any], amount: int) -> Posting:
-    if type(amount) is not int or set(budget) != {field.name for field in fields(BudgetRow)}:
+    if type(amount) is not int or not set(budget) <= {field.name for field in fields(BudgetRow)}:
         raise ValueError("no posting")
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in budget.items()}
     values["unit"] = Unit(values["unit"])
