@@ -213,5 +213,10 @@ def _passing(error: rex.RedisError) -> bool:
 
 def _distrusted(error: Exception) -> bool:
     """Whether the server shows a certificate that is not trusted: a wrong setting, or another server."""
-    causes = (error, error.__cause__, error.__context__)
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
+    cause: BaseException | None = error
+    while cause is not None:
+        # A cluster's client passes on only the words of what its nodes raised.
+        if isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 HOST = "127.0.0.1"
 MAJOR_MIN = 7
@@ -86,6 +86,7 @@ class RedisServer:
         appendonly: bool = False,
         appendfsync: str = "always",
         unix_socket: bool = False,
+        options: Sequence[str] = (),
     ) -> None:
         """Prepare a server; entering the context, or `start`, runs it.
 
@@ -97,6 +98,7 @@ class RedisServer:
             appendfsync: When that is synced: `always`, or `everysec`, which may keep a write back while it
                 syncs, so that `kill` loses it.
             unix_socket: Listen on a unix socket in the temporary folder as well.
+            options: Further words of the command line, for example `--tls-port 6380 …`.
         """
         self.port = 0
         self._cluster = cluster
@@ -109,6 +111,7 @@ class RedisServer:
             "yes" if appendonly else "no",
             "--appendfsync",
             appendfsync,
+            *options,
         ]
         if maxmemory is not None:
             self._options += ["--maxmemory", maxmemory]
