@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from governor.policy import Policies
 
 DEEP = os.environ.get("GOVERNOR_TEST_PROFILE") == "deep"
-SEEDS, SHARDS = (20_000, 20) if DEEP else (300, 2)
-TWIN_SEEDS = 800 if DEEP else 60
+SEEDS, SHARDS = (20_000, 20) if DEEP else (240, 2)
+TWIN_SEEDS = 800 if DEEP else 40
 PLANT_SEEDS = 100
 REPLAY = "GOVERNOR_SIMULATION_SEED"
 TRACE_SHOWN = 60
@@ -141,6 +141,7 @@ def test_a_planted_bug_is_found(house, plant, said):
     assert any(re.search(said, complaint(seed)) for seed in range(PLANT_SEEDS))
 
 
+@pytest.mark.deep
 def test_thousands_of_stories_at_once(house):
     """Two thousand calls that begin within two seconds are interleaved, and the books are right."""
     weather = Weather(0.02, 0.02, 0.02, 0.005, 0.005, died=0.002, killed=0.0, stepped=0.0001)
