@@ -11,9 +11,9 @@ import logging
 import random
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from governor.errors import LedgerDown, LedgerUnavailable
+from governor.errors import LedgerDown, LedgerUnavailable, ReservationConflict
 from governor.journal import records
 from governor.ledger import commands as c
 from governor.story import books, outage, patience, refusal, views
@@ -25,7 +25,7 @@ from governor.story.request import Admitted, count_for, matrix_of
 if TYPE_CHECKING:
     from governor.story.books import Story
     from governor.story.decision import Decision
-    from governor.story.matrix import Offer
+    from governor.story.matrix import Matrix, Offer
     from governor.story.request import House, Plan, Request
     from governor.story.settlement import Outcome
 
@@ -105,45 +105,42 @@ def _ask(house: House, planned: Plan) -> Story:
     away = yield from books.catch_up(house)
     if away is not None and outage.lenient(house, planned):
         raise away
-    admitted = yield from _hold(house, planned)
-    if admitted is None:
+    asked: list[Asked] = []
+    found = yield from _hold(house, planned, asked)
+    if found is None:
         planned = yield from prepare(house, planned.request, at_once=False)
-        admitted = yield from _hold(house, planned)
-    return planned, admitted
+        found = yield from _hold(house, planned, asked)
+    return found
 
 
-def _hold(house: House, planned: Plan) -> Story:
-    """Open the hold, waiting while the money is only held; returns `Admitted`.
+class Asked(NamedTuple):
+    """A reserve, and what it was made of."""
 
-    A trial is asked for once: `None` where a budget cannot bear it.
+    planned: Plan
+    table: Matrix
+    command: c.Reserve
+
+
+def _hold(house: House, planned: Plan, asked: list[Asked]) -> Story:
+    """Open the hold, waiting while the money is only held; returns the plan held for, and `Admitted`.
+
+    A trial is asked for once: `None` where a budget cannot bear it. What was asked is added to *asked*.
     """
     waited_s, moves = 0.0, 0
     call = secrets.token_hex(8)  # so that a second call with this id is told, and not served on this hold
     while True:
-        table = matrix_of(house, planned)
         left_s = planned.rules.max_wait_s - waited_s
-        command = c.Reserve(
-            id=planned.request.id,
-            budgets=table.rows,
-            candidates=table.asks,
-            ttl_ms=_ttl_ms(planned),
-            charge_on_expiry=planned.rules.on_expiry_charge,
-            record=records.reserve(house, planned, table),
-            call=call,
-            quiet=left_s > 0,
-            trial=planned.trial,
-        )
-        reply = yield from books.reserve(house, command, table.nothing_used)
+        latest = _asking(house, planned, call, quiet=left_s > 0)
+        (planned, table, _), reply = yield from _put(house, latest, asked)
         house.clock.learn(reply.now_ms)
-        if not isinstance(reply, c.WindowMoved):
-            house.hints.note(table.rows, reply.balances, reply.now_ms)
-        if isinstance(reply, c.Held):
-            return Admitted(table, reply, waited_s)
         if isinstance(reply, c.WindowMoved):
             moves += 1
             if moves > MOST_WINDOW_MOVES:
                 raise LedgerUnavailable("the ledger's clock keeps leaving the windows computed for it")
             continue
+        house.hints.note(table.rows, reply.balances, reply.now_ms)
+        if isinstance(reply, c.Held):
+            return planned, Admitted(table, reply, waited_s)
         if reply.due and (yield from books.expire(house, reply.due)):
             continue
         if planned.trial:
@@ -154,6 +151,44 @@ def _hold(house: House, planned: Plan) -> Story:
         pause_s = min(max(wait_s, random.uniform(*POLL_S)), left_s)  # noqa: S311 - spreads pollers, guards nothing
         yield Sleep(pause_s)
         waited_s += pause_s
+
+
+def _asking(house: House, planned: Plan, call: str, *, quiet: bool) -> Asked:
+    """The reserve of a plan, in the windows of now."""
+    table = matrix_of(house, planned)
+    command = c.Reserve(
+        id=planned.request.id,
+        budgets=table.rows,
+        candidates=table.asks,
+        ttl_ms=_ttl_ms(planned),
+        charge_on_expiry=planned.rules.on_expiry_charge,
+        record=records.reserve(house, planned, table),
+        call=call,
+        quiet=quiet,
+        trial=planned.trial,
+    )
+    return Asked(planned, table, command)
+
+
+def _put(house: House, latest: Asked, asked: list[Asked]) -> Story:
+    """Ask the ledger; returns what was asked and its reply.
+
+    A late copy of an earlier asking may have opened the hold meanwhile, in its own windows or as the trial it
+    was: then that asking is the one that is answered.
+    """
+    try:
+        reply = yield from books.reserve(house, latest.command, latest.table.nothing_used)
+    except ReservationConflict:
+        for earlier in reversed(asked):
+            try:
+                reply = yield from books.reserve(house, earlier.command, earlier.table.nothing_used)
+            except ReservationConflict:
+                continue
+            return earlier, reply
+        raise
+    if not asked or asked[-1].table.rows != latest.table.rows or asked[-1].planned is not latest.planned:
+        asked.append(latest)
+    return latest, reply
 
 
 def _ttl_ms(planned: Plan) -> int:

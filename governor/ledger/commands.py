@@ -156,8 +156,8 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
     trial: bool = False
 
     def payload(self) -> str:
-        """A digest of what makes this the same request again: not the windows, which move."""
-        budgets = [(b.identity, b.unit.value, b.limit, b.steps) for b in self.budgets]
+        """A digest of what makes this the same request again; its windows too, for a hold belongs to them."""
+        budgets = [(b.identity, b.window, b.unit.value, b.limit, b.steps) for b in self.budgets]
         asks = [[a and (a.amount, a.mark_bp, a.floor, a.comes_back) for a in row] for row in self.candidates]
         return _digest((budgets, asks, self.ttl_ms, self.charge_on_expiry, self.call))
 

@@ -9,16 +9,18 @@ import pytest
 from support.governed import HELLO, NOON_MS, Clock, department
 
 from governor import flow
+from governor.budgets import Unit
 from governor.clock import LedgerClock
-from governor.errors import LedgerUnavailable
+from governor.errors import GovernorError, LedgerUnavailable, ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger.sqlite import SqliteLedger
 from governor.policy import Attribution, load
 from governor.pricing import PriceTable
-from governor.story.effects import CountTokens, Ended, Send
+from governor.story.effects import CountTokens, Ended, Send, Sleep
 from governor.story.request import House, Request
 
 MINUTE_USD = "department=team/usd/minute"
+MINUTE = c.BudgetRow(MINUTE_USD, "2026-11-20T12:00Z", NOON_MS, NOON_MS + 60_000, Unit.USD, 10**9)
 ANSWERED = Ended("answered", usage={"input_tokens": 19, "output_tokens": 10})
 
 
@@ -43,23 +45,30 @@ def request(identifier="one"):
     return Request(identifier, Attribution("team", "u"), "auto", 100, {"messages": HELLO})
 
 
-def drive(story, ledger, *, before_reserve=lambda: None):
-    """Carry a story out: the effects it yielded, by name, and what came of it."""
-    names, reply = [], None
+def drive(story, ledger, *, before_reserve=lambda: None, reply=None):
+    """Carry a story out from *reply* on: the effects it yielded, by name, and what came of it."""
+    names = []
     try:
+        effect = story.send(reply)
         while True:
-            effect = story.send(reply)
             names.append(type(effect).__name__)
             if isinstance(effect, c.Reserve):
                 before_reserve()
-            if isinstance(effect, CountTokens):
-                reply = 19
-            elif isinstance(effect, Send):
-                reply = ANSWERED
+            try:
+                reply = perform(effect, ledger)
+            except GovernorError as error:
+                effect = story.throw(error)
             else:
-                reply = ledger.execute(effect)
+                effect = story.send(reply)
     except StopIteration as done:
         return names, done.value
+
+
+def perform(effect, ledger):
+    """What came of an effect."""
+    if isinstance(effect, CountTokens):
+        return 19
+    return ANSWERED if isinstance(effect, Send) else ledger.execute(effect)
 
 
 def test_effects_come_in_order(house, ledger):
@@ -108,3 +117,44 @@ def test_a_decision_reads_the_window_of_the_ledgers_clock(house, ledger):
     assert names == ["CountTokens", "Read", "Read"]
     names, _ = drive(flow.decide(house, request("three")), ledger)
     assert names == ["Read"]
+
+
+@pytest.fixture
+def patient(tmp_path):
+    """The same budget; calls wait for held money, and are counted only where it matters."""
+    waits = {"when_contended": {"max_wait": 30}}
+    team = department({"per": "department", "usd": 1, "window": "minute"}, routing=waits, estimate="auto")
+    (tmp_path / "team.yaml").write_text(json.dumps(team), encoding="utf-8")
+    made = House(load(tmp_path), PriceTable.load(), LedgerClock(Clock(NOON_MS)))
+    made.hints.note((MINUTE,), (c.Balance(0, 0, 10**9),), NOON_MS)
+    return made
+
+
+@pytest.mark.parametrize("late", ["trial", "counted"])
+def test_a_late_copy_that_opens_the_hold_is_what_the_call_is_held_for(patient, ledger, late):
+    """As a trial, or in the minute before: no conflict; posted is in that window, and nothing is held."""
+    ledger.execute(c.Reserve("others", (MINUTE,), ((c.Ask(10**9),),), 60_000))
+    story = flow.govern(patient, request())
+    asked = story.send(None)
+    assert asked.trial
+    effect = story.send(ledger.execute(asked))
+    assert isinstance(effect, CountTokens)
+    if late == "counted":
+        asked = story.send(19)
+        assert isinstance(story.send(ledger.execute(asked)), Sleep)
+    ledger.execute(c.Release("others", (c.Posting(MINUTE, 0),)))
+    assert isinstance(ledger.execute(asked), c.Held)  # a copy of the asking, come late
+    if late == "counted":
+        ledger._clock.forward(60)
+        patient.clock.learn(NOON_MS + 60_000)
+    names, (_, receipt) = drive(story, ledger, reply=19 if late == "trial" else None)
+    assert names == ["Reserve", "Reserve", "Send", "Settle"]
+    (known,) = ledger.execute(c.ListBalances(past=True))
+    assert (known.window, known.balance.posted, known.balance.held) == (MINUTE.window, receipt.cost.nanos, 0)
+
+
+def test_an_id_that_is_somebody_else_s_is_a_conflict(patient, ledger):
+    """Another call's hold is never taken for a late copy of one's own."""
+    ledger.execute(c.Reserve("one", (MINUTE,), ((c.Ask(5),),), 60_000))
+    with pytest.raises(ReservationConflict):
+        drive(flow.govern(patient, request()), ledger)
