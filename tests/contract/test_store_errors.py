@@ -357,7 +357,7 @@ def _make(path: Path) -> None:
 
 APPLICATION_KEYS = ("b:*", "h:*", "expiry", "journal")
 APPLICATION_COMMANDS = (
-    "evalsha eval info time client select hmget hget hgetall hset hdel hincrby pexpire zadd zrem zrange"
+    "evalsha eval info time client|setname select hmget hget hgetall hset hincrby zadd zrem zrange"
     " zrangebyscore xadd xrevrange scan ping cluster command readonly"
 )
 
@@ -372,7 +372,8 @@ def test_an_application_may_spend_and_not_change_limits(
     ledger.execute(c.SetLimit("l", ROW.identity, 20))
     with server.client() as client:
         prefix = Keys(org).prefix
-        rights = [f"(+evalsha +eval ~{prefix}:*)", f"%R~{prefix}:meta", f"%R~{prefix}:admin"]
+        rights = [f"(+evalsha +eval ~{prefix}:*)", f"(+hdel +pexpire ~{prefix}:b:* ~{prefix}:h:*)"]
+        rights += [f"%R~{prefix}:meta", f"%R~{prefix}:admin"]
         rights += [f"%R~gov:1:{{{org}}}:meta", *(f"~{prefix}:{name}" for name in APPLICATION_KEYS)]
         rights += [f"+{name}" for name in APPLICATION_COMMANDS.split()]
         client.execute_command("ACL", "SETUSER", f"app-{org}", "reset", "on", f">{SECRET}", *rights)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,15 @@ import governor
 from governor.budgets import Unit
 from governor.ledger import commands as c
 from governor.ledger import lifecycle, open_ledger
+from governor.ledger.migration import FindOld
+from governor.ledger.recovery import ReadSince, TrimJournal
 from governor.policy import Attribution, load
 from governor.pricing import PriceTable
 from governor.testing import FakeClaude
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from support.redis_server import RedisServer
 
     from governor.ledger import Ledger
@@ -231,13 +236,41 @@ def issubclass_of_error(thing: object) -> bool:
 def test_documented_redis_user_can_do_what_an_application_does(redis_server: RedisServer, org: str) -> None:
     """The ACL of docs/ledger.md is enough to hold, settle, release, extend, expire and look, and no more."""
     shown = next(text for text in blocks(ROOT / "docs" / "ledger.md", "text") if text.startswith("ACL"))
+    with acl_user(redis_server, org, shown) as url:
+        open_ledger(redis_server.url, org).execute(c.Create("an epoch"))
+        act(open_ledger(url, org))
+
+
+def test_documented_redis_administrator_can_do_what_is_theirs(redis_server: RedisServer, org: str) -> None:
+    """The second ACL of docs/ledger.md makes a ledger, changes limits, archives and trims."""
+    shown = [text for text in blocks(ROOT / "docs" / "ledger.md", "text") if text.startswith("ACL")][1]
+    with acl_user(redis_server, org, shown) as url:
+        ledger = open_ledger(url, org)
+        ledger.execute(c.Create("an epoch"))
+        identity = "department=legal/usd/month"
+        for command in (
+            c.Grant("g", identity, "2026-11", 5),
+            c.SetLimit("s", identity, 2000),
+            c.Freeze("f", identity, "a test"),
+            c.Unfreeze("u", identity),
+            FindOld(),
+            c.ListBalances(past=True),
+        ):
+            ledger.execute(command)
+        page = ledger.execute(ReadSince())
+        assert ledger.execute(TrimJournal(page.epoch, page.entries[-1].seq)) == len(page.entries)
+        ledger.close()
+
+
+@contextmanager
+def acl_user(server: RedisServer, org: str, shown: str) -> Iterator[str]:
+    """A user with the rights that a document shows, and the URL to come in with."""
     words = shown.replace("{acme}", f"{{{org}}}").replace("PASSWORD", "secret").split()
     words[2] = user = f"user-{org}"
-    open_ledger(redis_server.url, org).execute(c.Create("an epoch"))
-    with redis_server.client() as client:
+    with server.client() as client:
         client.execute_command(*words)
         try:
-            act(open_ledger(f"redis://{user}:secret@127.0.0.1:{redis_server.port}/0", org))
+            yield f"redis://{user}:secret@127.0.0.1:{server.port}/0"
         finally:
             client.execute_command("ACL", "DELUSER", user)
 
