@@ -14,6 +14,7 @@ from governor.errors import (
     BudgetContended,
     BudgetExceeded,
     GovernorError,
+    LedgerUnavailable,
     PolicyError,
     PolicyViolation,
     UnknownModel,
@@ -70,13 +71,20 @@ def report(error: GovernorError, *, as_json: bool) -> None:
     if not as_json:
         return
     told: dict[str, Any] = {
-        "type": "UsageError" if exit_code(error) == USAGE else type(error).__name__,
+        "type": _kind(error),
         "message": lines,
         "exit_code": exit_code(error),
     }
     if isinstance(error, PolicyError):
         told["problems"] = [problem_json(problem) for problem in error.problems]
     print_json({"error": told})
+
+
+def _kind(error: GovernorError) -> str:
+    """The public name of an error."""
+    if exit_code(error) == USAGE:
+        return "UsageError"
+    return LedgerUnavailable.__name__ if isinstance(error, LedgerUnavailable) else type(error).__name__
 
 
 def print_json(data: object) -> None:
