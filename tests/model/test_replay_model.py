@@ -57,7 +57,8 @@ class ReplayedMachine(LedgerMachine):
         rebuild.carry_out(new, plan, "epoch-2", {}, freeze=False, tell=lambda _: None)
         same_state(new, old, self.rows)
         self.say(c.Settle("told to both", tuple(c.Posting(row, row.limit) for row in self.rows.values())))
-        for command in (one for one in self.story if not isinstance(one, c.Reserve)):
+        again = [one for one in self.story if not isinstance(one, c.Reserve)]
+        for command in (again[-1], *again):
             assert answer_of(new, command) == answer_of(old, command), command
         same_state(new, old, self.rows)
         new.close()
