@@ -63,12 +63,18 @@ class Account:
     buckets: dict[int, int] = field(default_factory=dict)
 
     def counted(self, at_ms: int) -> int:
-        """What counts at an instant, Unix milliseconds; buckets that have left a rolling window go."""
+        """What counts at an instant, Unix milliseconds."""
+        return sum(self._inside(at_ms).values()) if self.bucket_ms else self.posted
+
+    def let_go(self, at_ms: int) -> None:
+        """Forget the buckets that have left a rolling window, as the ledger does where it holds or posts."""
+        self.buckets = self._inside(at_ms)
+
+    def _inside(self, at_ms: int) -> dict[int, int]:
         if not self.bucket_ms:
-            return self.posted
+            return {}
         oldest = at_ms // self.bucket_ms - ROLLING_BUCKETS
-        self.buckets = {slot: amount for slot, amount in self.buckets.items() if slot >= oldest}
-        return sum(self.buckets.values())
+        return {slot: amount for slot, amount in self.buckets.items() if slot >= oldest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +180,7 @@ class Replay:
         asked = zip(record["budgets"], record["asks"][chosen], strict=True)
         rows = tuple(_row(budget, ask) for budget, ask in asked if ask is not None)
         for row in rows:
-            self._account(row)
+            self._account(row, entry.at_ms)
         self.open[entry.id] = Hold(entry.id, lifecycle.OPEN, rows, self.lives, entry.at_ms)
 
     def _close(self, entry: c.JournalEntry) -> None:
@@ -221,15 +227,16 @@ class Replay:
         self.ended[hold.id] = ended
         return ended
 
-    def _account(self, row: Row) -> Account:
+    def _account(self, row: Row, at_ms: int) -> Account:
         new = Account(row.budget.end_ms, row.budget.limit, bucket_ms=row.budget.bucket_ms)
         account = self.accounts.setdefault(row.ref, new)
         account.limit = row.budget.limit
+        account.let_go(at_ms)
         return account
 
     def _post(self, row: Row, amount: int, from_ms: int, at_ms: int, fired: Iterable[int] = ()) -> None:
         """Post to one balance; a rolling window's bucket is that of the reserve, at *from_ms*."""
-        account = self._account(row)
+        account = self._account(row, at_ms)
         if not amount:
             return
         before = account.counted(at_ms)
@@ -255,14 +262,14 @@ class Replay:
         if said["window"]:
             self.grants[entry.outcome, said["window"]] += int(said["amount"])
         else:
+            self._end_changes(entry, alone=False)
             self._change(entry, said, amount=int(said["amount"]), added=True)
         self._operation(entry)
 
     def _set(self, entry: c.JournalEntry) -> None:
         said = detail.read_change(entry.detail)
-        if not said["limit"] or said["from"] == said["until"] == "0":
-            made = self.limits.pop(entry.outcome, [])
-            self.limits[entry.outcome] = [change for change in made if change.added]
+        alone = not said["limit"] or said["from"] == said["until"] == "0"
+        self._end_changes(entry, alone=alone)
         if said["limit"]:
             self._change(entry, said, amount=int(said["limit"]), added=False)
         self._operation(entry)
@@ -270,6 +277,14 @@ class Replay:
     def _change(self, entry: c.JournalEntry, said: dict[str, str], *, amount: int, added: bool) -> None:
         change = c.LimitChange(added, amount, int(said["from"]), int(said["until"]))
         self.limits.setdefault(entry.outcome, []).append(change)
+
+    def _end_changes(self, entry: c.JournalEntry, *, alone: bool) -> None:
+        """Changes of a limit that are over go; and with *alone* every limit that was set."""
+        self.limits[entry.outcome] = [
+            change
+            for change in self.limits.get(entry.outcome, ())
+            if (change.added or not alone) and (not change.until_ms or entry.at_ms < change.until_ms)
+        ]
 
     def _freeze(self, entry: c.JournalEntry) -> None:
         said = detail.read_change(entry.detail)

@@ -20,6 +20,7 @@ def grant(db: sqlite3.Connection, command: c.Grant, now_ms: int) -> c.Administer
     """Add to a limit; see `Grant`."""
     if _is_new(db, command, now_ms):
         if not command.window:
+            _end_changes(db, command.identity, now_ms, alone=False)
             _change(db, command, added=True, amount=command.amount)
         else:
             db.execute(
@@ -39,11 +40,7 @@ def set_limit(db: sqlite3.Connection, command: c.SetLimit, now_ms: int) -> c.Adm
     """Override a limit, or end the override; see `SetLimit`."""
     if _is_new(db, command, now_ms):
         alone = command.limit is None or not (command.from_ms or command.until_ms)
-        db.execute(
-            "DELETE FROM limit_change"
-            " WHERE identity = ?1 AND ((?2 AND NOT added) OR (until_ms > 0 AND until_ms <= ?3))",
-            (command.identity, alone, now_ms),
-        )
+        _end_changes(db, command.identity, now_ms, alone=alone)
         if command.limit is not None:
             _change(db, command, added=False, amount=command.limit)
     return c.Administered(now_ms)
@@ -128,6 +125,15 @@ def _change(db: sqlite3.Connection, command: c.Grant | c.SetLimit, *, added: boo
     db.execute(
         "INSERT INTO limit_change (identity, added, amount, from_ms, until_ms) VALUES (?, ?, ?, ?, ?)",
         (command.identity, added, amount, command.from_ms, command.until_ms),
+    )
+
+
+def _end_changes(db: sqlite3.Connection, identity: str, now_ms: int, *, alone: bool) -> None:
+    """Changes of a limit that are over go; and with *alone* every limit that was set."""
+    db.execute(
+        "DELETE FROM limit_change"
+        " WHERE identity = ?1 AND ((?2 AND NOT added) OR (until_ms > 0 AND until_ms <= ?3))",
+        (identity, alone, now_ms),
     )
 
 

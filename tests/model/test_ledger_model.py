@@ -21,9 +21,10 @@ from hypothesis.stateful import (
 )
 from support.fake_redis import FakeRedis
 from support.ledger_auditor import Auditor, ref
-from support.memory_ledger import MemoryLedger, Twins
+from support.memory_ledger import MemoryLedger
+from support.twins import Twins
 
-from governor.budgets import Period, unit_of, window_at
+from governor.budgets import span_of, unit_of, window_at
 from governor.errors import ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger.keys import Keys
@@ -36,6 +37,7 @@ from governor.testing.ledger_contract.bench import START_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from governor.ledger import Ledger
 
@@ -43,7 +45,9 @@ USD = "department=engineering/usd/month"
 DAY = "department=engineering/user=ada@example.com/usd/day"
 REQUESTS = "user=ada@example.com/requests/minute"
 FLYING = "user=ada@example.com/concurrent/life"
-IDENTITIES = (USD, DAY, REQUESTS, FLYING)
+ROLLING = "department=engineering/usd/rolling-1h"
+IDENTITIES = (USD, DAY, ROLLING, REQUESTS, FLYING)
+BUCKET_MS = 3_600_000 // 48
 STEPS = (5_000, 8_000, 9_000)
 PERMILLE = 1_000
 LONGEST_MS = 6 * 24 * 3_600_000
@@ -59,7 +63,7 @@ shares = st.integers(0, 3 * PERMILLE // 2) | st.sampled_from([0, 1, 100, 200, 50
 nudges = st.integers(-2, 2)
 marks = st.sampled_from([10_000, 9_000, 8_001, 8_000])
 asks = st.none() | st.tuples(shares, nudges, marks, st.booleans(), st.booleans())
-candidates = st.lists(st.tuples(asks, asks, asks, asks), min_size=1, max_size=3)
+candidates = st.lists(st.tuples(*[asks] * len(IDENTITIES)), min_size=1, max_size=3)
 delays = st.sampled_from([0, 1, 1_000, 59_999, 60_000, 61_000, 3_600_000])
 steps = delays | st.sampled_from([-1, -400, -5_000, 12 * 3_600_000])
 
@@ -84,7 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def choose_limits(self, big: bool, odd: int) -> None:
         """Small amounts, where every refusal is near; or large ones, where digits might be lost."""
         usd = BIG - odd if big else PERMILLE
-        self.limits = {USD: usd, DAY: usd * 2 // 5, REQUESTS: 6, FLYING: 3}
+        self.limits = {USD: usd, DAY: usd * 2 // 5, ROLLING: usd // 2, REQUESTS: 6, FLYING: 3}
 
     def teardown(self) -> None:
         """At the end the journal is the same too, and right."""
@@ -112,9 +116,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def row(self, identity: str, *, stale_ms: int = 0) -> c.BudgetRow:
         """A budget in its window of now, or of a little earlier."""
-        period = Period(identity.rsplit("/", 1)[-1])
-        window = window_at(period, "Europe/Berlin", self.clock.now_ms - stale_ms)
-        steps = STEPS if identity in {USD, DAY} else ()
+        window = window_at(span_of(identity), "Europe/Berlin", self.clock.now_ms - stale_ms)
+        steps = STEPS if identity in {USD, DAY, ROLLING} else ()
         row = c.BudgetRow(
             identity,
             window.id,
@@ -123,6 +126,7 @@ class LedgerMachine(RuleBasedStateMachine):
             unit_of(identity),
             self.limits[identity],
             steps,
+            window.bucket_ms,
         )
         self.rows[ref(row)] = row
         return row
@@ -155,7 +159,7 @@ class LedgerMachine(RuleBasedStateMachine):
     ) -> None:
         """Ask for the first of a few candidates, sometimes with windows that are over or a used id."""
         name = self.hold(pick) if again else f"r{len(self.story)}"
-        touched = [index for index in range(4) if any(row[index] is not None for row in tried)]
+        touched = [index for index in range(len(IDENTITIES)) if any(row[index] is not None for row in tried)]
         budgets = tuple(self.row(IDENTITIES[index], stale_ms=stale) for index in touched)
         wanted = tuple(tuple(self._ask(IDENTITIES[i], row[i]) for i in touched) for row in tried)
         self.say(c.Reserve(name, budgets, wanted, ttl_ms, charge, f'"{name}"', quiet=quiet))
@@ -172,7 +176,7 @@ class LedgerMachine(RuleBasedStateMachine):
         known = self.auditor.holds.get(name)
         if other or known is None:
             return tuple(
-                c.Posting(self.row(i), self.amount(i, share, nudge)) for i in (USD, REQUESTS, FLYING)
+                c.Posting(self.row(i), self.amount(i, share, nudge)) for i in (USD, ROLLING, REQUESTS, FLYING)
             )
         return tuple(
             c.Posting(line.row, max(0, line.held * share // PERMILLE + (nudge if line.held else 0)))
@@ -214,19 +218,26 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
     @rule(
-        kind=st.sampled_from(["grant", "set", "freeze", "unfreeze"]),
+        kind=st.sampled_from(["grant", "grant for a while", "set", "freeze", "unfreeze"]),
         name=operations,
         identity=identities,
         share=st.none() | st.integers(0, PERMILLE),
+        wait_ms=delays,
         delay=delays,
     )
-    def administer(self, kind: str, name: str, identity: str, share: int | None, delay: int) -> None:
-        """Grant, set a limit (or take it away), freeze or unfreeze, for a while or for good."""
-        until_ms = delay and self.clock.now_ms + delay
+    def administer(
+        self, kind: str, name: str, identity: str, share: int | None, wait_ms: int, delay: int
+    ) -> None:
+        """Grant, set a limit (or take it away), freeze or unfreeze: now or later, for a while or for good."""
+        from_ms = wait_ms and self.clock.now_ms + wait_ms
+        until_ms = delay and self.clock.now_ms + wait_ms + delay
         amount = None if share is None else self.amount(identity, share, 0)
         commands: dict[str, c.Command[Any]] = {
             "grant": c.Grant(name, identity, self.row(identity).window, (amount or 0) // 2 + 1),
-            "set": c.SetLimit(name, identity, amount, until_ms),
+            "grant for a while": c.Grant(
+                name, identity, "", (amount or 0) // 2 + 1, from_ms=from_ms, until_ms=until_ms
+            ),
+            "set": c.SetLimit(name, identity, amount, until_ms, from_ms=from_ms),
             "freeze": c.Freeze(name, identity, "audit", until_ms or self.clock.now_ms + 1_000),
             "unfreeze": c.Unfreeze(name, identity),
         }
@@ -239,12 +250,15 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(contains=st.sampled_from(["", "/usd/", "user=ada", "no such"]), past=st.booleans())
     def list_all(self, contains: str, past: bool) -> None:
-        """List balances and holds."""
+        """List balances, holds and what was changed of limits."""
         known = self.ledger.execute(c.ListBalances(contains, past))
         holds = self.ledger.execute(c.ListHolds())
         assert all(contains in one.identity and (past or self._is_on(one)) for one in known)
         if past and not contains:
             self.auditor.check_lists(known, holds)
+        for identity in IDENTITIES:
+            changes = c.ReadChanges(identity, self.row(identity).window)
+            self.auditor.check_changes(changes, self.ledger.execute(changes))
 
     def _is_on(self, known: c.KnownBalance) -> bool:
         return not known.end_ms or known.end_ms > self.clock.now_ms
@@ -260,6 +274,12 @@ class LedgerMachine(RuleBasedStateMachine):
         """Time passes."""
         self.tick(delay)
 
+    @rule(buckets=st.sampled_from([1, 1, 47, 48, 49]), nudge=st.sampled_from([-1, 0, 1]))
+    def wait_for_a_bucket(self, buckets: int, nudge: int) -> None:
+        """Time passes until just before, at or after the begin of a rolling window's bucket."""
+        begins_ms = (self.clock.now_ms // BUCKET_MS + buckets) * BUCKET_MS
+        self.tick(begins_ms + nudge - self.clock.now_ms)
+
     def tick(self, delay: int) -> None:
         """Move the one clock, a little back at times; never so far that closed holds are forgotten."""
         if self.clock.now_ms + delay < START_MS + LONGEST_MS:
@@ -272,13 +292,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.auditor.check(rows, self.ledger.execute(c.Read(rows)).balances)
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis", "fakeredis"])
-def test_a_store_is_the_pure_rule_at_every_step_of_any_story(store, request, tmp_path):
-    """Random reserves, endings, grants, limits, freezes, repetitions and clock steps find no difference."""
+def maker(
+    store: str, request: pytest.FixtureRequest, folder: Path
+) -> Callable[[str, SettableClock], Ledger]:
+    """Makes ledgers of an organisation in `sqlite`, `redis` or `fakeredis`."""
 
     def make_ledger(org: str, clock: SettableClock) -> Ledger:
         if store == "sqlite":
-            return SqliteLedger(tmp_path / f"{org}.db", org, clock=clock)
+            return SqliteLedger(folder / f"{org}.db", org, clock=clock)
         return RedisLedger(client(), Keys(org), store, clock=clock, create=True)
 
     def client() -> Any:
@@ -286,5 +307,12 @@ def test_a_store_is_the_pure_rule_at_every_step_of_any_story(store, request, tmp
             return connect(request.getfixturevalue("redis_server").url)
         return FakeRedis(server=fakeredis.FakeServer(), decode_responses=True)
 
-    machine = type("Machine", (LedgerMachine,), {"make_ledger": staticmethod(make_ledger)})
+    return make_ledger
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis", "fakeredis"])
+def test_a_store_is_the_pure_rule_at_every_step_of_any_story(store, request, tmp_path):
+    """Random reserves, endings, grants, limits, freezes, repetitions and clock steps find no difference."""
+    make_ledger = staticmethod(maker(store, request, tmp_path))
+    machine = type("Machine", (LedgerMachine,), {"make_ledger": make_ledger})
     run_state_machine_as_test(machine)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.memory_ledger import MemoryLedger, Twins
+from support.memory_ledger import MemoryLedger
 from support.planted_ledgers import (
     ChargesLateTwice,
     ChecksThenActs,
@@ -23,6 +23,7 @@ from support.planted_ledgers import (
 )
 from support.simulation import Weather, World
 from support.simulation_scenes import CROWD_SCENE, SCENES
+from support.twins import Twins
 
 from governor.ledger.sqlite import SqliteLedger
 from governor.pricing import PriceTable

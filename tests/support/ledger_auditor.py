@@ -28,12 +28,26 @@ PATHS = {
 """What may follow in the journal of one hold, and the state it leads to; `""`: a hold nobody had heard of."""
 
 
+BUCKETS = 49
+"""How many buckets a rolling window counts: the current one and those before it."""
+
+
 class Line(NamedTuple):
-    """What one hold takes of one balance, and what its expiry would post."""
+    """What one hold takes of one balance, what its expiry would post, and when it was opened."""
 
     row: c.BudgetRow
     held: int
     charge: int
+    opened_ms: int
+
+
+class Override(NamedTuple):
+    """A limit that was set, or a grant between instants (*added*)."""
+
+    added: bool
+    amount: int
+    from_ms: int
+    until_ms: int
 
 
 def ref(row: c.BudgetRow) -> Ref:
@@ -46,7 +60,8 @@ class Auditor:
 
     Attributes:
         rows: Every balance that a command named, as it was named last.
-        posted: What must be posted to each balance.
+        posted: What must be posted to each balance, of whatever time.
+        buckets: Of those whose window rolls: by the number of the bucket, until it has left.
         held: The sum of the open holds of each.
         excess: By how much each may pass every limit it was admitted under: overruns, late and unknown money.
         admitted: The highest limit under which anything was admitted to each.
@@ -59,6 +74,7 @@ class Auditor:
         self.now_ms = 0
         self.rows: dict[Ref, c.BudgetRow] = {}
         self.posted: dict[Ref, int] = defaultdict(int)
+        self.buckets: dict[Ref, dict[int, int]] = defaultdict(dict)
         self.held: dict[Ref, int] = defaultdict(int)
         self.excess: dict[Ref, int] = defaultdict(int)
         self.admitted: dict[Ref, int] = defaultdict(int)
@@ -67,7 +83,7 @@ class Auditor:
         self.charged: dict[str, list[int]] = {}
         self.crossed: list[c.Crossing] = []
         self.granted: dict[Ref, int] = defaultdict(int)
-        self.overrides: dict[str, tuple[int, int]] = {}
+        self.overrides: dict[str, list[Override]] = defaultdict(list)
         self.freezes: dict[str, int] = {}
         self._open: dict[str, int] = {}
         self._chosen: dict[str, int] = {}
@@ -109,7 +125,7 @@ class Auditor:
             return lines is not None and [ref(x.row) for x in lines] != [
                 ref(p.budget) for p in command.postings
             ]
-        if isinstance(command, c.Grant | c.SetLimit | c.Freeze | c.Unfreeze):
+        if isinstance(command, c.Change):
             return self._operations.get(command.id, _operation(command)) != _operation(command)
         return False
 
@@ -123,10 +139,32 @@ class Auditor:
         return tuple(c.DueHold(name, self._refs(name)) for _, name in over[: c.DUE_PER_REPLY])
 
     def limit(self, row: c.BudgetRow) -> int:
-        """The override or the file's limit, plus grants."""
-        amount, until_ms = self.overrides.get(row.identity, (row.limit, 0))
-        in_force = not until_ms or self.now_ms < until_ms
-        return (amount if in_force else row.limit) + self.granted[ref(row)]
+        """The last override in force or the file's limit, plus grants."""
+        limit, granted = row.limit, self.granted[ref(row)]
+        for one in self.overrides[row.identity]:
+            if one.from_ms <= self.now_ms and (one.until_ms == 0 or self.now_ms < one.until_ms):
+                limit, granted = (limit, granted + one.amount) if one.added else (one.amount, granted)
+        return limit + granted
+
+    def spent(self, row: c.BudgetRow) -> int:
+        """What counts as spent now: of a rolling window, the buckets that are in it."""
+        if not row.bucket_ms:
+            return self.posted[ref(row)]
+        return sum(n for slot, n in self.buckets[ref(row)].items() if not self._has_left(row, slot))
+
+    def frees_ms(self, row: c.BudgetRow) -> int:
+        """When the first bucket of a rolling window in which something was spent leaves it; 0: never."""
+        slots = [slot for slot, amount in self.buckets[ref(row)].items() if amount > 0]
+        return min(
+            ((slot + BUCKETS) * row.bucket_ms for slot in slots if not self._has_left(row, slot)), default=0
+        )
+
+    def _has_left(self, row: c.BudgetRow, slot: int) -> bool:
+        """Whether a bucket is out of its rolling window: it ended 48 buckets ago, or earlier."""
+        return self.now_ms >= (slot + BUCKETS) * row.bucket_ms
+
+    def _slot(self, row: c.BudgetRow, at_ms: int) -> int:
+        return at_ms // row.bucket_ms if row.bucket_ms else 0
 
     def frozen(self, row: c.BudgetRow) -> bool:
         """Whether a freeze is in force."""
@@ -137,10 +175,16 @@ class Auditor:
         """Balances are what the books say, and pass no limit but by what was recorded as excess."""
         for row, balance in zip(rows, balances, strict=True):
             name = ref(row)
-            own = (self.posted[name], self.held[name], self.limit(row), self.frozen(row))
-            seen = (balance.posted, balance.held, balance.limit, balance.frozen is not None)
-            assert seen == own, f"{name} has posted, held, limit, frozen {seen}; the books say {own}"
+            own = (self.spent(row), self.held[name], self.limit(row), self.frozen(row), self.frees_ms(row))
+            seen = (balance.posted, balance.held, balance.limit, balance.frozen is not None, balance.frees_ms)
+            assert seen == own, f"{name} has posted, held, limit, frozen, frees {seen}; the books say {own}"
             assert balance.posted + balance.held <= self.admitted[name] + self.excess[name], name
+
+    def check_changes(self, command: c.ReadChanges, changes: c.Changes) -> None:
+        """What was changed of a limit is listed in order, until it is over."""
+        listed = [Override(x.added, x.amount, x.from_ms, x.until_ms) for x in changes.limits]
+        assert listed == self._unended(command.identity)
+        assert changes.granted == self.granted[command.identity, command.window]
 
     def check_journal(self, entries: Iterable[c.JournalEntry]) -> None:
         """The journal has each step of each hold once, along the ways there are, and each crossing once."""
@@ -151,7 +195,7 @@ class Auditor:
                 before, _ = last.get(entry.id, ("", ""))
                 assert (before, entry.kind, entry.outcome) in PATHS, (entry.id, before, entry)
                 last[entry.id] = (entry.kind, entry.outcome)
-                crossed = entry.detail.partition(" crossed=")[2]
+                crossed = entry.detail.partition(" crossed=")[2].partition(" ")[0]
                 crossings += len(crossed.split(",")) if crossed else 0
             elif entry.kind == "reserve" and entry.outcome == "held":
                 assert entry.id not in last, entry
@@ -163,13 +207,13 @@ class Auditor:
         """The lists name every balance ever touched, and every open hold in the order of expiry."""
         listed = {(k.identity, k.window): (k.balance.posted, k.balance.held) for k in known}
         touched = {name for hold in self.holds for name in self._refs(hold)}
-        assert listed == {name: (self.posted[name], self.held[name]) for name in touched}
+        assert listed == {name: (self.spent(self.rows[name]), self.held[name]) for name in touched}
         own = [c.OpenHold(name, ms, self._refs(name)) for name, ms in self._open.items()]
         assert list(holds) == sorted(own, key=lambda hold: (hold.expires_ms, hold.id))
 
     def bears(self, row: c.BudgetRow, ask: c.Ask) -> str:
         """The rule of admission, in exact integers: `fits`, or why not."""
-        posted, limit = self.posted[ref(row)], self.limit(row)
+        posted, limit = self.spent(row), self.limit(row)
         if self.frozen(row):
             return "frozen"
         if posted + ask.amount > limit * ask.mark_bp // 10_000 or posted + ask.amount > limit - ask.floor:
@@ -216,13 +260,16 @@ class Auditor:
         )
         asks = command.candidates[answer.candidate]
         taken = [(row, ask) for row, ask in zip(command.budgets, asks, strict=True) if ask is not None]
-        self.holds[command.id] = [Line(row, ask.amount, _charge(command, row, ask)) for row, ask in taken]
+        self.holds[command.id] = [
+            Line(row, ask.amount, _charge(command, row, ask), self.now_ms) for row, ask in taken
+        ]
         self._asked[command.id] = _asked(command)
         self.state[command.id] = "open"
         self._open[command.id] = self.now_ms + command.ttl_ms
         self._chosen[command.id] = answer.candidate
         assert (answer.state, answer.expires_ms) == ("open", self._open[command.id]), answer
         for row, ask in taken:
+            self._forget_left(row)
             self.held[ref(row)] += ask.amount
             self.admitted[ref(row)] = max(self.admitted[ref(row)], self.limit(row))
 
@@ -237,7 +284,7 @@ class Auditor:
         ended = "settled" if isinstance(command, c.Settle) else "released"
         assert answer.state == ("settled_late" if state == "expired" else ended), answer
         assert answer.unknown is (state is None), answer
-        lines = self.holds.get(command.id) or [Line(p.budget, 0, 0) for p in command.postings]
+        lines = self.holds.get(command.id) or [Line(p.budget, 0, 0, self.now_ms) for p in command.postings]
         over = any(p.amount > line.held for p, line in zip(command.postings, lines, strict=True))
         assert answer.overrun is (over and state is not None), answer
         crossings: list[c.Crossing] = []
@@ -246,7 +293,7 @@ class Auditor:
             freed = line.held if state == "open" else 0
             self.held[ref(line.row)] -= freed
             self.excess[ref(posting.budget)] += max(0, added - freed)
-            crossings += self._post(posting.budget, added)
+            crossings += self._post(line._replace(row=posting.budget), added)
         self._entered_crossings(crossings, answer.crossings)
         self.holds.setdefault(command.id, lines)
         self.charged[command.id] = [posting.amount for posting in command.postings]
@@ -272,41 +319,73 @@ class Auditor:
             self.charged[name] = [line.charge for line in self.holds[name]]
             for line in self.holds[name]:
                 self.held[ref(line.row)] -= line.held
-                crossings += self._post(line.row, line.charge)
+                crossings += self._post(line, line.charge)
         self._entered_crossings(crossings, answer.crossings)
 
     def _administered(self, command: c.Command[Any], answer: c.Administered) -> None:
         """A grant, a limit, a freeze or its end counts once, however often it is said."""
-        assert isinstance(command, c.Grant | c.SetLimit | c.Freeze | c.Unfreeze)
+        assert isinstance(command, c.Change)
         if command.id not in self._operations:
             self._operations[command.id] = _operation(command)
-            if isinstance(command, c.Grant):
-                self.granted[command.identity, command.window] += command.amount
-            elif isinstance(command, c.SetLimit):
-                self.overrides.pop(command.identity, None)
-                if command.limit is not None:
-                    self.overrides[command.identity] = (command.limit, command.until_ms)
-            elif isinstance(command, c.Freeze):
-                self.freezes[command.identity] = command.until_ms
-            else:
-                self.freezes.pop(command.identity, None)
+            self._change(command)
         if isinstance(command, c.Grant):
-            assert answer.limit_added == self.granted[command.identity, command.window]
+            in_window = self.granted[command.identity, command.window]
+            assert answer.limit_added == (in_window if command.window else command.amount)
+
+    def _change(self, command: c.Change) -> None:
+        match command:
+            case c.Grant(window=""):
+                made = Override(True, command.amount, command.from_ms, command.until_ms)  # noqa: FBT003 - a field
+                self.overrides[command.identity] = [*self._unended(command.identity), made]
+            case c.Grant():
+                self.granted[command.identity, command.window] += command.amount
+            case c.SetLimit(limit=limit, from_ms=from_ms, until_ms=until_ms):
+                kept = self._unended(command.identity)
+                if limit is None or from_ms == until_ms == 0:
+                    kept = [one for one in kept if one.added]
+                made = [] if limit is None else [Override(False, limit, from_ms, until_ms)]  # noqa: FBT003 - a field
+                self.overrides[command.identity] = kept + made
+            case c.Freeze():
+                self.freezes[command.identity] = command.until_ms
+            case _:
+                self.freezes.pop(command.identity, None)
+
+    def _unended(self, identity: str) -> list[Override]:
+        """Each change of a limit forgets those that are over."""
+        return [one for one in self.overrides[identity] if one.until_ms == 0 or self.now_ms < one.until_ms]
 
     def _refs(self, name: str) -> tuple[Ref, ...]:
         return tuple(ref(line.row) for line in self.holds[name])
 
-    def _post(self, row: c.BudgetRow, added: int) -> list[c.Crossing]:
+    def _post(self, line: Line, added: int) -> list[c.Crossing]:
         """Add to what is posted; the thresholds that must be reported for it, ascending."""
-        if not added:
-            return []
-        name, told, limit = ref(row), self._told[ref(row)], self.limit(row)
+        row, name, before = line.row, ref(line.row), self.spent(line.row)
+        self._forget_left(row)
         self.posted[name] += added
-        posted = self.posted[name]
-        told -= {step for step in told if row.steps and posted < limit * max(step - 500, 0) // 10_000}
+        if row.bucket_ms:
+            added = self._post_to_bucket(line, added)
+        if not added or not row.steps:
+            return []
+        told, limit, posted = self._told[name], self.limit(row), self.spent(row)
+        told -= {step for step in told if min(before, posted) < limit * max(step - 500, 0) // 10_000}
         new = [s for s in sorted(row.steps) if s not in told and posted >= limit * s // 10_000]
         told.update(new)
         return [c.Crossing(*name, step, posted, limit) for step in new]
+
+    def _post_to_bucket(self, line: Line, added: int) -> int:
+        """Money belongs to the time when its hold was opened; what that adds to the window."""
+        slot, buckets = self._slot(line.row, line.opened_ms), self.buckets[ref(line.row)]
+        if self._has_left(line.row, slot):
+            return 0
+        buckets[slot] = buckets.get(slot, 0) + added
+        # A clock that is set back may ask for the return of a charge that has left, and is lent that much.
+        self.excess[ref(line.row)] += max(0, -buckets[slot])
+        return added
+
+    def _forget_left(self, row: c.BudgetRow) -> None:
+        """What holds of a rolling budget or posts to it forgets the buckets that have left, for good."""
+        kept = {s: n for s, n in self.buckets[ref(row)].items() if not self._has_left(row, s)}
+        self.buckets[ref(row)] = kept
 
     def _entered_crossings(self, own: list[c.Crossing], told: tuple[c.Crossing, ...]) -> None:
         assert tuple(own) == told, f"crossed {own}, was told {told}"
@@ -329,12 +408,13 @@ def _ending(command: c.Settle | c.Release) -> object:
     return type(command), [(ref(p.budget), p.amount) for p in command.postings]
 
 
-def _operation(command: c.Grant | c.SetLimit | c.Freeze | c.Unfreeze) -> object:
+def _operation(command: c.Change) -> object:
     match command:
         case c.Grant():
-            return "grant", command.identity, command.window, command.amount
+            instants = command.from_ms, command.until_ms
+            return "grant", command.identity, command.window, command.amount, instants
         case c.SetLimit():
-            return "set", command.identity, command.limit, command.until_ms
+            return "set", command.identity, command.limit, command.from_ms, command.until_ms
         case c.Freeze():
             return "freeze", command.identity, command.until_ms, command.why
         case _:

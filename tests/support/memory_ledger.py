@@ -1,13 +1,14 @@
 """A ledger in a dictionary, made of the pure rules alone: for simulations of many thousand seeds.
 
-`Twins` holds it equal to the real one, answer by answer.
+`Twins` holds it equal to a real one, answer by answer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from governor.budgets import ROLLING_BUCKETS
 from governor.errors import ReservationConflict
 from governor.ledger import admission, detail, lifecycle
 from governor.ledger import commands as c
@@ -15,31 +16,53 @@ from governor.ledger import commands as c
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from governor.ledger import Ledger
-
 Ref = tuple[str, str]
+
+
+class Line(NamedTuple):
+    """What a hold takes of one budget, what its expiry posts, and the bucket it was opened in (0: none)."""
+
+    budget: c.BudgetRow
+    amount: int
+    charge: int
+    slot: int
 
 
 @dataclass(slots=True)
 class Account:
-    """One balance."""
+    """One balance; of a rolling window the buckets say what was posted."""
 
     posted: int = 0
     held: int = 0
     crossed: frozenset[int] = frozenset()
     end_ms: int = 0
     file_limit: int = 0
+    bucket_ms: int = 0
+    buckets: dict[int, int] = field(default_factory=dict)
+
+    def oldest(self, now_ms: int) -> int:
+        """The first bucket that still counts."""
+        return now_ms // self.bucket_ms - ROLLING_BUCKETS
+
+    def spent(self, now_ms: int) -> tuple[int, int]:
+        """What counts as spent, and when the first of it leaves (0: never)."""
+        if not self.bucket_ms:
+            return self.posted, 0
+        inside = {slot: amount for slot, amount in self.buckets.items() if slot >= self.oldest(now_ms)}
+        leaving = [slot for slot, amount in inside.items() if amount > 0]
+        frees_ms = (min(leaving) + ROLLING_BUCKETS + 1) * self.bucket_ms if leaving else 0
+        return sum(inside.values()), frees_ms
 
 
 @dataclass(slots=True)
 class Hold:
-    """One hold: its lines are budget, amount and what its expiry posts."""
+    """One hold."""
 
     state: str
     payload: str
     candidate: int
     expires_ms: int
-    lines: list[tuple[c.BudgetRow, int, int]]
+    lines: list[Line]
     ended_by: str = ""
     closing: dict[str, Any] = field(default_factory=dict)
 
@@ -57,7 +80,7 @@ class MemoryLedger:
         self._holds: dict[str, Hold] = {}
         self._open: dict[str, Hold] = {}
         self._granted: dict[Ref, int] = {}
-        self._overrides: dict[str, tuple[int, int]] = {}
+        self._limits: dict[str, tuple[c.LimitChange, ...]] = {}
         self._freezes: dict[str, tuple[str, int]] = {}
         self._operations: dict[str, str] = {}
         self._journal: list[tuple[str, str, int, str, str, str]] = []
@@ -103,15 +126,18 @@ class MemoryLedger:
     def _hold(self, command: c.Reserve, chosen: int) -> None:
         charge = command.charge_on_expiry
         lines = [
-            (row, ask.amount, lifecycle.charged_on_expiry(row.unit, ask.amount, charge=charge))
+            self._line(row, ask.amount, lifecycle.charged_on_expiry(row.unit, ask.amount, charge=charge))
             for row, ask in zip(command.budgets, command.candidates[chosen], strict=True)
             if ask is not None
         ]
-        for row, amount, _ in lines:
-            self._post(row, posted=0, held=amount)
+        for line in lines:
+            self._post(line, posted=0, held=line.amount)
         expires_ms = self._now_ms + command.ttl_ms
         hold = Hold(lifecycle.OPEN, command.payload(), chosen, expires_ms, lines)
         self._holds[command.id] = self._open[command.id] = hold
+
+    def _line(self, row: c.BudgetRow, amount: int = 0, charge: int = 0) -> Line:
+        return Line(row, amount, charge, self._now_ms // row.bucket_ms if row.bucket_ms else 0)
 
     def _close(self, command: c.Settle | c.Release) -> c.Closed:
         verb = "settle" if isinstance(command, c.Settle) else "release"
@@ -124,22 +150,22 @@ class MemoryLedger:
         if hold is not None and _refs(hold) != tuple(named):
             raise ReservationConflict(f"hold {command.id!r} touches other budgets")
         state = lifecycle.NEXT[lifecycle.OPEN if hold is None else hold.state, verb]
-        before = [(p.budget, 0, 0) for p in command.postings] if hold is None else hold.lines
+        before = [self._line(p.budget) for p in command.postings] if hold is None else hold.lines
         late = state == lifecycle.SETTLED_LATE
         fired = []
-        for index, (posting, (_, held, charge)) in enumerate(zip(command.postings, before, strict=True)):
-            posted = self._adjusted(posting.amount, charge) if late else posting.amount
-            fired += self._fired(index, posting.budget, posted=posted, held=0 if late else -held)
-        overrun = any(p.amount > held for p, (_, held, _) in zip(command.postings, before, strict=True))
+        for index, (posting, line) in enumerate(zip(command.postings, before, strict=True)):
+            posted = self._adjusted(posting.amount, line.charge) if late else posting.amount
+            own = line._replace(budget=posting.budget)
+            fired += self._fired(index, own, posted=posted, held=0 if late else -line.amount)
+        overrun = any(p.amount > line.amount for p, line in zip(command.postings, before, strict=True))
         unknown = hold is None
         hold = hold or Hold(state, "", 0, 0, before)
         hold.state, hold.ended_by = state, command.payload()
         hold.closing = {"overrun": overrun and not unknown, "unknown": unknown, "fired": fired, "refs": named}
         self._holds[command.id] = hold
         self._open.pop(command.id, None)
-        self._write(
-            verb, command.id, state, _closing(hold, [p.amount for p in command.postings]), command.record
-        )
+        text = _closing(hold, [p.amount for p in command.postings])
+        self._write(verb, command.id, state, text, command.record)
         return self._answer(command, hold)
 
     def _adjusted(self, amount: int, charge: int) -> int:
@@ -175,12 +201,12 @@ class MemoryLedger:
             if hold is None or hold.expires_ms > self._now_ms:
                 continue
             fired = []
-            for index, (row, amount, charge) in enumerate(hold.lines):
-                fired += self._fired(index, row, posted=charge, held=self._freed(amount))
+            for index, line in enumerate(hold.lines):
+                fired += self._fired(index, line, posted=line.charge, held=self._freed(line.amount))
             hold.state = lifecycle.EXPIRED
             del self._open[due.id]
             hold.closing = {"overrun": False, "unknown": False, "fired": fired, "refs": _refs(hold)}
-            charges = [charge for _, _, charge in hold.lines]
+            charges = [line.charge for line in hold.lines]
             self._write("expire", due.id, hold.state, _closing(hold, charges), "{}")
             ended.append(due.id)
             crossed += _crossings(fired, _refs(hold))
@@ -193,44 +219,53 @@ class MemoryLedger:
     def _read(self, command: c.Read) -> c.Readings:
         return c.Readings(self._balances(command.budgets), self._now_ms)
 
-    def _administer(self, command: c.Grant | c.SetLimit | c.Freeze | c.Unfreeze) -> c.Administered:
+    def _administer(self, command: c.Change) -> c.Administered:
         """A grant, a limit, a freeze or its end, unless it was carried out before."""
-        kind = {c.Grant: "grant", c.SetLimit: "set", c.Freeze: "freeze", c.Unfreeze: "unfreeze"}[
-            type(command)
-        ]
-        identity = command.identity
-        match command:
-            case c.Grant():
-                payload, text = f"{command.window} {command.amount}", str(command.amount)
-            case c.SetLimit():
-                text = "" if command.limit is None else str(command.limit)
-                payload = f"{text} {command.until_ms}"
-            case c.Freeze():
-                payload, text = f"{command.until_ms} {command.why}", command.why
-            case _:
-                payload = text = ""
-        payload = f"{kind} {identity} {payload}"
+        payload = detail.operation(command)
         if self._operations.get(command.id, payload) != payload:
             raise ReservationConflict(f"operation id {command.id!r} was used before")
         if command.id not in self._operations:
             self._operations[command.id] = payload
             self._change(command)
-            self._write(kind, command.id, identity, text, command.record)
-        added = self._granted[identity, command.window] if isinstance(command, c.Grant) else 0
-        return c.Administered(self._now_ms, added)
-
-    def _change(self, command: c.Grant | c.SetLimit | c.Freeze | c.Unfreeze) -> None:
+            kind, text = detail.VERBS[type(command)], detail.write_change(command)
+            self._write(kind, command.id, command.identity, text, command.record)
         match command:
+            case c.Grant(window=""):
+                return c.Administered(self._now_ms, command.amount)
+            case c.Grant():
+                return c.Administered(self._now_ms, self._granted[command.identity, command.window])
+        return c.Administered(self._now_ms)
+
+    def _change(self, command: c.Change) -> None:
+        match command:
+            case c.Grant(window=""):
+                self._change_limit(command, added=True, amount=command.amount)
             case c.Grant(identity=identity, window=window):
                 self._granted[identity, window] = self._granted.get((identity, window), 0) + command.amount
-            case c.SetLimit(limit=None):
-                self._overrides.pop(command.identity, None)
-            case c.SetLimit(limit=limit):
-                self._overrides[command.identity] = (limit or 0, command.until_ms)
+            case c.SetLimit():
+                self._change_limit(command, added=False, amount=command.limit)
             case c.Freeze():
                 self._freezes[command.identity] = (command.why, command.until_ms)
             case _:
                 self._freezes.pop(command.identity, None)
+
+    def _change_limit(self, command: c.Grant | c.SetLimit, *, added: bool, amount: int | None) -> None:
+        """Changes that are over go; a limit without any end, and `None`, take the limits before it away."""
+        alone = not added and (amount is None or not (command.from_ms or command.until_ms))
+        kept = tuple(
+            change for change in self._unended(command.identity) if change.added or not alone
+        )
+        if amount is not None:
+            kept += (c.LimitChange(added, amount, command.from_ms, command.until_ms),)
+        self._limits[command.identity] = kept
+
+    def _unended(self, identity: str) -> tuple[c.LimitChange, ...]:
+        made = self._limits.get(identity, ())
+        return tuple(change for change in made if not change.until_ms or self._now_ms < change.until_ms)
+
+    def _read_changes(self, command: c.ReadChanges) -> c.Changes:
+        granted = self._granted.get((command.identity, command.window), 0)
+        return c.Changes(granted, self._unended(command.identity), self._now_ms)
 
     def _list_balances(self, command: c.ListBalances) -> tuple[c.KnownBalance, ...]:
         known = sorted(self._accounts.items())
@@ -261,37 +296,48 @@ class MemoryLedger:
         account = self._accounts.get(name) or Account()
         reason, until_ms = self._freezes.get(name[0], (None, 0))
         frozen = reason if not until_ms or self._now_ms < until_ms else None
-        return c.Balance(account.posted, account.held, self._limit(name, file_limit), frozen)
+        posted, frees_ms = account.spent(self._now_ms)
+        return c.Balance(posted, account.held, self._limit(name, file_limit), frozen, frees_ms)
 
     def _limit(self, name: Ref, file_limit: int) -> int:
-        amount, until_ms = self._overrides.get(name[0], (file_limit, 0))
-        base = amount if not until_ms or self._now_ms < until_ms else file_limit
-        return base + self._granted.get(name, 0)
+        now = [change for change in self._limits.get(name[0], ()) if change.in_force(self._now_ms)]
+        base = [file_limit, *(change.amount for change in now if not change.added)][-1]
+        return base + sum(change.amount for change in now if change.added) + self._granted.get(name, 0)
 
-    def _fired(
-        self, index: int, row: c.BudgetRow, *, posted: int, held: int
-    ) -> list[tuple[int, int, int, int]]:
-        return [(index, *crossing) for crossing in self._post(row, posted=posted, held=held)]
+    def _fired(self, index: int, line: Line, *, posted: int, held: int) -> list[tuple[int, int, int, int]]:
+        return [(index, *crossing) for crossing in self._post(line, posted=posted, held=held)]
 
-    def _post(self, row: c.BudgetRow, *, posted: int, held: int) -> list[tuple[int, int, int]]:
+    def _post(self, line: Line, *, posted: int, held: int) -> list[tuple[int, int, int]]:
         """Change one balance; the thresholds it crosses as (step, posted, limit)."""
-        name = (row.identity, row.window)
+        row, name = line.budget, (line.budget.identity, line.budget.window)
         account = self._accounts.get(name)
         if account is None:
-            account = self._accounts[name] = Account(end_ms=row.end_ms)
-        account.posted += posted
+            account = self._accounts[name] = Account(end_ms=row.end_ms, bucket_ms=row.bucket_ms)
         account.held += held
         account.file_limit = row.limit
+        posted = self._count(account, line.slot, posted)
         if not row.steps or not posted:
             return []
-        limit = self._limit(name, row.limit)
-        account.crossed, fired = self._crossed(account, limit, row.steps)
-        return [(step, account.posted, limit) for step in fired]
+        limit, (total, _) = self._limit(name, row.limit), account.spent(self._now_ms)
+        account.crossed, fired = self._crossed(account.crossed, total - posted, total, limit, row.steps)
+        return [(step, total, limit) for step in fired]
+
+    def _count(self, account: Account, slot: int, posted: int) -> int:
+        """Add to what was posted; what that adds to the window. Buckets that have left a rolling one go."""
+        if not account.bucket_ms:
+            account.posted += posted
+            return posted
+        oldest = account.oldest(self._now_ms)
+        account.buckets = {one: amount for one, amount in account.buckets.items() if one >= oldest}
+        if slot < oldest:
+            return 0
+        account.buckets[slot] = account.buckets.get(slot, 0) + posted
+        return posted
 
     def _crossed(
-        self, account: Account, limit: int, steps: tuple[int, ...]
+        self, crossed: frozenset[int], before: int, posted: int, limit: int, steps: tuple[int, ...]
     ) -> tuple[frozenset[int], list[int]]:
-        return admission.crossings(account.crossed, account.posted, limit, steps)
+        return admission.crossings(crossed, before, posted, limit, steps)
 
     def _write(self, kind: str, identifier: str, outcome: str, text: str, record: str) -> None:
         self._journal.append((kind, identifier, self._now_ms, outcome, text, record))
@@ -307,6 +353,7 @@ class MemoryLedger:
         c.SetLimit: _administer,
         c.Freeze: _administer,
         c.Unfreeze: _administer,
+        c.ReadChanges: _read_changes,
         c.ListBalances: _list_balances,
         c.ListHolds: _list_holds,
         c.ReadJournal: _read_journal,
@@ -314,50 +361,16 @@ class MemoryLedger:
 
 
 def _refs(hold: Hold) -> tuple[Ref, ...]:
-    return tuple((row.identity, row.window) for row, _, _ in hold.lines)
+    return tuple((line.budget.identity, line.budget.window) for line in hold.lines)
 
 
 def _closing(hold: Hold, amounts: list[int]) -> str:
     crossed = detail.write_crossings(hold.closing["fired"])
-    overrun, unknown = hold.closing["overrun"], hold.closing["unknown"]
-    return detail.write_closing(overrun=overrun, unknown=unknown, amounts=amounts, crossed=crossed)
+    unknown = [line.budget for line in hold.lines] if hold.closing["unknown"] else None
+    return detail.write_closing(
+        overrun=hold.closing["overrun"], amounts=amounts, crossed=crossed, unknown=unknown
+    )
 
 
 def _crossings(fired: Iterable[tuple[int, int, int, int]], refs: Any) -> tuple[c.Crossing, ...]:
     return tuple(c.Crossing(*refs[index], step, posted, limit) for index, step, posted, limit in fired)
-
-
-class Twins:
-    """Two ledgers that are told the same and must answer the same."""
-
-    def __init__(self, one: Ledger, other: Ledger) -> None:
-        self._both = one, other
-
-    def look(self, command: c.Command[Any]) -> None:
-        """As `MemoryLedger.look`."""
-
-    def execute(self, command: c.Command[Any]) -> Any:
-        """Carry out *command* on both; the answer of the first."""
-        answer, other = (_answer(ledger, command) for ledger in self._both)
-        same = _plain(answer) == _plain(other) if isinstance(command, c.ReadJournal) else answer == other
-        assert same, f"{command}: {answer}, the other ledger says {other}"
-        if answer is ReservationConflict:
-            raise ReservationConflict(f"{command} is in conflict with an earlier one")
-        return answer
-
-    def close(self) -> None:
-        """Close both."""
-        for ledger in self._both:
-            ledger.close()
-
-
-def _answer(ledger: Ledger, command: c.Command[Any]) -> Any:
-    try:
-        return ledger.execute(command)
-    except ReservationConflict:
-        return ReservationConflict
-
-
-def _plain(entries: Iterable[c.JournalEntry]) -> list[tuple[Any, ...]]:
-    """The journal without what is the store's own: places in it, and its creation."""
-    return [(e.kind, e.id, e.at_ms, e.outcome, e.detail, e.record) for e in entries if e.kind != "create"]

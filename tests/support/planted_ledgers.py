@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.ledger import admission
 from governor.ledger import commands as c
-from support.memory_ledger import Account, Hold, MemoryLedger
+from support.memory_ledger import Hold, MemoryLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ class SettlesTwice(MemoryLedger):
 
     def _again(self, command: c.Settle | c.Release, hold: Hold) -> c.Closed:
         for posting in command.postings:
-            self._post(posting.budget, posted=posting.amount, held=0)
+            self._post(self._line(posting.budget), posted=posting.amount, held=0)
         return super()._again(command, hold)
 
 
@@ -57,9 +57,9 @@ class TellsAgain(MemoryLedger):
     """Forgets which thresholds it has reported."""
 
     def _crossed(
-        self, account: Account, limit: int, steps: tuple[int, ...]
+        self, crossed: frozenset[int], before: int, posted: int, limit: int, steps: tuple[int, ...]
     ) -> tuple[frozenset[int], list[int]]:
-        _, fired = super()._crossed(account, limit, steps)
+        _, fired = super()._crossed(crossed, before, posted, limit, steps)
         return frozenset(), fired
 
 

@@ -12,6 +12,7 @@ def told(command: c.Reserve) -> c.Reserve:
     """*command* with a record that names its budgets and asks."""
     budgets = [
         {"identity": b.identity, "window": b.window, "end_ms": b.end_ms, "limit": b.limit}
+        | ({"bucket_ms": b.bucket_ms} if b.bucket_ms else {})
         for b in command.budgets
     ]
     asks = [

@@ -20,7 +20,7 @@ for _ = 1, tonumber(ARGV[5]) do
 end
 for _ = 1, tonumber(ARGV[6]) do
   redis.call('DEL', KEYS[key])
-  ensure(KEYS[key], {limit = false}, ARGV[at], now)
+  ensure(KEYS[key], {limit = false, stale = {}}, ARGV[at], now)
   if ARGV[at + 1] ~= '0' then
     redis.call('HSET', KEYS[key], 'posted', ARGV[at + 1])
   end

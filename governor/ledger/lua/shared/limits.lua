@@ -58,17 +58,29 @@ local function in_force(admin_key, keys, file_limits, now)
   return limits, frozen
 end
 
+-- When spend first leaves a rolling window of these buckets (amounts by their number); '0': it does not.
+local function frees(buckets, size)
+  local first = nil
+  for slot, amount in pairs(buckets) do
+    if amount > 0 and (not first or slot < first) then
+      first = slot
+    end
+  end
+  return first and text((first + 49) * size) or '0'
+end
+
 -- One balance as it is: posted and held (numbers), limit (the file's as kept; false: it is not there), crossed,
--- frees (when spend first leaves a rolling window; '0': it does not) and stale (buckets that have left it).
--- A rolling window is 48 buckets and the current one.
+-- frees (when spend first leaves a rolling window; '0': it does not), its buckets, and stale (those that have
+-- left it). A rolling window is 48 buckets and the current one.
 local function look(key, bucket_ms, now)
   if bucket_ms == '0' then
     local row = redis.call('HMGET', key, 'posted', 'held', 'limit', 'crossed')
     local posted, held, crossed = tonumber(row[1] or '0'), tonumber(row[2] or '0'), row[4] or ''
     return {posted = posted, held = held, limit = row[3], crossed = crossed, frees = '0', stale = {}}
   end
-  local found, size = {posted = 0, held = 0, limit = false, crossed = '', frees = '0', stale = {}}, tonumber(bucket_ms)
-  local oldest, first = math.floor(now / size) - 48, nil
+  local found = {posted = 0, held = 0, limit = false, crossed = '', buckets = {}, stale = {}}
+  local size = tonumber(bucket_ms)
+  local oldest = math.floor(now / size) - 48
   local row = redis.call('HGETALL', key)
   for i = 1, #row, 2 do
     local name, value = row[i], row[i + 1]
@@ -78,13 +90,10 @@ local function look(key, bucket_ms, now)
     elseif slot < oldest then
       found.stale[#found.stale + 1] = name
     else
-      found.posted = found.posted + tonumber(value)
-      if tonumber(value) > 0 and (not first or slot < first) then
-        first = slot
-      end
+      found.posted, found.buckets[slot] = found.posted + tonumber(value), tonumber(value)
     end
   end
-  found.frees = first and text((first + 49) * size) or '0'
+  found.frees = frees(found.buckets, size)
   return found
 end
 

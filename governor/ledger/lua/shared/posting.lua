@@ -41,7 +41,8 @@ local function crossings(crossed, before, after, limit, steps)
   return table.concat(list, ','), fired
 end
 
--- Makes a balance that is not there yet, and keeps the file's limit of the last time it was asked for.
+-- Makes a balance that is not there yet, keeps the file's limit of the last time it was asked for, and lets go of
+-- the buckets that have left a rolling window.
 local function ensure(key, found, row, now)
   local end_ms, file_limit, bucket_ms, kept_ms = terms(row)
   if not found.limit then
@@ -51,6 +52,9 @@ local function ensure(key, found, row, now)
     end
   elseif found.limit ~= file_limit then
     redis.call('HSET', key, 'limit', file_limit)
+  end
+  if #found.stale > 0 then
+    redis.call('HDEL', key, unpack(found.stale))
   end
   if kept_ms ~= '0' then
     redis.call('PEXPIRE', key, kept_ms)
@@ -66,15 +70,16 @@ local function post(report, index, key, found, row, limit, posted, held, slot, n
   if held ~= '0' then
     found.held = redis.call('HINCRBY', key, 'held', held)
   end
-  if #found.stale > 0 then
-    redis.call('HDEL', key, unpack(found.stale))
-  end
   if posted == '0' or (slot ~= '-' and tonumber(slot) < tonumber(slot_at(bucket_ms, now)) - 48) then
     return
   end
   local before = found.posted
-  redis.call('HINCRBY', key, slot == '-' and 'posted' or slot, posted)
+  local total = redis.call('HINCRBY', key, slot == '-' and 'posted' or slot, posted)
   found.posted = before + tonumber(posted)
+  if slot ~= '-' then
+    found.buckets[tonumber(slot)] = total
+    found.frees = frees(found.buckets, tonumber(bucket_ms))
+  end
   if steps == '' then
     return
   end
