@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -27,8 +28,11 @@ R = TypeVar("R")
 
 MINIMUM_VERSION = 7
 _PASSING = (rex.ReadOnlyError, rex.ClusterDownError, rex.MasterDownError, rex.TryAgainError)
-_PASSING_CODES = frozenset({"MISCONF", "NOREPLICAS"})
-"""Answers of a server that refuses writes for now, without a class of redis-py's own."""
+_PASSING_CODES = frozenset({"MISCONF", "NOREPLICAS", "BUSY"})
+"""Answers of a server that takes nothing for now (`BUSY`: a long script), without a class of redis-py's."""
+
+GREETED_FOR_S = 60.0
+"""How long what a server said of itself is believed: its settings may change, or another take its place."""
 
 _NO_RIGHT = re.compile("user executing the script|ACL failure in script")
 """How servers word a right that a user lacks inside a script."""
@@ -141,21 +145,24 @@ class AsyncRedisLedger:
 
 
 class _Shell:
-    """What both shells share: the greeting before the first command, and the wording of errors."""
+    """What both shells share: greeting the server at first and now and then, and the wording of errors."""
 
     def __init__(self, keys: Keys, where: str, clock: Callable[[], int] | None, *, create: bool) -> None:
         self.keys = keys
         self.where = where
         self._clock = clock
         self._create = create
-        self._greeted = False
+        self._greeted_s: float | None = None
 
     def dialogue(self, command: c.Command[Any]) -> Dialogue:
-        """The dialogue of *command*, with a look at the server before the first one."""
+        """The dialogue of *command*, with a look at the server before the first one, and each minute."""
         now = "" if self._clock is None else str(self._clock())
-        if not self._greeted and not isinstance(command, c.Inspect | FindOld | Migrate):
+        if not isinstance(command, c.Inspect | FindOld | Migrate) and not self._knows_the_server():
             yield from self._greet(now)
         return (yield from converse(command, self.keys, now))
+
+    def _knows_the_server(self) -> bool:
+        return self._greeted_s is not None and time.monotonic() - self._greeted_s < GREETED_FOR_S
 
     def _greet(self, now: str) -> Generator[Call, Any, None]:
         facts = yield from server_facts()
@@ -175,11 +182,22 @@ class _Shell:
             import uuid  # noqa: PLC0415 - only a ledger that may be created needs it
 
             yield from converse(c.Create(uuid.uuid4().hex), self.keys, now)
-        self._greeted = True
+            self._create = False  # one that is emptied later is missed, not made anew with every limit whole
+        self._greeted_s = time.monotonic()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn redis-py's errors into the governor's, naming the server and what to do."""
+        """Turn redis-py's errors into the governor's; after an outage the server is looked at anew."""
+        try:
+            with self._worded():
+                yield
+        except LedgerDown:
+            self._greeted_s = None
+            raise
+
+    @contextmanager
+    def _worded(self) -> Iterator[None]:
+        """Name the server and what to do."""
         try:
             yield
         except rex.OutOfMemoryError as error:

@@ -74,7 +74,7 @@ class SqliteLedger:
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
         self._file: tuple[int, int] | None = None
-        os.register_at_fork(after_in_child=_renewing_lock_of(weakref.ref(self)))
+        _close_at_forks(weakref.ref(self))
 
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self._path)!r})"
@@ -198,15 +198,33 @@ class SqliteLedger:
         self._connection = None
 
 
-def _renewing_lock_of(ledger: weakref.ref[SqliteLedger]) -> Callable[[], None]:
-    """What a forked child does: another thread may have held the lock, and is not there to let it go."""
+def _close_at_forks(ledger: weakref.ref[SqliteLedger]) -> None:
+    """Fork only between commands and with the file closed; parent and child open it again when they need it.
 
-    def renew() -> None:
+    SQLite must not be carried across a fork: the child would inherit a table of locks that are not its own,
+    and the first of the two to close the file would take its log away from under the other.
+    """
+    held: list[threading.Lock] = []
+
+    def before() -> None:
         found = ledger()
         if found is not None:
-            found._lock = threading.Lock()  # noqa: SLF001 - this module's own class
+            lock = found._lock  # noqa: SLF001 - this module's own class, as below
+            lock.acquire()
+            held.append(lock)
+            found._disconnect()  # noqa: SLF001
 
-    return renew
+    def in_parent() -> None:
+        if held:  # not so for a ledger that another thread made just now
+            held.pop().release()
+
+    def in_child() -> None:
+        held.clear()
+        found = ledger()
+        if found is not None:
+            found._lock = threading.Lock()  # noqa: SLF001
+
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
 
 
 class AsyncSqliteLedger:

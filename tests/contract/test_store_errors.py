@@ -7,15 +7,18 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from support.redis_server import HOST, RedisServer, free_port
 
 from governor.budgets import Unit
-from governor.errors import LedgerUnavailable
+from governor.errors import LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import open_async_ledger, open_ledger
 from governor.ledger.keys import Keys
@@ -303,6 +306,76 @@ def test_an_evicting_redis_is_refused(redis_available: None) -> None:
         assert "CONFIG SET maxmemory-policy noeviction" in message
         with server.client() as client:
             assert client.dbsize() == 0
+
+
+def test_a_redis_that_begins_to_evict_is_refused_within_a_minute(
+    redis_available: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that runs for long looks again, once a minute; what was emptied is not made anew by that."""
+    now_s = [1_000.0]
+    monkeypatch.setattr("governor.ledger.redis.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    with RedisServer() as server, server.client() as client:
+        ledger = open_ledger(server.url, "acme", create=True)
+        ledger.execute(RESERVE)
+        client.config_set("maxmemory-policy", "volatile-lru")
+        now_s[0] += 59
+        ledger.execute(RESERVE)
+        now_s[0] += 2
+        with pytest.raises(LedgerUnavailable, match="evicts keys"):
+            ledger.execute(RESERVE)
+        client.config_set("maxmemory-policy", "noeviction")
+        ledger.execute(RESERVE)
+        client.flushall()
+        now_s[0] += 61
+        with pytest.raises(LedgerUnavailable, match="holds no ledger"):
+            ledger.execute(RESERVE)
+        ledger.close()
+
+
+def test_a_redis_is_looked_at_anew_when_it_was_away(redis_available: None) -> None:
+    """After an outage another server may answer under the same URL, with other settings."""
+    with RedisServer() as server, server.client() as client:
+        ledger = open_ledger(server.url, "acme", create=True)
+        ledger.execute(RESERVE)
+        client.config_set("maxmemory", 1)
+        with pytest.raises(LedgerDown):
+            ledger.execute(c.Grant("g", ROW.identity, ROW.window, 1))
+        client.config_set("maxmemory", 0)
+        client.config_set("maxmemory-policy", "volatile-lru")
+        with pytest.raises(LedgerUnavailable, match="evicts keys"):
+            ledger.execute(RESERVE)
+        ledger.close()
+
+
+def test_a_redis_that_runs_a_long_script_is_down_for_now(redis_available: None) -> None:
+    """`BUSY` passes, so that what the policies say of an outage holds."""
+    with RedisServer() as server, server.client() as client, server.client() as other:
+        ledger = open_ledger(server.url, "acme", create=True)
+        ledger.execute(RESERVE)
+        client.config_set("busy-reply-threshold", 1)
+        script = threading.Thread(target=_run_for_ever, args=(other,))
+        script.start()
+        while not _is_busy(client):
+            pass
+        with pytest.raises(LedgerDown, match="BUSY"):
+            ledger.execute(RESERVE)
+        client.script_kill()
+        script.join()
+        assert isinstance(ledger.execute(RESERVE), c.Held)
+        ledger.close()
+
+
+def _run_for_ever(client: redis.Redis) -> None:
+    with suppress(redis.RedisError):
+        client.eval("while true do end", 0)
+
+
+def _is_busy(client: redis.Redis) -> bool:
+    try:
+        client.ping()
+    except redis.ResponseError:
+        return True
+    return False
 
 
 def test_a_full_redis_is_refused_with_what_to_do(redis_available: None) -> None:

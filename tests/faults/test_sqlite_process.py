@@ -118,12 +118,12 @@ ledger.execute(c.ReadJournal())
 thread = threading.Thread(target=ledger.execute, args=(c.Inspect(),))
 thread.start()
 inside.wait()  # the thread is inside the ledger now
+os.register_at_fork(before=go_on.set)  # and goes on once the fork has begun
 child = os.fork()
 if child == 0:
     signal.alarm(20)  # a child that hangs ends all the same, and is seen to have been killed
     os._exit(0 if ledger.execute(c.Inspect()).created else 1)
 _, status = os.waitpid(child, 0)
-go_on.set()
 thread.join()
 print(os.waitstatus_to_exitcode(status), ledger.execute(c.Inspect()).created)
 ledger.close()
@@ -132,7 +132,7 @@ ledger.close()
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_child_forked_while_another_thread_is_in_the_ledger_can_use_it(tmp_path):
-    """The lock that a thread of the parent held does not hang the child, and parent and child go on."""
+    """The fork waits for the thread's command, and parent and child go on."""
     ran = subprocess.run(
         [sys.executable, "-c", FORK, str(tmp_path / "governor.db")],
         capture_output=True,
@@ -141,3 +141,69 @@ def test_a_child_forked_while_another_thread_is_in_the_ledger_can_use_it(tmp_pat
         check=False,
     )
     assert (ran.stdout, ran.stderr) == ("0 True\n", "")
+
+
+PARTED = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from governor.budgets import Unit
+from governor.ledger import commands as c
+from governor.ledger.sqlite import SqliteLedger
+
+path = Path(sys.argv[1])
+row = c.BudgetRow("org/usd/life", "life", 0, 0, Unit.USD, 1000)
+ledger = SqliteLedger(path, "org")
+told, tell = os.pipe(), os.pipe()
+
+def pay(name):
+    ledger.execute(c.Settle(name, (c.Posting(row, 10),)))
+
+def third():
+    look = (
+        "import sqlite3, sys;"
+        "print(*sqlite3.connect(sys.argv[1]).execute('SELECT posted FROM balance').fetchone())"
+    )
+    ran = subprocess.run([sys.executable, "-c", look, str(path)], capture_output=True, text=True, check=True)
+    return int(ran.stdout)
+
+pay("before")
+if os.fork() == 0:
+    signal.alarm(30)
+    pay("child 1")
+    os.write(told[1], b".")
+    os.read(tell[0], 1)
+    seen = [third()]
+    for name in ("child 2", "child 3"):
+        pay(name)
+        seen.append(third())
+    seen.append(ledger.execute(c.Read((row,))).balances[0].posted)
+    print(*seen, flush=True)
+    os._exit(0)
+os.read(told[0], 1)
+pay("parent")
+if sys.argv[2] == "closes":
+    ledger.close()
+os.write(tell[1], b".")
+if sys.argv[2] == "closes":
+    os.wait()
+    print(ledger.execute(c.Read((row,))).balances[0].posted)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("parent", ["closes", "exits"])
+def test_nothing_is_lost_when_the_parent_of_a_fork_leaves_the_ledger(tmp_path, parent):
+    """Parent and child write, the parent goes, a third process comes and goes: every posting is there."""
+    path = tmp_path / "governor.db"
+    ran = subprocess.run(
+        [sys.executable, "-c", PARTED, str(path), parent],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.stdout.split(), ran.stderr) == (["30", "40", "50", "50"] + ["50"] * (parent == "closes"), "")
+    with sqlite3.connect(path) as after:
+        assert after.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert after.execute("SELECT posted FROM balance").fetchone() == (50,)
+    after.close()

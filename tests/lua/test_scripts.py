@@ -241,6 +241,23 @@ def test_the_replies_of_extend_and_expire(ledger: Server) -> None:
     assert ledger.run(c.Extend("dead", 1)) == ["extended", "expired", "0"]
 
 
+@pytest.mark.parametrize("lost", ["deleted", "ended"])
+def test_a_due_hold_that_is_not_there_does_not_stay_due(ledger: Server, lost: str) -> None:
+    """A hold deleted from outside, or ended, leaves the expiry set at the first try to reap it."""
+    ledger.run(reserve("dead"))
+    ledger.run(reserve("open", ttl_ms=90_000))
+    if lost == "deleted":
+        ledger.client.delete(ledger.keys.hold("dead"))
+    else:
+        ledger.client.hset(ledger.keys.hold("dead"), "state", "settled")
+    later = str(LATER_MS)
+    named = ledger.run(c.Reserve("r1", (TEAM,), ((c.Ask(1),),), 60_000), later)[-1]
+    assert named.startswith("dead ")
+    assert ledger.run(c.Expire((DUE,)), later) == ["expired", later]
+    left = {member.partition(" ")[0] for member in ledger.client.zrange(ledger.keys.expiry, 0, -1)}
+    assert left == {"open", "r1"}
+
+
 def test_the_replies_of_administration_and_read(ledger: Server) -> None:
     """Done with the total granted, conflict for an id used otherwise, and balances."""
     now = str(NOW_MS)

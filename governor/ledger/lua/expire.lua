@@ -32,8 +32,8 @@ local reply, key = {'expired', text(now)}, 5
 for arg = 4, #ARGV, 2 do
   local hold_key, id, count = KEYS[key], ARGV[arg], tonumber(ARGV[arg + 1])
   local hold = redis.call('HMGET', hold_key, 'state', 'expires', 'member', 'rows')
+  local keys = {unpack(KEYS, key + 1, key + count)}
   if hold[1] == 'open' and tonumber(hold[2]) <= now then
-    local keys = {unpack(KEYS, key + 1, key + count)}
     local posted, crossed = close(keys, split(hold[4], ';'))
     local detail = 'overrun=0 unknown=0 posted=' .. posted .. ' crossed=' .. crossed
     redis.call('HSET', hold_key, 'state', 'expired', 'detail', detail)
@@ -42,6 +42,9 @@ for arg = 4, #ARGV, 2 do
     journal(KEYS[4], 'expire', id, now, 'expired', detail, '{}')
     reply[#reply + 1] = id
     reply[#reply + 1] = crossed
+  elseif hold[1] ~= 'open' then
+    -- Ended, or deleted from outside: named as due for ever, it would keep others from being reaped.
+    redis.call('ZREM', KEYS[3], member(id, keys))
   end
   key = key + 1 + count
 end
