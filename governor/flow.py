@@ -127,6 +127,7 @@ def _hold(house: House, planned: Plan, asked: list[Asked]) -> Story:
     A trial is asked for once: `None` where a budget cannot bear it. What was asked is added to *asked*.
     """
     waited_s, moves = 0.0, 0
+    looked: set[str] = set()
     call = secrets.token_hex(8)  # so that a second call with this id is told, and not served on this hold
     while True:
         left_s = planned.rules.max_wait_s - waited_s
@@ -141,7 +142,9 @@ def _hold(house: House, planned: Plan, asked: list[Asked]) -> Story:
         house.hints.note(table.rows, reply.balances, reply.now_ms)
         if isinstance(reply, c.Held):
             return planned, Admitted(table, reply, waited_s)
-        if reply.due and (yield from books.expire(house, reply.due)):
+        due = {hold.id for hold in reply.due}
+        if (yield from books.expire(house, reply.due)) and not due <= looked:
+            looked |= due
             continue
         if planned.trial:
             return None

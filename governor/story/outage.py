@@ -18,7 +18,7 @@ from governor.journal import records
 from governor.ledger import commands as c
 from governor.money import Money
 from governor.story import books, leases
-from governor.story.effects import Ended, Heard, Owe
+from governor.story.effects import Ended, Owe
 from governor.story.endings import ending
 from governor.story.request import Admitted, matrix_of
 
@@ -70,7 +70,7 @@ def through(house: House, planned: Plan, down: LedgerDown) -> Story:
         if isinstance(error, OSError):
             text = f"{down}; and the call could not be written down, so it was not sent: {error}"
             raise LedgerDown(text) from error
-        yield Heard(intent.id)
+        yield from books.strike_out(intent.id)
         raise
     log.warning("request %s is %s without its ledger: %s", planned.request.id, admitted.how, down)
     return admitted
@@ -167,7 +167,9 @@ def _take(house: House, department: str, rows: Sequence[BudgetRow], balances: Se
         house.unheard.append(back)  # it may be open all the same
         raise
     if not isinstance(reply, c.Held):
-        yield Heard(back.id)
+        given_up = yield from books.strike_out(back.id)
+        if given_up is not None:
+            raise given_up
         return
     house.leases.put(replace(lease, expires_ms=reply.expires_ms))
     if any(leases.room(balance) < amount for balance in reply.balances):  # others were quicker

@@ -11,7 +11,7 @@ from support.governed import HELLO, NOON_MS, Clock, department
 from governor import flow
 from governor.budgets import Unit
 from governor.clock import LedgerClock
-from governor.errors import GovernorError, LedgerUnavailable, ReservationConflict
+from governor.errors import BudgetContended, GovernorError, LedgerUnavailable, ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger.sqlite import SqliteLedger
 from governor.policy import Attribution, load
@@ -158,3 +158,28 @@ def test_an_id_that_is_somebody_else_s_is_a_conflict(patient, ledger):
     ledger.execute(c.Reserve("one", (MINUTE,), ((c.Ask(5),),), 60_000))
     with pytest.raises(ReservationConflict):
         drive(flow.govern(patient, request()), ledger)
+
+
+@pytest.mark.parametrize("others", ["expire", "forgotten"])
+def test_holds_that_somebody_else_expired_first_free_the_budget_for_both(house, ledger, others):
+    """Whoever is told of dead holds asks once more for each, though it was not the one who closed them."""
+    house.clock.learn(NOON_MS)
+    ledger.execute(c.Reserve("dead", (MINUTE,), ((c.Ask(10**9),),), 1_000, charge_on_expiry=False))
+    ledger._clock.forward(2)
+    story = flow.govern(house, request())
+    effect = next(story)
+    while not isinstance(effect, c.Expire):
+        reply = 19 if isinstance(effect, CountTokens) else ledger.execute(effect)
+        effect = story.send(reply)
+    if others == "expire":
+        ledger.execute(effect)
+        names, (_, receipt) = drive(story, ledger, reply=ledger.execute(effect))
+        assert (names, receipt.settled) == (["Reserve", "Send", "Settle"], True)
+    else:  # a ledger that goes on naming them is not asked for ever
+        looks = 0
+        with pytest.raises(BudgetContended):
+            while looks < 10:
+                looks += isinstance(effect, c.Expire)
+                nothing = c.Expired((), ()) if isinstance(effect, c.Expire) else ledger.execute(effect)
+                effect = story.send(nothing)
+        assert looks == 2
