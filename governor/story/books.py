@@ -253,8 +253,8 @@ def _anew(house: House, command: c.Settle | c.Release, error: ReservationConflic
     """How to post a call whose id the ledger knows for another one's; `None` where it was ended before.
 
     A call that went without the ledger was not told that its id is taken. What it cost is posted under an id
-    of its own. But where the ledger's own record is of this very call, it heard how that really ended, and only
-    the striking out was lost.
+    of its own. But where the ledger's own record is of this very call, it heard how that really ended, and
+    only the striking out was lost.
     """
     if (yield from _knows(house, command)):
         log.info("the ledger knows how request %s ended", command.id)

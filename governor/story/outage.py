@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from governor.story.books import Story
     from governor.story.endings import Ending
     from governor.story.leases import Lease
+    from governor.story.matrix import Matrix
     from governor.story.request import House, Plan
 
 log = logging.getLogger("governor")
@@ -49,15 +50,19 @@ def wait_for_turn(house: House, planned: Plan) -> None:
         raise LedgerDown(house.breaker.why)
 
 
-def through(house: House, planned: Plan, down: LedgerDown) -> Story:
+def through(house: House, planned: Plan, down: LedgerDown, unanswered: Matrix | None = None) -> Story:
     """Let a call through without its ledger, as its policy says; returns `Admitted`.
 
-    What it costs if nobody hears of it again is written down first: what a hold's expiry would charge.
+    What it costs if nobody hears of it again is written down first: what a hold's expiry would charge. Where
+    the ledger was asked and did not answer it may hold what it was asked for, as *unanswered* says: then the
+    call is told in those windows, though others have begun, so that it ends that hold.
 
     Raises:
         LedgerDown: The policy refuses, too little is left of the lease, or nothing can be written down.
     """
     admitted = admit(house, planned, down)
+    if unanswered is not None:
+        admitted = replace(admitted, table=admitted.table.in_windows_of(unanswered))
     lost = Ended("silent" if planned.rules.on_expiry_charge else "refused")
     intent = ending(house, planned, admitted, lost, 0).command
     try:

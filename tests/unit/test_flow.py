@@ -160,26 +160,30 @@ def test_an_id_that_is_somebody_else_s_is_a_conflict(patient, ledger):
         drive(flow.govern(patient, request()), ledger)
 
 
-@pytest.mark.parametrize("others", ["expire", "forgotten"])
-def test_holds_that_somebody_else_expired_first_free_the_budget_for_both(house, ledger, others):
-    """Whoever is told of dead holds asks once more for each, though it was not the one who closed them."""
+def told_of_a_dead_hold(house, ledger):
+    """A story that is told of a dead process's hold of all the money, and wants it expired."""
     house.clock.learn(NOON_MS)
     ledger.execute(c.Reserve("dead", (MINUTE,), ((c.Ask(10**9),),), 1_000, charge_on_expiry=False))
     ledger._clock.forward(2)
     story = flow.govern(house, request())
     effect = next(story)
     while not isinstance(effect, c.Expire):
-        reply = 19 if isinstance(effect, CountTokens) else ledger.execute(effect)
-        effect = story.send(reply)
-    if others == "expire":
-        ledger.execute(effect)
-        names, (_, receipt) = drive(story, ledger, reply=ledger.execute(effect))
-        assert (names, receipt.settled) == (["Reserve", "Send", "Settle"], True)
-    else:  # a ledger that goes on naming them is not asked for ever
-        looks = 0
-        with pytest.raises(BudgetContended):
-            while looks < 10:
-                looks += isinstance(effect, c.Expire)
-                nothing = c.Expired((), ()) if isinstance(effect, c.Expire) else ledger.execute(effect)
-                effect = story.send(nothing)
-        assert looks == 2
+        effect = story.send(19 if isinstance(effect, CountTokens) else ledger.execute(effect))
+    return story, effect
+
+
+def test_holds_that_somebody_else_expired_first_refuse_nobody(house, ledger):
+    """Of two who are told of the same dead hold, the one whose expiry closes none asks again, and is held."""
+    story, effect = told_of_a_dead_hold(house, ledger)
+    ledger.execute(effect)
+    names, (_, receipt) = drive(story, ledger, reply=ledger.execute(effect))
+    assert (names, receipt.settled) == (["Reserve", "Send", "Settle"], True)
+
+
+def test_a_ledger_that_goes_on_naming_dead_holds_is_not_asked_for_ever(house, ledger):
+    """A hold that is still named after it was closed is asked about once more, and then refuses."""
+    story, _ = told_of_a_dead_hold(house, ledger)
+    again = story.send(c.Expired((), ()))
+    assert isinstance(story.send(ledger.execute(again)), c.Expire)
+    with pytest.raises(BudgetContended):
+        story.send(c.Expired((), ()))
