@@ -52,10 +52,12 @@ def govern(house: House, request: Request) -> Story:
         Exception: What the SDK raised, after the hold was settled or released.
     """
     planned = yield from prepare(house, request)
+    asked: list[Asked] = []
     try:
-        planned, admitted = yield from _ask(house, planned)
+        planned, admitted = yield from _ask(house, planned, asked)
     except LedgerDown as down:
-        admitted = yield from outage.through(house, planned, down)
+        unanswered = asked[-1].table if asked else None
+        admitted = yield from outage.through(house, planned, down, unanswered)
     decision = views.decision(house, planned, admitted)
     ended, attempts = yield from _send(house, planned, admitted)
     receipt, given_up = yield from _close(house, planned, admitted, decision, ended, attempts)
@@ -99,13 +101,15 @@ def _judge(house: House, planned: Plan) -> Story:
     return views.dry_decision(house, planned, table, readings)
 
 
-def _ask(house: House, planned: Plan) -> Story:
-    """Have the ledger hold what the request may cost; returns the plan it was held for, and `Admitted`."""
+def _ask(house: House, planned: Plan, asked: list[Asked]) -> Story:
+    """Have the ledger hold what the request may cost; returns the plan it was held for, and `Admitted`.
+
+    What was asked is added to *asked*; where no answer came, it is the last.
+    """
     outage.wait_for_turn(house, planned)
     away = yield from books.catch_up(house)
     if away is not None and outage.lenient(house, planned):
         raise away
-    asked: list[Asked] = []
     found = yield from _hold(house, planned, asked)
     if found is None:
         planned = yield from prepare(house, planned.request, at_once=False)
@@ -124,9 +128,10 @@ class Asked(NamedTuple):
 def _hold(house: House, planned: Plan, asked: list[Asked]) -> Story:
     """Open the hold, waiting while the money is only held; returns the plan held for, and `Admitted`.
 
-    A trial is asked for once: `None` where a budget cannot bear it. What was asked is added to *asked*.
+    A trial is asked for once: `None` where a budget cannot bear it.
     """
     waited_s, moves = 0.0, 0
+    looked: set[str] = set()
     call = secrets.token_hex(8)  # so that a second call with this id is told, and not served on this hold
     while True:
         left_s = planned.rules.max_wait_s - waited_s
@@ -141,7 +146,9 @@ def _hold(house: House, planned: Plan, asked: list[Asked]) -> Story:
         house.hints.note(table.rows, reply.balances, reply.now_ms)
         if isinstance(reply, c.Held):
             return planned, Admitted(table, reply, waited_s)
-        if reply.due and (yield from books.expire(house, reply.due)):
+        due = {hold.id for hold in reply.due}
+        if (yield from books.expire(house, reply.due)) and not due <= looked:
+            looked |= due
             continue
         if planned.trial:
             return None
@@ -176,19 +183,19 @@ def _put(house: House, latest: Asked, asked: list[Asked]) -> Story:
     A late copy of an earlier asking may have opened the hold meanwhile, in its own windows or as the trial it
     was: then that asking is the one that is answered.
     """
-    try:
-        reply = yield from books.reserve(house, latest.command, latest.table.nothing_used)
-    except ReservationConflict:
-        for earlier in reversed(asked):
-            try:
-                reply = yield from books.reserve(house, earlier.command, earlier.table.nothing_used)
-            except ReservationConflict:
-                continue
-            return earlier, reply
-        raise
-    if not asked or asked[-1].table.rows != latest.table.rows or asked[-1].planned is not latest.planned:
-        asked.append(latest)
-    return latest, reply
+    tried = (latest, *reversed(asked))
+    for one in tried:
+        try:
+            reply = yield from books.reserve(house, one.command, one.table.nothing_used)
+        except ReservationConflict:
+            continue
+        except LedgerUnavailable:
+            asked.append(one)
+            raise
+        if not asked or asked[-1].table.rows != one.table.rows or asked[-1].planned is not one.planned:
+            asked.append(one)
+        return one, reply
+    raise ReservationConflict(f"request id {latest.command.id!r} was used before, for another call")
 
 
 def _ttl_ms(planned: Plan) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from governor.ledger.commands import Ask, BudgetRow
     from governor.story.effects import Ended
     from governor.story.matrix import Matrix, Offer
-    from governor.story.request import House, Plan
+    from governor.story.request import Admitted, House, Plan
     from governor.story.settlement import Outcome
 
 VERSION = 1
@@ -53,11 +53,18 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
 
 
 def closing(
-    house: House, planned: Plan, offer: Offer, outcome: Outcome, ended: Ended, attempts: int, admitted: str
+    house: House,
+    planned: Plan,
+    offer: Offer,
+    outcome: Outcome,
+    ended: Ended,
+    attempts: int,
+    admitted: Admitted,
 ) -> str:
     """The record of an end: the model that served, its usage and cost, how it ended, how long it took.
 
-    *admitted* says how it began: `held`; or, while the ledger was away, `allowed` or `leased`.
+    *admitted* says how it began: `held`; or, while the ledger was away, `allowed` or `leased`, and then the
+    record tells the call from another one of its id.
     """
     request = planned.request
     return _dump(
@@ -69,7 +76,8 @@ def closing(
             "run": request.who.run,
             "tags": dict(request.who.tags),
             "asked": request.asked,
-            "admitted": admitted,
+            "admitted": admitted.how,
+            **({"call": admitted.call} if admitted.call else {}),
             "model": outcome.model,
             "line": offer.candidate.line,
             "ended": ended.kind,
@@ -91,6 +99,15 @@ def closing(
             "endpoint": planned.rules.endpoint,
         }
     )
+
+
+def call_of(record: str) -> str:
+    """Which call without its ledger wrote the record of an end; '' for any other."""
+    try:
+        call = json.loads(record)["call"]
+    except (ValueError, TypeError, KeyError):
+        return ""
+    return call if isinstance(call, str) else ""
 
 
 def lease(department: str, rows: Sequence[BudgetRow], ask: Sequence[Ask], policy: str) -> str:

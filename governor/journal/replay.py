@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from governor.budgets import ROLLING_BUCKETS, unit_of
+from governor.journal import records
 from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle
 from governor.ledger.admission import REARM_BP, mark
@@ -194,8 +195,8 @@ class Replay:
         for index, (row, amount) in enumerate(zip(hold.rows, amounts, strict=True)):
             self._post(row, amount - row.charge, hold.at_ms, entry.at_ms, crossed[index])
         postings = tuple(c.Posting(r.budget, n) for r, n in zip(hold.rows, amounts, strict=True))
-        command = c.Settle if entry.kind == "settle" else c.Release
-        closing = command(entry.id, postings).payload()
+        settle = c.Settle(entry.id, postings, call=records.call_of(entry.record))
+        closing = (settle if entry.kind == "settle" else c.Release(entry.id, postings)).payload()
         self.ended.pop(entry.id, None)
         self._end(hold, entry.outcome, hold.rows, entry.detail, entry.at_ms, closing)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from governor.errors import GovernorError, LedgerDown, LedgerUnavailable, ReservationConflict
+from governor.journal import records
 from governor.ledger import commands as c
 from governor.story import views
 from governor.story.effects import Heard, Notify, Owe, Sleep
@@ -122,7 +123,7 @@ def close(house: House, command: c.Settle | c.Release, *, lenient: bool = False,
         text = "the ledger was not told how request %s ended: it is told before the next call"
         log.log(level, text, left.id)
     elif closed is not None and owed:
-        given_up = (yield from _strike_out(closed[0])) or given_up
+        given_up = (yield from strike_out(closed[0].id)) or given_up
     return (None if closed is None else closed[1]), given_up
 
 
@@ -133,22 +134,32 @@ def _say(house: House, command: c.Settle | c.Release, *, lenient: bool) -> Story
         if lenient and not house.breaker.turn():
             break
         try:
-            closed = yield from ask(house, command)
+            told = yield from _told(house, command)
         except LedgerUnavailable:
             if attempt + 1 < CLOSE_TRIES and not lenient:
                 given_up = (yield from pause(CLOSE_AGAIN_S * 4**attempt)) or given_up
-        except ReservationConflict as error:
-            other = yield from _anew(command, error)
-            if other is None:
-                return None, None, given_up
-            command = other
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - raised once the hold is closed
             given_up = error
         else:
-            return None, (command, closed), given_up
+            return None, told, given_up
     return command, None, given_up
+
+
+def _told(house: House, command: c.Settle | c.Release) -> Story:
+    """Have the ledger end a hold; returns what it heard and its answer; `None`: another end stands.
+
+    Raises:
+        LedgerUnavailable: It did not hear; *command* may be told again.
+    """
+    heard: c.Settle | c.Release | None = command
+    while heard is not None:
+        try:
+            return heard, (yield from ask(house, heard))
+        except ReservationConflict as error:
+            heard = yield from _anew(house, heard, error)
+    return None
 
 
 def catch_up(house: House) -> Story:
@@ -162,29 +173,31 @@ def catch_up(house: House) -> Story:
         except IndexError:
             return None
         try:
-            closed = yield from ask(house, command)
+            told = yield from _told(house, command)
         except LedgerUnavailable as error:
             house.unheard.insert(0, command)
             return error
-        except ReservationConflict as error:
-            other = yield from _anew(command, error)
-            if other is not None:
-                house.unheard.insert(0, other)
-            continue
         except Exception:
             log.exception("the ledger cannot take how request %s ended: it is left to expire", command.id)
             continue
         except BaseException:
             house.unheard.insert(0, command)
             raise
-        if house.spool is not None:
-            yield Heard(command.id)
+        if told is None:
+            continue
+        heard, closed = told
+        given_up = (yield from strike_out(heard.id)) if house.spool is not None else None
         for crossing in closed.crossings:
             yield Notify(views.threshold(house.policies.limit_of(crossing.identity), crossing))
+        if given_up is not None:
+            raise given_up
 
 
 def expire(house: House, due: tuple[c.DueHold, ...]) -> Story:
-    """Close holds of dead processes that a reply named; returns whether any was closed."""
+    """Close holds of dead processes that a reply named; returns whether the ledger answered.
+
+    Then none of them holds anything, whoever closed it.
+    """
     if not due:
         return False
     try:
@@ -193,7 +206,7 @@ def expire(house: House, due: tuple[c.DueHold, ...]) -> Story:
         return False
     for crossing in expired.crossings:
         yield Notify(views.threshold(house.policies.limit_of(crossing.identity), crossing))
-    return bool(expired.ids)
+    return True
 
 
 def pause(seconds: float) -> Story:
@@ -213,8 +226,16 @@ def _write_down(command: c.Settle | c.Release) -> Story:
     return given_up
 
 
-def _strike_out(command: c.Settle | c.Release) -> Story:
-    return (yield from _uninterrupted(Heard(command.id)))
+def strike_out(identifier: str) -> Story:
+    """Strike out what was owed under an id; returns what interrupted it, or `None`.
+
+    Where that cannot be written it is logged, and nobody's call fails: what is told again is recognised.
+    """
+    try:
+        return (yield from _uninterrupted(Heard(identifier)))
+    except OSError as error:
+        log.warning("request %s could not be struck out of the spool: %s", identifier, error)
+        return None
 
 
 def _uninterrupted(effect: Sleep | Owe | Heard) -> Story:
@@ -228,17 +249,41 @@ def _uninterrupted(effect: Sleep | Owe | Heard) -> Story:
     return None
 
 
-def _anew(command: c.Settle | c.Release, error: ReservationConflict) -> Story:
+def _anew(house: House, command: c.Settle | c.Release, error: ReservationConflict) -> Story:
     """How to post a call whose id the ledger knows for another one's; `None` where it was ended before.
 
     A call that went without the ledger was not told that its id is taken. What it cost is posted under an id
-    of its own.
+    of its own. But where the ledger's own record is of this very call, it heard how that really ended, and
+    only the striking out was lost.
     """
+    if (yield from _knows(house, command)):
+        log.info("the ledger knows how request %s ended", command.id)
+        yield from strike_out(command.id)
+        return None
     if isinstance(command, c.Release) or not command.call or command.id.endswith(command.call):
         log.error("request %s was ended in another way already", command.id, exc_info=error)
         return None
     other = replace(command, id=f"{command.id[:100]}.{command.call}")
     log.warning("the id of request %s was taken: what it cost is posted as %s", command.id, other.id)
     yield from _write_down(other)
-    yield from _strike_out(command)
+    yield from strike_out(command.id)
     return other
+
+
+def _knows(house: House, command: c.Settle | c.Release) -> Story:
+    """Whether the newest that the ledger wrote of an id is the end of the very call that *command* ends.
+
+    Raises:
+        LedgerDown: It is away meanwhile.
+    """
+    call = records.call_of(command.record)
+    if not call:
+        return False
+    try:
+        newest = yield from ask(house, c.ReadJournal(command.id, limit=1))
+    except LedgerDown:
+        raise
+    except LedgerUnavailable:
+        return False
+    ends = [entry.record for entry in newest if entry.kind in {"settle", "release"}]
+    return call in map(records.call_of, ends)

@@ -31,7 +31,7 @@ def ending(house: House, planned: Plan, admitted: Admitted, ended: Ended, attemp
     table, chosen, request = admitted.table, admitted.held.candidate, planned.request
     offer = table.offers[chosen]
     outcome = actual(house.prices, offer, ended, planned.at_ms, planned.rules.endpoint)
-    record = records.closing(house, planned, offer, outcome, ended, attempts, admitted.how)
+    record = records.closing(house, planned, offer, outcome, ended, attempts, admitted)
     if ended.kind == "refused":
         kept = table.postings(chosen, lambda unit, ask: lifecycle.kept_on_release(unit, ask.amount))
         return Ending(offer, outcome, c.Release(request.id, kept, record))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from governor.budgets import Unit, window_at
@@ -48,6 +48,11 @@ class Matrix:
         """What the end of the chosen offer's hold posts to each budget that it touches."""
         pairs = zip(self.rows, self.asks[chosen], strict=True)
         return tuple(Posting(row, amount_of(row.unit, ask)) for row, ask in pairs if ask is not None)
+
+    def in_windows_of(self, other: Matrix) -> Matrix:
+        """The same, but in the windows of *other* where that has the same budgets."""
+        known = {row.identity: row for row in other.rows}
+        return replace(self, rows=tuple(known.get(row.identity, row) for row in self.rows))
 
     def nothing_used(self, chosen: int) -> tuple[Posting, ...]:
         """What is posted where the chosen offer was held, and never sent."""

@@ -18,7 +18,7 @@ from governor.journal import records
 from governor.ledger import commands as c
 from governor.money import Money
 from governor.story import books, leases
-from governor.story.effects import Ended, Heard, Owe
+from governor.story.effects import Ended, Owe
 from governor.story.endings import ending
 from governor.story.request import Admitted, matrix_of
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from governor.story.books import Story
     from governor.story.endings import Ending
     from governor.story.leases import Lease
+    from governor.story.matrix import Matrix
     from governor.story.request import House, Plan
 
 log = logging.getLogger("governor")
@@ -49,15 +50,19 @@ def wait_for_turn(house: House, planned: Plan) -> None:
         raise LedgerDown(house.breaker.why)
 
 
-def through(house: House, planned: Plan, down: LedgerDown) -> Story:
+def through(house: House, planned: Plan, down: LedgerDown, unanswered: Matrix | None = None) -> Story:
     """Let a call through without its ledger, as its policy says; returns `Admitted`.
 
-    What it costs if nobody hears of it again is written down first: what a hold's expiry would charge.
+    What it costs if nobody hears of it again is written down first: what a hold's expiry would charge. Where
+    the ledger was asked and did not answer it may hold what it was asked for, as *unanswered* says: then the
+    call is told in those windows, though others have begun, so that it ends that hold.
 
     Raises:
         LedgerDown: The policy refuses, too little is left of the lease, or nothing can be written down.
     """
     admitted = admit(house, planned, down)
+    if unanswered is not None:
+        admitted = replace(admitted, table=admitted.table.in_windows_of(unanswered))
     lost = Ended("silent" if planned.rules.on_expiry_charge else "refused")
     intent = ending(house, planned, admitted, lost, 0).command
     try:
@@ -70,7 +75,7 @@ def through(house: House, planned: Plan, down: LedgerDown) -> Story:
         if isinstance(error, OSError):
             text = f"{down}; and the call could not be written down, so it was not sent: {error}"
             raise LedgerDown(text) from error
-        yield Heard(intent.id)
+        yield from books.strike_out(intent.id)
         raise
     log.warning("request %s is %s without its ledger: %s", planned.request.id, admitted.how, down)
     return admitted
@@ -167,7 +172,9 @@ def _take(house: House, department: str, rows: Sequence[BudgetRow], balances: Se
         house.unheard.append(back)  # it may be open all the same
         raise
     if not isinstance(reply, c.Held):
-        yield Heard(back.id)
+        given_up = yield from books.strike_out(back.id)
+        if given_up is not None:
+            raise given_up
         return
     house.leases.put(replace(lease, expires_ms=reply.expires_ms))
     if any(leases.room(balance) < amount for balance in reply.balances):  # others were quicker

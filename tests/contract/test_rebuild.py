@@ -9,7 +9,7 @@ import pytest
 from contract.test_ledger_contract import STORES, Place
 from support.told import reserve, settle
 
-from governor.errors import LedgerUnavailable
+from governor.errors import LedgerUnavailable, ReservationConflict
 from governor.journal import rebuild
 from governor.journal.archive import Archive, ArchiveError, open_archive
 from governor.journal.archiving import copy_new
@@ -353,3 +353,18 @@ def test_an_empty_archive_rebuilds_nothing(tmp_path, org):
     (tmp_path / "none.jsonl").touch()
     with pytest.raises(ArchiveError, match="nothing to rebuild from"):
         rebuild.plan(open_archive(str(tmp_path / "none.jsonl"), org), 1, 1, lambda _: None)
+
+
+def test_a_call_without_its_ledger_that_is_told_again_counts_once(loss):
+    """Its end carries a token: after a rebuild the same end is the same, and another call's is a conflict."""
+    team, *_ = loss.budgets()
+    told = c.Settle("away", (c.Posting(team, 40),), '{"call":"abc"}', "abc")
+    loss.say(told)
+    loss.keep()
+    store = loss.next_store()
+    loss.rebuild(store)
+    before = amounts(store, [team])
+    assert store.execute(told).state == "settled"
+    with pytest.raises(ReservationConflict):
+        store.execute(c.Settle("away", (c.Posting(team, 40),), '{"call":"xyz"}', "xyz"))
+    assert amounts(store, [team]) == before

@@ -11,7 +11,7 @@ from support.governed import HELLO, NOON_MS, Clock, department
 from governor import flow
 from governor.budgets import Unit
 from governor.clock import LedgerClock
-from governor.errors import GovernorError, LedgerUnavailable, ReservationConflict
+from governor.errors import BudgetContended, GovernorError, LedgerUnavailable, ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger.sqlite import SqliteLedger
 from governor.policy import Attribution, load
@@ -158,3 +158,32 @@ def test_an_id_that_is_somebody_else_s_is_a_conflict(patient, ledger):
     ledger.execute(c.Reserve("one", (MINUTE,), ((c.Ask(5),),), 60_000))
     with pytest.raises(ReservationConflict):
         drive(flow.govern(patient, request()), ledger)
+
+
+def told_of_a_dead_hold(house, ledger):
+    """A story that is told of a dead process's hold of all the money, and wants it expired."""
+    house.clock.learn(NOON_MS)
+    ledger.execute(c.Reserve("dead", (MINUTE,), ((c.Ask(10**9),),), 1_000, charge_on_expiry=False))
+    ledger._clock.forward(2)
+    story = flow.govern(house, request())
+    effect = next(story)
+    while not isinstance(effect, c.Expire):
+        effect = story.send(19 if isinstance(effect, CountTokens) else ledger.execute(effect))
+    return story, effect
+
+
+def test_holds_that_somebody_else_expired_first_refuse_nobody(house, ledger):
+    """Of two who are told of the same dead hold, the one whose expiry closes none asks again, and is held."""
+    story, effect = told_of_a_dead_hold(house, ledger)
+    ledger.execute(effect)
+    names, (_, receipt) = drive(story, ledger, reply=ledger.execute(effect))
+    assert (names, receipt.settled) == (["Reserve", "Send", "Settle"], True)
+
+
+def test_a_ledger_that_goes_on_naming_dead_holds_is_not_asked_for_ever(house, ledger):
+    """A hold that is still named after it was closed is asked about once more, and then refuses."""
+    story, _ = told_of_a_dead_hold(house, ledger)
+    again = story.send(c.Expired((), ()))
+    assert isinstance(story.send(ledger.execute(again)), c.Expire)
+    with pytest.raises(BudgetContended):
+        story.send(c.Expired((), ()))

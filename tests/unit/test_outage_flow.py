@@ -16,7 +16,7 @@ from support.governed import HELLO, Clock, department
 from governor import flow
 from governor.clients.setup import load_house
 from governor.clock import LedgerClock
-from governor.errors import LedgerDown
+from governor.errors import GovernorError, LedgerDown
 from governor.journal.spool import Spool
 from governor.ledger import commands as c
 from governor.ledger.sqlite import SqliteLedger
@@ -88,8 +88,8 @@ class World:
             reply = error = None
             try:
                 reply = self.perform(effect)
-            except LedgerDown as down:
-                error = down
+            except (GovernorError, OSError) as failed:
+                error = failed
             if interrupt is not None and isinstance(effect, interrupt):
                 nth -= 1
                 error = KeyboardInterrupt() if nth == 0 else error
