@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
+from governor.ledger import lifecycle
 from governor.ledger import recovery as r
 from governor.ledger.dialogue import check, journal_entry, terms
 from governor.ledger.keys import SCHEMA
@@ -77,13 +78,20 @@ def _has_balances(keys: Keys) -> Dialogue:
 
 def _restore(command: r.Restore, keys: Keys, now: str) -> Dialogue:
     admin = [word for pair in _admin_fields(command.changes) for word in pair]
-    args = [now, str(r.REBUILDING), command.source, str(c.CLOSED_HOLD_KEPT_MS)]
+    args = [now, str(r.REBUILDING), command.source]
     args += [str(len(admin) // 2), str(len(command.balances)), str(len(command.holds)), *admin]
     for b in command.balances:
         buckets = "".join(f"{slot} {amount};" for slot, amount in b.buckets)
         args += [terms(b.row), str(b.posted), _joined(b.crossed), buckets]
     for hold in command.holds:
-        args += [str(hold.closed_ms), hold.state, _member(hold), _rows(hold), hold.closing, hold.detail]
+        args += [
+            str(hold.closed_ms + lifecycle.remembered_ms(hold.state)),
+            hold.state,
+            _member(hold),
+            _rows(hold),
+            hold.closing,
+            hold.detail,
+        ]
     named = [keys.meta, keys.admin, *(keys.balance(b.identity, b.window) for b in command.balances)]
     named += [keys.hold(hold.id) for hold in command.holds]
     reply = yield ScriptCall(script("restore"), tuple(named), tuple(args))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
+from governor.ledger import lifecycle
 from governor.ledger import recovery as r
 from governor.ledger.sqlite_holds import Row, dump_rows, write_journal
 
@@ -106,7 +107,7 @@ def restore(db: sqlite3.Connection, command: r.Restore, now_ms: int) -> None:
                 hold.detail,
             )
             for hold in command.holds
-            if hold.closed_ms + c.CLOSED_HOLD_KEPT_MS > now_ms
+            if hold.closed_ms + lifecycle.remembered_ms(hold.state) > now_ms
         ],
     )
     changes = command.changes
