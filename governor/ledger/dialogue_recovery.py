@@ -28,22 +28,32 @@ def _read_since(command: r.ReadSince, keys: Keys, now: str) -> Dialogue:
     return r.Page(epoch, tuple(_entry(row) for row in rows))
 
 
-def _measure(_: r.MeasureJournal, keys: Keys, now: str) -> Dialogue:
+def _measure(command: r.MeasureJournal, keys: Keys, now: str) -> Dialogue:
     page = yield from _read_since(r.ReadSince(limit=1), keys, now)
     records = yield PlainCall(("XLEN", keys.journal))
     newest = yield PlainCall(("XREVRANGE", keys.journal, "+", "-", "COUNT", "1"))
     last = journal_entry(*newest[0]) if newest else None
-    return r.JournalSize(page.epoch, int(records), page.entries[0] if page.entries else None, last)
+    before = yield PlainCall(("XREVRANGE", keys.journal, command.at or "0-0", "-", "COUNT", "1"))
+    known = journal_entry(*before[0]) if before else None
+    return r.JournalSize(page.epoch, int(records), page.entries[0] if page.entries else None, last, known)
 
 
 def _trim(command: r.TrimJournal, keys: Keys, now: str) -> Dialogue:
     major, minor = r.place(command.up_to)
-    args = (now, str(SCHEMA), command.epoch, f"{major}-{minor + 1}", str(command.limit))
+    last = command.last
+    major, minor = min((major, minor + 1), r.place(last.seq))
+    mark = (last.seq, last.kind, last.id, str(last.at_ms))
+    args = (now, str(SCHEMA), command.epoch, f"{major}-{minor}", str(command.limit), *mark)
     reply = yield ScriptCall(script("trim"), (keys.meta, keys.journal), args)
     if reply[0] == "other_epoch":
         raise LedgerUnavailable(
             f"the ledger of organization {keys.organization!r} has epoch {reply[1]}, its archive's is "
             f"{command.epoch}: it was made anew meanwhile, and nothing was trimmed; archive it again"
+        )
+    if reply[0] == "went_back":
+        raise LedgerUnavailable(
+            f"the ledger of organization {keys.organization!r} has not the record {last.seq} of its archive: "
+            "it went back in time, and nothing was trimmed; archive it to a new place"
         )
     check(reply, keys, "trimmed")
     return int(reply[1])
