@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     from governor.clients.request import Message
 
-_lock = threading.Lock()
+_locks = [threading.Lock()]
+"""One lock: a forked child puts another in its place, since a thread that is not there may hold it."""
+
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGovernor] = WeakKeyDictionary()
 _keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncIterator[None]] = WeakKeyDictionary()
 
@@ -30,7 +33,7 @@ def call(**request: Any) -> Message:
     Raises:
         PolicyError: The policy files are missing or malformed; and all that `Governor.call` raises.
     """
-    with _lock:
+    with _locks[0]:
         governor = _blocking()
     return governor.call(**request)
 
@@ -53,6 +56,13 @@ async def _keep(loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:
             yield
         finally:
             del _by_loop[loop]
+
+
+def _renew_lock() -> None:
+    _locks[0] = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 @cache

@@ -15,6 +15,7 @@ from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
 from governor.flow import catch_up, decide, govern
 from governor.ledger import open_ledger
+from governor.ledger.forks import renew_in_children
 from governor.story.effects import (
     Abandon,
     CountLater,
@@ -60,6 +61,7 @@ class Governor:
         self._own_client = client is None
         self._on_event = on_event
         self._lock = threading.Lock()
+        renew_in_children(self._renew)
 
     @classmethod
     def load(
@@ -271,6 +273,10 @@ class Governor:
         except TypeError as error:
             raise explained(error) from None
         return counted(count)
+
+    def _renew(self) -> None:
+        """Begin anew, as a forked child does: its lock may be held by a thread that is not there."""
+        self._lock = threading.Lock()
 
     def _sdk(self) -> tuple[anthropic.Anthropic, anthropic.Anthropic]:
         """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""

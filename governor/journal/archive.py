@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from governor.errors import GovernorError
-from governor.ledger.recovery import place
+from governor.ledger.recovery import Mark, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,11 +26,18 @@ class ArchiveError(GovernorError):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where an archive is: a record's epoch, its place in that journal, and when it was written."""
+    """Where an archive is: a record's epoch, its place in that journal, when it was written, what it is."""
 
     epoch: str
     seq: str
     at_ms: int
+    kind: str = ""
+    id: str = ""
+
+    @property
+    def mark(self) -> Mark:
+        """What tells this record from another one at its place."""
+        return Mark(self.seq, self.kind, self.id, self.at_ms)
 
     def __str__(self) -> str:
         """As a rebuild remembers what it was made from: `epoch/place`."""

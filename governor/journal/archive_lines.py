@@ -91,7 +91,7 @@ class LinesArchive:
         for line in _backwards(file):
             row = self._parse(line, f"the line {line[:40]!r}…")
             if epoch in (None, row["epoch"]) and (before_ms is None or row["at_ms"] < before_ms):
-                return Position(row["epoch"], row["seq"], row["at_ms"])
+                return Position(row["epoch"], row["seq"], row["at_ms"], row["kind"], row["id"])
         return None
 
     def _line(self, epoch: str, entry: JournalEntry) -> bytes:

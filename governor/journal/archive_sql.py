@@ -146,11 +146,12 @@ class SqlArchive:
         return list(connection.execute(query).scalars())
 
     def _last(self, connection: Any, epoch: str, before_ms: int | None) -> Position | None:
-        query = sa.select(_journal.c.seq, _journal.c.at_ms).where(self._mine, _journal.c.epoch == epoch)
+        query = sa.select(*(_journal.c[name] for name in ("seq", "at_ms", "kind", "id")))
+        query = query.where(self._mine, _journal.c.epoch == epoch)
         if before_ms is not None:
             query = query.where(_journal.c.at_ms < before_ms)
         found = connection.execute(query.order_by(*(column.desc() for column in _PLACE)).limit(1)).first()
-        return None if found is None else Position(epoch, found[0], found[1])
+        return None if found is None else Position(epoch, *found)
 
     def _row(self, epoch: str, entry: JournalEntry) -> dict[str, Any]:
         major, minor = place(entry.seq)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from governor.ledger.recovery import MeasureJournal, ReadSince, TrimJournal, place
+from governor.journal.archive import ArchiveError
+from governor.ledger.recovery import Mark, MeasureJournal, ReadSince, TrimJournal, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,11 +34,12 @@ def copy_new(ledger: Ledger, archive: Archive, tell: Callable[[int, int], None])
 
     Raises:
         LedgerUnavailable: The ledger cannot be read.
-        ArchiveError: The archive cannot be read or written.
+        ArchiveError: The archive cannot be read or written; or the ledger went back in time.
     """
     size = ledger.execute(MeasureJournal())
     copied = 0
     last = archive.last(size.epoch)
+    _refuse_one_that_went_back(ledger, last)
     while size.last is not None and (last is None or place(last.seq) < place(size.last.seq)):
         page = ledger.execute(ReadSince(None if last is None else last.seq))
         if page.epoch != size.epoch or not page.entries:
@@ -59,14 +61,32 @@ def trim(ledger: Ledger, archive: Archive, epoch: str, before_ms: int, tell: Cal
         tell: Is told, after each batch, how many are gone.
 
     Returns:
-        How many records went.
+        How many records went. The archive's last one stays, to be compared the next time.
+
+    Raises:
+        LedgerUnavailable: The ledger cannot be reached, or was made anew.
+        ArchiveError: The archive cannot be read; or the ledger went back in time.
     """
-    newest = archive.last(epoch, before_ms)
+    newest, last = archive.last(epoch, before_ms), archive.last(epoch)
+    _refuse_one_that_went_back(ledger, last)
     gone = 0
-    while newest is not None:
-        removed = ledger.execute(TrimJournal(epoch, newest.seq))
+    while newest is not None and last is not None:
+        removed = ledger.execute(TrimJournal(epoch, newest.seq, last.mark))
         if not removed:
             break
         gone += removed
         tell(gone)
     return gone
+
+
+def _refuse_one_that_went_back(ledger: Ledger, last: Position | None) -> None:
+    """A backup put back, or a replica that lagged: its records may stand at places that the archive has."""
+    if last is None:
+        return
+    size = ledger.execute(MeasureJournal(last.seq))
+    if size.epoch == last.epoch and size.known is not None and Mark.of(size.known) != last.mark:
+        raise ArchiveError(
+            f"the ledger went back in time: the archive ends with {last.kind} {last.id} at {last.seq}, "
+            f"the ledger has {size.known.kind} {size.known.id} at {size.known.seq}; nothing was copied or "
+            "trimmed. Archive to a new place, or rebuild the ledger from this archive"
+        )

@@ -13,6 +13,7 @@ from governor.journal import records
 from governor.journal.archive import ArchiveError, Position
 from governor.journal.replay import Replay
 from governor.ledger import commands as c
+from governor.ledger import lifecycle
 from governor.ledger import recovery as r
 from governor.ledger.values import BALANCE_KEPT_MS
 
@@ -91,7 +92,7 @@ class Plan:
                 closed_ms=hold.closed_ms,
             )
             for hold in self.replay.ended.values()
-            if hold.closed_ms + c.CLOSED_HOLD_KEPT_MS > self.now_ms
+            if hold.closed_ms + lifecycle.remembered_ms(hold.state) > self.now_ms
         ]
 
 

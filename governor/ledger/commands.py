@@ -24,6 +24,7 @@ from governor.ledger.administration import (
 from governor.ledger.values import (
     CLOSED_HOLD_KEPT_MS,
     DUE_PER_REPLY,
+    EXPIRED_HOLD_KEPT_MS,
     FULL_MARK_BP,
     Ask,
     Balance,
@@ -38,6 +39,7 @@ from governor.ledger.values import (
 __all__ = [
     "CLOSED_HOLD_KEPT_MS",
     "DUE_PER_REPLY",
+    "EXPIRED_HOLD_KEPT_MS",
     "FULL_MARK_BP",
     "Administered",
     "Ask",

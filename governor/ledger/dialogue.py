@@ -118,7 +118,7 @@ def _extend(command: c.Extend, keys: Keys, now: str) -> Dialogue:
 
 def _expire(command: c.Expire, keys: Keys, now: str) -> Dialogue:
     named = [keys.meta, keys.admin, keys.expiry, keys.journal]
-    args = [now, str(SCHEMA), str(c.CLOSED_HOLD_KEPT_MS)]
+    args = [now, str(SCHEMA), str(c.EXPIRED_HOLD_KEPT_MS)]
     for hold in command.holds:
         named += [keys.hold(hold.id), *(keys.balance(*ref) for ref in hold.balances)]
         args += [hold.id, str(len(hold.balances))]

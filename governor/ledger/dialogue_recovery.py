@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
+from governor.ledger import lifecycle
 from governor.ledger import recovery as r
 from governor.ledger.dialogue import check, journal_entry, terms
 from governor.ledger.keys import SCHEMA
@@ -27,22 +28,32 @@ def _read_since(command: r.ReadSince, keys: Keys, now: str) -> Dialogue:
     return r.Page(epoch, tuple(_entry(row) for row in rows))
 
 
-def _measure(_: r.MeasureJournal, keys: Keys, now: str) -> Dialogue:
+def _measure(command: r.MeasureJournal, keys: Keys, now: str) -> Dialogue:
     page = yield from _read_since(r.ReadSince(limit=1), keys, now)
     records = yield PlainCall(("XLEN", keys.journal))
     newest = yield PlainCall(("XREVRANGE", keys.journal, "+", "-", "COUNT", "1"))
     last = journal_entry(*newest[0]) if newest else None
-    return r.JournalSize(page.epoch, int(records), page.entries[0] if page.entries else None, last)
+    before = yield PlainCall(("XREVRANGE", keys.journal, command.at or "0-0", "-", "COUNT", "1"))
+    known = journal_entry(*before[0]) if before else None
+    return r.JournalSize(page.epoch, int(records), page.entries[0] if page.entries else None, last, known)
 
 
 def _trim(command: r.TrimJournal, keys: Keys, now: str) -> Dialogue:
     major, minor = r.place(command.up_to)
-    args = (now, str(SCHEMA), command.epoch, f"{major}-{minor + 1}", str(command.limit))
+    last = command.last
+    major, minor = min((major, minor + 1), r.place(last.seq))
+    mark = (last.seq, last.kind, last.id, str(last.at_ms))
+    args = (now, str(SCHEMA), command.epoch, f"{major}-{minor}", str(command.limit), *mark)
     reply = yield ScriptCall(script("trim"), (keys.meta, keys.journal), args)
     if reply[0] == "other_epoch":
         raise LedgerUnavailable(
             f"the ledger of organization {keys.organization!r} has epoch {reply[1]}, its archive's is "
             f"{command.epoch}: it was made anew meanwhile, and nothing was trimmed; archive it again"
+        )
+    if reply[0] == "went_back":
+        raise LedgerUnavailable(
+            f"the ledger of organization {keys.organization!r} has not the record {last.seq} of its archive: "
+            "it went back in time, and nothing was trimmed; archive it to a new place"
         )
     check(reply, keys, "trimmed")
     return int(reply[1])
@@ -77,13 +88,20 @@ def _has_balances(keys: Keys) -> Dialogue:
 
 def _restore(command: r.Restore, keys: Keys, now: str) -> Dialogue:
     admin = [word for pair in _admin_fields(command.changes) for word in pair]
-    args = [now, str(r.REBUILDING), command.source, str(c.CLOSED_HOLD_KEPT_MS)]
+    args = [now, str(r.REBUILDING), command.source]
     args += [str(len(admin) // 2), str(len(command.balances)), str(len(command.holds)), *admin]
     for b in command.balances:
         buckets = "".join(f"{slot} {amount};" for slot, amount in b.buckets)
         args += [terms(b.row), str(b.posted), _joined(b.crossed), buckets]
     for hold in command.holds:
-        args += [str(hold.closed_ms), hold.state, _member(hold), _rows(hold), hold.closing, hold.detail]
+        args += [
+            str(hold.closed_ms + lifecycle.remembered_ms(hold.state)),
+            hold.state,
+            _member(hold),
+            _rows(hold),
+            hold.closing,
+            hold.detail,
+        ]
     named = [keys.meta, keys.admin, *(keys.balance(b.identity, b.window) for b in command.balances)]
     named += [keys.hold(hold.id) for hold in command.holds]
     reply = yield ScriptCall(script("restore"), tuple(named), tuple(args))

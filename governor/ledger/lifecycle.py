@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.budgets import Unit
+from governor.ledger.values import CLOSED_HOLD_KEPT_MS, EXPIRED_HOLD_KEPT_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,9 @@ SETTLED = "settled"
 RELEASED = "released"
 EXPIRED = "expired"
 SETTLED_LATE = "settled_late"
+
+CLOSED = (SETTLED, RELEASED, SETTLED_LATE, EXPIRED)
+"""Every state but open."""
 
 ENDED = frozenset({SETTLED, RELEASED, SETTLED_LATE})
 """States in which only a repetition of the very command that ended the hold is answered."""
@@ -34,6 +38,11 @@ NEXT: Mapping[tuple[str, str], str] = {
     (EXPIRED, "settle"): SETTLED_LATE,
     (EXPIRED, "release"): SETTLED_LATE,
 }
+
+
+def remembered_ms(state: str) -> int:
+    """For how long after its end a hold in *state* is remembered."""
+    return EXPIRED_HOLD_KEPT_MS if state == EXPIRED else CLOSED_HOLD_KEPT_MS
 
 
 def kept_on_release(unit: Unit, held: int) -> int:

@@ -41,29 +41,53 @@ class ReadSince(Command[Page]):
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What tells an archive's last record from another one at the same place."""
+
+    seq: str
+    kind: str
+    id: str
+    at_ms: int
+
+    @classmethod
+    def of(cls, entry: JournalEntry) -> Mark:
+        """That of a record."""
+        return cls(entry.seq, entry.kind, entry.id, entry.at_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class JournalSize:
-    """What of the journal the store keeps: the epoch, how many records, the oldest and the newest."""
+    """What of the journal the store keeps: the epoch, how many records, the oldest and the newest.
+
+    *known* is the newest that is not after the place that was asked for.
+    """
 
     epoch: str
     records: int
     first: JournalEntry | None
     last: JournalEntry | None
+    known: JournalEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureJournal(Command[JournalSize]):
-    """How much of the journal the store keeps."""
+    """How much of the journal the store keeps, and its newest record that is not after *at*."""
+
+    at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrimJournal(Command[int]):
     """Remove the oldest records, none after *up_to*, about *limit* at most; answers how many went.
 
-    Send it until it answers 0. A ledger of another *epoch* than the archived one is left alone.
+    Send it until it answers 0. A ledger of another *epoch* than the archived one is left alone, and so is
+    one that went back in time: whose newest record not after *last*, the archive's last, is another one.
+    That one stays, so that it can be compared the next time.
     """
 
     epoch: str
     up_to: str
+    last: Mark
     limit: int = 10 * PAGE
 
 

@@ -21,6 +21,8 @@ from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.cluster import ClusterNode
 from redis.sentinel import Sentinel
 
+from governor.ledger.forks import renew_in_children
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -143,6 +145,15 @@ class Many:
         self._make = make
         self._home = home
         self._client: Any = None
+        self._inherited: list[Any] = []
+        self._begin()
+        renew_in_children(self._begin)
+
+    def _begin(self) -> None:
+        """Begin anew, as a forked child does: turns and lock may be those of threads that are not there."""
+        if self._client is not None:
+            self._inherited.append(self._client)  # kept, so that nothing of the parent's is closed
+        self._client = None
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(CONNECTIONS)
 
@@ -194,6 +205,16 @@ class AsyncMany:
         self._make = make
         self._home = home
         self._client: Any = None
+        self._inherited: list[Any] = []
+        self._begin()
+        renew_in_children(self._begin)
+
+    def _begin(self) -> None:
+        """Begin anew, as a forked child does: turns may be those of tasks that are not there."""
+        if self._client is not None:
+            # Kept: closed, its sockets would leave the selector that the child shares with its parent.
+            self._inherited.append(self._client)
+        self._client = None
         self._turns = asyncio.Semaphore(CONNECTIONS)
 
     async def execute_command(self, *words: str) -> Any:

@@ -283,11 +283,12 @@ def _remember_closed(
             "closing": text,
         },
     )
-    forgotten_ms = now_ms - c.CLOSED_HOLD_KEPT_MS
-    db.execute(
-        "DELETE FROM hold WHERE id IN (SELECT id FROM hold WHERE closed_ms > 0 AND closed_ms < ? LIMIT 10)",
-        (forgotten_ms,),
-    )
+    for ended in lifecycle.CLOSED:
+        db.execute(
+            "DELETE FROM hold WHERE id IN (SELECT id FROM hold"
+            " WHERE state = ? AND closed_ms > 0 AND closed_ms < ? LIMIT 10)",
+            (ended, now_ms - lifecycle.remembered_ms(ended)),
+        )
 
 
 def _closed(

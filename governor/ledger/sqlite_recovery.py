@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
+from governor.ledger import lifecycle
 from governor.ledger import recovery as r
 from governor.ledger.sqlite_holds import Row, dump_rows, write_journal
 
@@ -39,10 +40,10 @@ def read_since(db: sqlite3.Connection, command: r.ReadSince, _: int) -> r.Page:
     return r.Page(_epoch(db), tuple(_entry(row) for row in rows))
 
 
-def measure(db: sqlite3.Connection, _: r.MeasureJournal, __: int) -> r.JournalSize:
+def measure(db: sqlite3.Connection, command: r.MeasureJournal, _: int) -> r.JournalSize:
     """How much there is; see `MeasureJournal`."""
     count, first, last = db.execute("SELECT count(*), min(seq), max(seq) FROM journal").fetchone()
-    return r.JournalSize(_epoch(db), count, _find(db, first), _find(db, last))
+    return r.JournalSize(_epoch(db), count, _find(db, first), _find(db, last), _known(db, command.at))
 
 
 def trim(db: sqlite3.Connection, command: r.TrimJournal, _: int) -> int:
@@ -53,9 +54,15 @@ def trim(db: sqlite3.Connection, command: r.TrimJournal, _: int) -> int:
             f"the ledger has epoch {epoch}, its archive's is {command.epoch}: it was made anew meanwhile, "
             "and nothing was trimmed; archive it again"
         )
+    known = _known(db, command.last.seq)
+    if known is not None and r.Mark.of(known) != command.last:
+        raise LedgerUnavailable(
+            f"the ledger has no record {command.last.seq} as its archive has it: it went back in time, and "
+            "nothing was trimmed; archive it to a new place"
+        )
     return db.execute(
         "DELETE FROM journal WHERE seq IN (SELECT seq FROM journal WHERE seq <= ? ORDER BY seq LIMIT ?)",
-        (int(command.up_to), command.limit),
+        (min(int(command.up_to), int(command.last.seq) - 1), command.limit),
     ).rowcount
 
 
@@ -106,7 +113,7 @@ def restore(db: sqlite3.Connection, command: r.Restore, now_ms: int) -> None:
                 hold.detail,
             )
             for hold in command.holds
-            if hold.closed_ms + c.CLOSED_HOLD_KEPT_MS > now_ms
+            if hold.closed_ms + lifecycle.remembered_ms(hold.state) > now_ms
         ],
     )
     changes = command.changes
@@ -170,6 +177,12 @@ def _epoch(db: sqlite3.Connection) -> str:
 def _find(db: sqlite3.Connection, seq: int | None) -> c.JournalEntry | None:
     row = db.execute(f"SELECT {_COLUMNS} FROM journal WHERE seq = ?", (seq,)).fetchone()  # noqa: S608 - constant names
     return row and _entry(row)
+
+
+def _known(db: sqlite3.Connection, at: str | None) -> c.JournalEntry | None:
+    """The newest record that is not after *at*."""
+    (seq,) = db.execute("SELECT max(seq) FROM journal WHERE seq <= ?", (int(at or 0),)).fetchone()
+    return _find(db, seq)
 
 
 def _entry(row: tuple[Any, ...]) -> c.JournalEntry:

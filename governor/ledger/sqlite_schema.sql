@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS hold (
 ) WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS hold_open ON hold (expires_ms) WHERE state = 'open';
-CREATE INDEX IF NOT EXISTS hold_closed ON hold (closed_ms) WHERE closed_ms > 0;
+CREATE INDEX IF NOT EXISTS hold_closed ON hold (state, closed_ms) WHERE closed_ms > 0;
 
 -- Written by administrators only.
 CREATE TABLE IF NOT EXISTS limit_change (

@@ -19,10 +19,13 @@ DUE_PER_REPLY = 10
 """How many expired holds one reply may name, so that reaping is bounded work."""
 
 CLOSED_HOLD_KEPT_MS = 7 * 24 * 3600 * 1000
-"""How long a closed hold is remembered, so that a repeated command is recognised."""
+"""How long a closed hold is remembered, so that a repeated command is recognised; an expired one: longer."""
 
 BALANCE_KEPT_MS = 35 * 24 * 3600 * 1000
 """How long a balance is kept after its window, or after its last use where it is nothing by then."""
+
+EXPIRED_HOLD_KEPT_MS = BALANCE_KEPT_MS
+"""How long an expired hold is remembered, so that its settle, come late, still replaces the charge."""
 
 RUN_KEPT_MS = 90 * 24 * 3600 * 1000
 """How long the balance of a run's whole life is kept after its last use."""

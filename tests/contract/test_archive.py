@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from governor.errors import LedgerUnavailable
 from governor.journal.archive import Archive, ArchiveError, open_archive
 from governor.journal.archiving import copy_new, trim
 from governor.ledger import commands as c
-from governor.ledger.recovery import PAGE, MeasureJournal, ReadSince, TrimJournal
+from governor.ledger.recovery import PAGE, Mark, MeasureJournal, ReadSince, TrimJournal, place
 from governor.testing.ledger_contract import Bench, SettableClock
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def test_only_what_is_archived_and_old_is_trimmed(ledger, clock, archive):
     assert trim(ledger, archive, epoch, week_ago, lambda _: None) == 0
     kept = journal(ledger)
     assert [entry.id for _, entry in kept] == ["archived", "archived", "new", "new"]
-    assert trim(ledger, archive, epoch, clock.now_ms + 1, lambda _: None) == 2
+    assert trim(ledger, archive, epoch, clock.now_ms + 1, lambda _: None) == 1
     assert copy(ledger, archive) == 2
     assert list(archive.read()) == [*before, *kept[2:]]
 
@@ -150,8 +151,40 @@ def test_a_ledger_made_anew_is_not_trimmed_by_the_old_one_s_archive(ledger, cloc
     size = ledger.execute(MeasureJournal())
     assert (size.records, size.first.kind, size.last.kind) == (3, "create", "settle")
     with pytest.raises(LedgerUnavailable, match="made anew meanwhile"):
-        ledger.execute(TrimJournal("another-epoch", size.last.seq))
+        ledger.execute(TrimJournal("another-epoch", size.last.seq, Mark.of(size.last)))
     assert ledger.execute(MeasureJournal()) == size
+
+
+@pytest.mark.parametrize("again", [(), ("other",), ("other", "more", "most")])
+def test_a_ledger_that_went_back_is_neither_copied_nor_trimmed(ledger, clock, archive, again):
+    """Another record at the archive's last place, or none beside older ones: said, and all is left alone."""
+    spend(ledger, clock, "a", *again)
+    page = ledger.execute(ReadSince())
+    ahead = [*page.entries[:3], *(replace(entry, id="lost") for entry in page.entries[3:5])]
+    if not again:
+        major, minor = place(ahead[-1].seq)
+        beyond = f"{major + 1}-{minor}" if "-" in ahead[-1].seq else f"{major + 1}"
+        ahead.append(replace(ahead[-1], seq=beyond, id="lost"))
+    archive.append(page.epoch, ahead)
+    with pytest.raises(ArchiveError, match="went back in time: the archive ends with settle lost"):
+        copy(ledger, archive)
+    with pytest.raises(ArchiveError, match="nothing was copied or trimmed"):
+        trim(ledger, archive, page.epoch, clock.now_ms + 1, lambda _: None)
+    with pytest.raises(LedgerUnavailable, match="went back in time, and nothing was trimmed"):
+        ledger.execute(TrimJournal(page.epoch, ahead[-1].seq, Mark.of(ahead[-1])))
+    assert (ledger.execute(ReadSince()), list(archive.read())[-1][1].id) == (page, "lost")
+
+
+def test_a_ledger_trimmed_beyond_its_archive_is_archived_on(ledger, clock, archive):
+    """Where another archive had it trimmed, nothing at or before the last place is left to compare."""
+    spend(ledger, clock, "a")
+    entries = ledger.execute(ReadSince()).entries
+    epoch = ledger.execute(MeasureJournal()).epoch
+    archive.append(epoch, entries[:2])
+    ledger.execute(TrimJournal(epoch, entries[1].seq, Mark.of(entries[2])))
+    assert copy(ledger, archive) == 1
+    spend(ledger, clock, "b")
+    assert copy(ledger, archive) == 2
 
 
 def test_several_lives_are_read_in_their_order(clock, archive, tmp_path, org):

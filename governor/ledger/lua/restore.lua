@@ -1,24 +1,24 @@
 #!lua
 -- Put balances, ended holds and administrators' changes into a store that is being rebuilt.
 -- KEYS  1 meta  2 admin  then a key per balance, then one per hold
--- ARGV  1 now_ms or ''  2 schema of a store being rebuilt  3 source  4 ms for which an ended hold is remembered
---       5 admin fields a  6 balances b  7 holds h
+-- ARGV  1 now_ms or ''  2 schema of a store being rebuilt  3 source
+--       4 admin fields a  5 balances b  6 holds h
 --       then per admin field: field  value
 --       then per balance: `end_ms limit bucket_ms kept_ms steps` (end 0: none; bucket 0: not rolling)  posted
 --       crossed  `bucket amount;` of a window that rolls
---       then per hold: closed_ms  state  member  rows  closing  detail
+--       then per hold: until when it is remembered (ms)  state  member  rows  closing  detail
 -- Reply {'restored'}   {'not_rebuilding'}
 local now = clock(ARGV[1])
 local meta = redis.call('HMGET', KEYS[1], 'schema', 'source')
 if meta[1] ~= ARGV[2] or meta[2] ~= ARGV[3] then
   return {'not_rebuilding'}
 end
-local at, key = 8, 3
-for _ = 1, tonumber(ARGV[5]) do
+local at, key = 7, 3
+for _ = 1, tonumber(ARGV[4]) do
   redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
   at = at + 2
 end
-for _ = 1, tonumber(ARGV[6]) do
+for _ = 1, tonumber(ARGV[5]) do
   redis.call('DEL', KEYS[key])
   ensure(KEYS[key], {limit = false, stale = {}}, ARGV[at], now)
   if ARGV[at + 1] ~= '0' then
@@ -32,8 +32,8 @@ for _ = 1, tonumber(ARGV[6]) do
   end
   at, key = at + 4, key + 1
 end
-for _ = 1, tonumber(ARGV[7]) do
-  local left = tonumber(ARGV[at]) + tonumber(ARGV[4]) - now
+for _ = 1, tonumber(ARGV[6]) do
+  local left = tonumber(ARGV[at]) - now
   if left > 0 then
     redis.call('HSET', KEYS[key], 'state', ARGV[at + 1], 'payload', '', 'candidate', '0', 'expires', '0',
       'member', ARGV[at + 2], 'rows', ARGV[at + 3], 'closing', ARGV[at + 4], 'detail', ARGV[at + 5])

@@ -2,7 +2,8 @@
 -- Remove the oldest records of the journal, which the archive has.
 -- KEYS  1 meta  2 journal
 -- ARGV  1 now_ms or ''  2 schema  3 epoch of the archived ledger  4 the first place to keep  5 about how many at most
--- Reply {'trimmed', how many}   {'other_epoch', found}   {'no_ledger'}   {'other_schema', found}
+--       6 place of the archive's last record  7 its kind  8 its id  9 its instant
+-- Reply {'trimmed', how many}   {'went_back'}   {'other_epoch', found}   {'no_ledger'}   {'other_schema', found}
 local foreign = stranger(KEYS[1], ARGV[2])
 if foreign then
   return foreign
@@ -10,6 +11,14 @@ end
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if epoch ~= ARGV[3] then
   return {'other_epoch', epoch}
+end
+local own = redis.call('XRANGE', KEYS[2], ARGV[6], ARGV[6])[1]
+local fields = own and own[2] or {}
+if fields[2] ~= ARGV[7] or fields[4] ~= ARGV[8] or fields[6] ~= ARGV[9] then
+  if not own and #redis.call('XRANGE', KEYS[2], '-', ARGV[6], 'COUNT', '1') == 0 then
+    return {'trimmed', '0'}
+  end
+  return {'went_back'}
 end
 -- Whole nodes of the stream first, a bounded number; what is left of the last one at once.
 local gone = redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[4], 'LIMIT', ARGV[5])

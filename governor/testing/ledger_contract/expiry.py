@@ -65,6 +65,18 @@ class ExpiryContract:
         assert bench.expire(*((name, (team,)) for name in names)).ids == ("due", "due-too")
         assert bench.amounts(team) == [(23, 0)]
 
+    def test_a_settle_after_a_holiday_replaces_the_charge(self, bench: Bench) -> None:
+        """An expired hold is remembered 35 days, also while others end and are forgotten after 7."""
+        team = bench.budget(TEAM, 1000)
+        bench.reserve("away", (team, 10))
+        bench.clock.advance(TTL_MS)
+        bench.expire(("away", (team,)))
+        bench.clock.advance(c.CLOSED_HOLD_KEPT_MS + TTL_MS)
+        bench.reserve("other", (team, 1))
+        bench.settle("other", (team, 1))
+        assert bench.settle("away", (team, 4)).state == "settled_late"
+        assert bench.amounts(team) == [(5, 0)]
+
     def test_an_extended_hold_lives_on(self, bench: Bench) -> None:
         """Extending counts from now, moves the expiry and keeps the hold."""
         team = bench.budget(TEAM, 1000)
