@@ -17,6 +17,7 @@ from governor.flow import catch_up, decide, govern
 from governor.ledger import open_ledger
 from governor.story.effects import (
     Abandon,
+    Adopt,
     CountLater,
     CountTokens,
     Ended,
@@ -220,10 +221,9 @@ class Governor:
 
     def _perform(self, effect: Any, sending: list[Generator[Running | Ended, None, None]]) -> Any:
         match effect:
-            case Send():
-                sending[:] = [self._send(effect)]
-                return next(sending[0])
-            case Resume():
+            case Send() | Resume():
+                if isinstance(effect, Send):
+                    sending[:] = [self._send(effect)]
                 return next(sending[0])
             case Abandon():
                 return sending[0].throw(effect.error)
@@ -233,8 +233,8 @@ class Governor:
                 time.sleep(effect.seconds)
             case Notify():
                 setup.tell(effect.event, self._on_event)
-            case Owe() | Heard():
-                setup.keep(self._house, effect)
+            case Owe() | Heard() | Adopt():
+                return setup.keep(self._house, effect)
             case _:
                 return self.ledger.execute(effect)
         return None
