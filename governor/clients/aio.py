@@ -17,6 +17,7 @@ from governor.flow import catch_up, decide, govern
 from governor.ledger import open_async_ledger
 from governor.story.effects import (
     Abandon,
+    Adopt,
     CountLater,
     CountTokens,
     Ended,
@@ -187,8 +188,8 @@ class AsyncGovernor:
                 await asyncio.sleep(effect.seconds)
             case Notify():
                 setup.tell(effect.event, self._on_event)
-            case Owe() | Heard():
-                await run.finish(asyncio.to_thread(setup.keep, self._house, effect))
+            case Owe() | Heard() | Adopt():
+                return await run.finish(asyncio.to_thread(setup.keep, self._house, effect))
             case _:
                 return await run.finish(self.ledger.execute(effect))
         return None

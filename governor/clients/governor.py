@@ -18,6 +18,7 @@ from governor.ledger import open_ledger
 from governor.ledger.forks import renew_in_children
 from governor.story.effects import (
     Abandon,
+    Adopt,
     CountLater,
     CountTokens,
     Ended,
@@ -222,10 +223,9 @@ class Governor:
 
     def _perform(self, effect: Any, sending: list[Generator[Running | Ended, None, None]]) -> Any:
         match effect:
-            case Send():
-                sending[:] = [self._send(effect)]
-                return next(sending[0])
-            case Resume():
+            case Send() | Resume():
+                if isinstance(effect, Send):
+                    sending[:] = [self._send(effect)]
                 return next(sending[0])
             case Abandon():
                 return sending[0].throw(effect.error)
@@ -235,8 +235,8 @@ class Governor:
                 time.sleep(effect.seconds)
             case Notify():
                 setup.tell(effect.event, self._on_event)
-            case Owe() | Heard():
-                setup.keep(self._house, effect)
+            case Owe() | Heard() | Adopt():
+                return setup.keep(self._house, effect)
             case _:
                 return self.ledger.execute(effect)
         return None

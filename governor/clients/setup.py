@@ -18,6 +18,7 @@ from governor.ledger.opening import DEFAULT_URL, redact
 from governor.policy import load
 from governor.pricing import PriceTable
 from governor.story.breaker import Breaker
+from governor.story.effects import Adopt
 from governor.story.leases import Leases
 from governor.story.request import House
 
@@ -43,7 +44,7 @@ def load_house(
     ledger: str,
     spool: str | Path | None,
 ) -> House:
-    """Read policies, prices and what earlier processes left to be told to the ledger at the URL *ledger*.
+    """Read policies and prices; what earlier processes left to be told to *ledger*, a URL, waits for a call.
 
     See `Governor.load` for the other arguments and the errors.
     """
@@ -57,45 +58,37 @@ def load_house(
     problems = check(loaded, table, today)
     if problems:
         raise PolicyError(problems)
-    keeper, owed = _open_spool(spool, loaded.organization, ledger)
     house = House(
         loaded,
         table,
         now,
-        unheard=owed,
         breaker=Breaker(time.monotonic if clock is None else lambda: clock() / 1000),
         leases=Leases(threading.Lock),
-        spool=keeper,
+        spool=_open_spool(spool, loaded.organization, ledger),
     )
     os.register_at_fork(after_in_child=_renewing(weakref.ref(house)))
     return house
 
 
-def _open_spool(
-    spool: str | Path | None, organization: str, ledger: str
-) -> tuple[Spool | None, list[Settle | Release]]:
-    """The spool for a ledger, and what ended processes left in it; without a place for it, none."""
+def _open_spool(spool: str | Path | None, organization: str, ledger: str) -> Spool | None:
+    """The spool for a ledger, not looked into yet; without a place for it, none."""
     try:
-        keeper = Spool(spool_folder(spool), organization, identity(ledger))
-        return keeper, keeper.adopt()
+        return Spool(spool_folder(spool), organization, identity(ledger))
     except RuntimeError:
         log.warning(
             "this user has no home for a spool, so no call goes without its ledger: set GOVERNOR_SPOOL"
         )
-    except OSError as error:
-        log.warning(
-            "the spool cannot be used, so no call goes without its ledger: %s; set GOVERNOR_SPOOL", error
-        )
-    return None, []
+    return None
 
 
 def _renewing(house: weakref.ref[House]) -> Callable[[], None]:
-    """What a forked child does: its parent's leases and what it has written down are its parent's."""
+    """What a forked child does: leases, and what is written down or still to be told, are its parent's."""
 
     def renew() -> None:
         found = house()
         if found is not None:
             found.leases.forget()
+            found.unheard.clear()
             if found.spool is not None:
                 found.spool.forget()
 
@@ -115,10 +108,14 @@ def identity(url: str) -> str:
     return f"{scheme}{slashes}/{Path(path.removeprefix('/')).absolute()}"
 
 
-def keep(house: House, effect: Owe | Heard) -> None:
-    """Write down what the ledger has still to be told, or strike it out."""
-    if house.spool is not None:
-        house.spool.carry_out(effect)
+def keep(house: House, effect: Owe | Heard | Adopt) -> list[Settle | Release] | None:
+    """Write down what the ledger has still to be told, or strike it out; or take over what others left."""
+    if house.spool is None:
+        return None
+    if isinstance(effect, Adopt):
+        return house.spool.adopt()
+    house.spool.carry_out(effect)
+    return None
 
 
 def let_go(house: House) -> None:

@@ -1,7 +1,7 @@
 """The local journal of what the ledger has still to be told, so that a process that ends loses none of it.
 
 One file for each process, locked while it lives: the file of a live process is left alone, that of a dead one
-is taken over by the next that loads the same organisation's policies with the same ledger. What is taken over
+is taken over by the next that calls with the same organisation's policies and ledger. What is taken over
 twice is told twice, which the ledger recognises by its ids. Keep the folder on a local disk: the lock is
 `flock`.
 """
@@ -78,6 +78,7 @@ class Spool:
         if inherited is not None:
             os.close(inherited)
         self._lock = threading.Lock()
+        self.adopted = False
         self._file: int | None = None
         self._path = Path()
         self._owed: dict[str, str] = {}
@@ -100,24 +101,29 @@ class Spool:
     def adopt(self) -> list[Settle | Release]:
         """Take over what processes that have ended left owed, and return it.
 
-        Lines that cannot be read are kept beside, in a file that ends in `.torn`, and logged.
-
-        Raises:
-            OSError: The folder cannot be read or written; nothing is lost.
+        Lines that cannot be read are kept beside, in a file that ends in `.torn`, and logged. What cannot be
+        taken over is logged and left where it is, for the next process.
         """
         found: list[Settle | Release] = []
         with self._lock:
-            for path in sorted(self._folder.glob(f"{self._prefix}.*{SUFFIX}")):
-                with _if_dead(path) as text:
-                    if text is None:
-                        continue
-                    owed, torn = read_owed(text.splitlines())
-                    _keep_aside(path, torn)
-                    if owed:
-                        self._owe([*owed.values()])
-                    found += owed.values()
-                    path.unlink()
+            self.adopted = True
+            try:
+                for path in sorted(self._folder.glob(f"{self._prefix}.*{SUFFIX}")):
+                    found += self._take_over(path)
+            except OSError as error:
+                log.warning("what lies in %s cannot be taken over: %s", self._folder, error)
         return found
+
+    def _take_over(self, path: Path) -> list[Settle | Release]:
+        with _if_dead(path) as text:
+            if text is None:
+                return []
+            owed, torn = read_owed(text.splitlines())
+            _keep_aside(path, torn)
+            if owed:
+                self._owe([*owed.values()])
+            path.unlink()
+        return [*owed.values()]
 
     def close(self) -> None:
         """Let go of the file; it goes where nothing is owed any more."""

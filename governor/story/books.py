@@ -15,7 +15,7 @@ from governor.errors import GovernorError, LedgerDown, LedgerUnavailable, Reserv
 from governor.journal import records
 from governor.ledger import commands as c
 from governor.story import views
-from governor.story.effects import Heard, Notify, Owe, Sleep
+from governor.story.effects import Adopt, Heard, Notify, Owe, Sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,8 +165,11 @@ def _told(house: House, command: c.Settle | c.Release) -> Story:
 def catch_up(house: House) -> Story:
     """Say again what the ledger did not hear; stops at the first that it does not hear now either.
 
-    Returns why it stopped, or `None`.
+    What ended processes left is taken over here, and not at load: a process that makes no calls must not sit
+    on it. Returns why it stopped, or `None`.
     """
+    if house.spool is not None and not house.spool.adopted:
+        house.unheard.extend((yield Adopt()))
     while True:
         try:
             command = house.unheard.pop(0)

@@ -93,6 +93,11 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopt:
+    """Take over what processes that have ended left owed; the answer is a list of `Settle` and `Release`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """The stream is still coming."""
 

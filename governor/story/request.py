@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 class Keeper(Protocol):
     """Where drivers write down what the ledger has still to be told, so that it outlives the process."""
 
+    adopted: bool
+    """Whether this process has taken over what ended ones left."""
+
     def carry_out(self, effect: Owe | Heard) -> None:
         """Write one thing down; an `Owe` is on the disk when this returns."""
+
+    def adopt(self) -> list[Settle | Release]:
+        """Take over what ended processes left owed."""
 
     def forget(self) -> None:
         """Begin anew, as a forked child does: what is written down is its parent's."""

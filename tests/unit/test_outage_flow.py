@@ -23,7 +23,7 @@ from governor.ledger.sqlite import SqliteLedger
 from governor.policy import Attribution, load
 from governor.pricing import PriceTable
 from governor.story.breaker import Breaker
-from governor.story.effects import CountTokens, Ended, Heard, Owe, Send, Sleep
+from governor.story.effects import Adopt, CountTokens, Ended, Heard, Owe, Send, Sleep
 from governor.story.leases import TTL_MS
 from governor.story.request import House, Request
 
@@ -60,7 +60,6 @@ class World:
             self.policies,
             PRICES,
             LedgerClock(self.clock),
-            unheard=spool.adopt(),
             breaker=Breaker(lambda: self.clock() / 1000),
             spool=spool,
         )
@@ -105,6 +104,8 @@ class World:
                 self.clock.forward(effect.seconds)
             case Owe() | Heard():
                 self.house.spool.carry_out(effect)
+            case Adopt():
+                return self.house.spool.adopt()
             case c.Command():
                 self.asked += 1
                 if self.away:
@@ -260,15 +261,17 @@ def test_a_lease_follows_the_size_of_calls(tmp_path):
 
 
 def test_a_forked_child_has_no_lease(tmp_path, monkeypatch):
-    """A child begins without its parent's leases, and does not hold on to its parent's file."""
+    """A child has none of its parent's leases, does not hold on to its file, and tells nothing for it."""
     world = World(tmp_path, "lease")
     world.call("first")
     house = load_house(tmp_path / "policies", None, world.clock, "sqlite:///gov.db", tmp_path / "other")
     house.leases.put(world.house.leases.of("team"))
     house.spool.carry_out(Owe(c.Settle("one", ())))
+    house.unheard.append(c.Settle("one", ()))
     child = os.fork()
     if child == 0:
-        os._exit(int(house.leases.of("team") is not None or house.spool._file is not None))
+        has = (house.leases.of("team"), house.spool._file)
+        os._exit(int(has != (None, None) or house.unheard != []))
     assert os.waitpid(child, 0)[1] == 0
     assert house.leases.of("team") is not None
     house.spool.close()

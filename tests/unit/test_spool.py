@@ -12,7 +12,9 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.governed import department
 
+from governor import Governor
 from governor.budgets import Unit
 from governor.clients.setup import identity
 from governor.journal import owed
@@ -254,3 +256,20 @@ def test_which_ledger_it_is(monkeypatch, tmp_path):
     assert identity("redis://me:secret@host/0") == "redis://me:***@host/0"
     assert identity("sqlite:///governor.db") == f"sqlite:///{tmp_path}/governor.db"
     assert identity("sqlite:////var/lib/governor.db") == "sqlite:////var/lib/governor.db"
+
+
+def test_a_process_that_only_loads_sits_on_nothing(spool, tmp_path):
+    """What a dead process left waits for a process that calls; one that loads and makes no call leaves it."""
+    here = f"sqlite:///{tmp_path}/gov.db"
+    left = Spool(tmp_path, "default", identity(here))
+    left.carry_out(Owe(settle()))
+    crash(left)
+    team = department({"per": "department", "usd": 1, "window": "life"})
+    (tmp_path / "team.yaml").write_text(json.dumps(team), encoding="utf-8")
+    master = Governor.load(tmp_path / "team.yaml", ledger=here, spool=tmp_path)
+    assert [(one.alive, one.owed) for one in survey(tmp_path, "default")] == [(False, 1)]
+    with Governor.load(tmp_path / "team.yaml", ledger=here, spool=tmp_path) as worker:
+        pass
+    assert survey(tmp_path, "default") == []
+    assert worker is not master
+    master.close()
