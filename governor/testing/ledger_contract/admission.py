@@ -248,13 +248,15 @@ class RepetitionContract:
         assert (again.candidate, again.state, again.expires_ms) == (0, "settled", first.expires_ms)
         assert bench.amounts(team) == [(50, 0)]
 
-    def test_a_repetition_may_come_in_the_next_window(self, bench: Bench) -> None:
-        """Windows move between a call and its repetition: that makes it no other request."""
+    def test_a_repetition_that_comes_in_the_next_window_is_of_the_first(self, bench: Bench) -> None:
+        """A hold belongs to the windows it was asked for in; asked for in others, it is a conflict."""
         minute = bench.budget("user=ada/requests/minute", 10)
         bench.reserve("r1", (minute, 1))
         bench.clock.advance(MINUTE_MS)
         moved = bench.budget("user=ada/requests/minute", 10)
-        assert isinstance(bench.reserve("r1", (moved, 1)), c.Held)
+        assert isinstance(bench.reserve("r1", (minute, 1)), c.Held)
+        with pytest.raises(ReservationConflict, match="r1"):
+            bench.reserve("r1", (moved, 1))
         assert bench.amounts(minute, moved) == [(0, 1), (0, 0)]
 
     def test_the_same_id_with_another_payload_is_a_conflict(self, bench: Bench) -> None:

@@ -209,7 +209,13 @@ class RecordsContract:
         ended = [bench.ledger.execute(c.ReadJournal(name))[-1].detail for name in ("r1", "lost", "dead")]
         assert [detail.read_closing(text) for text in ended] == [
             {"overrun": "1", "unknown": "0", "posted": "61,0", "crossed": "0:5000:61:100"},
-            {"overrun": "0", "unknown": "1", "posted": "1", "crossed": ""},
+            {
+                "overrun": "0",
+                "unknown": "1",
+                "posted": "1",
+                "crossed": "",
+                "refs": f"{TEAM};{team.window};{team.end_ms};100;0",
+            },
             {"overrun": "0", "unknown": "0", "posted": "9", "crossed": ""},
         ]
 
