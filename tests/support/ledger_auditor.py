@@ -399,8 +399,8 @@ def _charge(command: c.Reserve, row: c.BudgetRow, ask: c.Ask) -> int:
 
 
 def _asked(command: c.Reserve) -> object:
-    """What makes a reserve the same one again: all but the windows and how it is recorded."""
-    budgets = [(b.identity, b.unit, b.limit, b.steps) for b in command.budgets]
+    """What makes a reserve the same one again: all but how it is recorded."""
+    budgets = [(b.identity, b.window, b.unit, b.limit, b.steps) for b in command.budgets]
     return budgets, command.candidates, command.ttl_ms, command.charge_on_expiry, command.call
 
 
