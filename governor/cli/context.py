@@ -126,6 +126,7 @@ def _checked_now_ms(store: Ledger, where: str, organization: str) -> int:
     if not status.created:
         raise LedgerUnavailable(
             f"{where} holds no ledger of the organization {organization!r}: correct --ledger (or "
-            f"GOVERNOR_LEDGER), or make one with `governor ledger create {where}`"
+            f"GOVERNOR_LEDGER); if it was emptied, run `governor ledger rebuild ARCHIVE {where}`; "
+            f"if it is new, make one with `governor ledger create {where}`"
         )
     return status.now_ms

@@ -140,6 +140,11 @@ def _spool(loaded: Policies) -> Iterator[Finding]:
     except (OSError, RuntimeError) as error:
         yield Finding(WRONG, "spool", f"it cannot be read: {error}", "correct GOVERNOR_SPOOL, or its folder")
         return
+    if any(getattr(file.policy, "if_ledger_is_down", "refuse") != "refuse" for file in loaded.files):
+        place = next(path for path in (folder, *folder.parents) if path.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            text = f"{folder} cannot be written: no call can go without its ledger"
+            yield Finding(WRONG, "spool", text, "let this user write it, or name another in GOVERNOR_SPOOL")
     for file in files:
         if file.torn:
             advice = "compare its lines with the API's bill, and remove it"

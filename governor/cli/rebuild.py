@@ -59,6 +59,7 @@ def rebuild(
         with progress("read", shown=not as_json) as tell:
             total = kept.count()
             plan = rebuilding.plan(kept, now_ms, lost_ms or now_ms, lambda done: tell(done, total))
+        _refuse_another_time(lost_ms, plan)
         state, epoch = "dry run", None
         if not dry_run:
             notes = {
@@ -92,6 +93,15 @@ def _lost_ms(text: str | None) -> int:
     except ValueError:
         raise usage(f"--lost-at {text!r} is no ISO instant: write for example 2026-11-21T14:30:00Z") from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _refuse_another_time(lost_ms: int, plan: Plan) -> None:
+    """A wrong instant would hide what is missing."""
+    if lost_ms and lost_ms < plan.source.at_ms:
+        raise usage(
+            f"--lost-at {stamp(lost_ms)} UTC is before the archive's last record, of "
+            f"{stamp(plan.source.at_ms)}: correct it, or leave it out"
+        )
 
 
 _DONE = {

@@ -24,6 +24,10 @@ class Copied:
     last: Position | None
 
 
+BEGINNINGS = ("create", "rebuild")
+"""The kinds of record with which a ledger's journal begins."""
+
+
 def copy_new(ledger: Ledger, archive: Archive, tell: Callable[[int, int], None]) -> Copied:
     """Append what the archive has not, up to the newest record of this moment.
 
@@ -40,6 +44,11 @@ def copy_new(ledger: Ledger, archive: Archive, tell: Callable[[int, int], None])
     copied = 0
     last = archive.last(size.epoch)
     _refuse_one_that_went_back(ledger, last)
+    if last is None and size.first is not None and size.first.kind not in BEGINNINGS:
+        raise ArchiveError(
+            "the ledger was trimmed behind another archive, and this one would begin in the middle: archive "
+            "to that one again, or copy it here first; nothing was copied"
+        )
     while size.last is not None and (last is None or place(last.seq) < place(size.last.seq)):
         page = ledger.execute(ReadSince(None if last is None else last.seq))
         if page.epoch != size.epoch or not page.entries:

@@ -304,8 +304,8 @@ def check(reply: Sequence[str], keys: Keys, *expected: str) -> None:
     if reply[0] == "no_ledger":
         raise LedgerUnavailable(
             f"Redis holds no ledger for organization {keys.organization!r}: it was emptied or never "
-            "created; run `governor ledger create URL`, or restore what was lost with "
-            "`governor ledger rebuild ARCHIVE URL`"
+            "created; restore what was lost with `governor ledger rebuild ARCHIVE URL`, or, only if it is "
+            "new, run `governor ledger create URL`"
         )
     if reply[0] == "other_schema" and reply[1] == "0":
         raise LedgerUnavailable(

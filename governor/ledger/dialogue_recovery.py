@@ -67,7 +67,8 @@ def _begin(command: r.BeginRestore, keys: Keys, now: str) -> Dialogue:
     if reply[0] == "in_use":
         raise LedgerUnavailable(
             f"Redis holds a ledger of organization {keys.organization!r} that is in use, or parts of one: a "
-            f"rebuild needs an empty store; if it is to go, delete the keys {keys.prefix}:* first"
+            f"rebuild needs an empty store; if it is to go, archive its journal too (lives are added up), "
+            f"then delete the keys {keys.prefix}:*"
         )
     if reply[0] == "other_source":
         raise LedgerUnavailable(

@@ -73,7 +73,10 @@ def through(house: House, planned: Plan, down: LedgerDown, unanswered: Matrix | 
         if admitted.draw is not None:
             house.leases.end(admitted.draw, 0)
         if isinstance(error, OSError):
-            text = f"{down}; and the call could not be written down, so it was not sent: {error}"
+            text = (
+                f"{down}; and the call could not be written down, so it was not sent: {error}; let this user "
+                "write GOVERNOR_SPOOL, or name another folder there"
+            )
             raise LedgerDown(text) from error
         yield from books.strike_out(intent.id)
         raise

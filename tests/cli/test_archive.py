@@ -126,6 +126,22 @@ def test_a_used_ledger_is_not_rebuilt(run, firm, where):
     assert "in use" in said.err
 
 
+def test_a_loss_before_the_archive_s_end_is_refused(run, firm, where):
+    """A mistyped instant would hide what may be missing."""
+    run("ledger", "archive", where, *firm.options)
+    said = run("ledger", "rebuild", where, *firm.options, "--lost-at", "2020-01-01", "--dry-run")
+    assert said.code == 2
+    assert "before the archive's last record" in said.err
+
+
+def test_a_new_archive_of_a_trimmed_ledger_is_refused(run, firm, where, tmp_path):
+    """It would begin in the middle, and a rebuild from it would restore a part without a word."""
+    run("ledger", "archive", where, *firm.options, "--trim", "--keep", "0s")
+    said = run("ledger", "archive", str(tmp_path / "another.jsonl"), *firm.options)
+    assert said.code == 1
+    assert "would begin in the middle" in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

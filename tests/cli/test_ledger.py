@@ -156,6 +156,16 @@ def test_doctor_finds_missing_things(run, tmp_path, policies, key):
     assert "governor ledger create" in found["ledger"]["advice"]
 
 
+def test_doctor_finds_a_spool_that_cannot_be_written(run, firm, key, tmp_path, monkeypatch):
+    """Where a department may go on without its ledger, a place to write that down is needed."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GOVERNOR_SPOOL", str(tmp_path / "file"))
+    assert run("doctor", *firm.options, "--json").code == 0
+    legal = firm.policies / "legal.yaml"
+    legal.write_text(legal.read_text() + "if_ledger_is_down: allow\n")
+    assert "GOVERNOR_SPOOL" in wrong(run("doctor", *firm.options, "--json"))["spool"]["advice"]
+
+
 def test_doctor_looks_into_the_spool(run, firm, key, tmp_path, monkeypatch):
     """What lies in the spool is told: of processes that run, of those that ended, and what cannot be read."""
     monkeypatch.setenv("GOVERNOR_SPOOL", str(tmp_path / "spool"))
