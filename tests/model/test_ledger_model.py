@@ -292,9 +292,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.auditor.check(rows, self.ledger.execute(c.Read(rows)).balances)
 
 
-def maker(
-    store: str, request: pytest.FixtureRequest, folder: Path
-) -> Callable[[str, SettableClock], Ledger]:
+def maker(store: str, request: pytest.FixtureRequest, folder: Path) -> Callable[[str, SettableClock], Ledger]:
     """Makes ledgers of an organisation in `sqlite`, `redis` or `fakeredis`."""
 
     def make_ledger(org: str, clock: SettableClock) -> Ledger:

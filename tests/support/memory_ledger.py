@@ -252,9 +252,7 @@ class MemoryLedger:
     def _change_limit(self, command: c.Grant | c.SetLimit, *, added: bool, amount: int | None) -> None:
         """Changes that are over go; a limit without any end, and `None`, take the limits before it away."""
         alone = not added and (amount is None or not (command.from_ms or command.until_ms))
-        kept = tuple(
-            change for change in self._unended(command.identity) if change.added or not alone
-        )
+        kept = tuple(change for change in self._unended(command.identity) if change.added or not alone)
         if amount is not None:
             kept += (c.LimitChange(added, amount, command.from_ms, command.until_ms),)
         self._limits[command.identity] = kept

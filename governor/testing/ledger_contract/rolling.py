@@ -49,6 +49,17 @@ class RollingContract:
             assert bench.balance(week).posted == posted
         assert bench.balance(week).frees_ms == 0
 
+    def test_an_ending_says_when_what_it_posted_frees(self, bench: Bench) -> None:
+        """The reply has the balance as a reading just after it would, down to a correction to nothing."""
+        week = bench.budget(WEEK, 100)
+        assert bench.spend("s1", week, 60).balances == (c.Balance(60, 0, 100, None, LEAVES_MS),)
+        bench.clock.advance(7 * 24 * 3600 * 1000)
+        bench.reserve("r1", (week, 30))
+        bench.clock.advance(TTL_MS)
+        bench.expire(("r1", (week,)))
+        bench.clock.now_ms = LEAVES_MS
+        assert bench.settle("r1", (week, 0)).balances == (bench.balance(week),) == (c.Balance(0, 0, 100),)
+
     def test_a_refusal_says_when_the_first_of_it_frees(self, bench: Bench) -> None:
         """Exhausted, with the instant at which the oldest bucket's spend leaves the window."""
         week = bench.budget(WEEK, 100)
