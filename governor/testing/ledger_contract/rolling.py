@@ -36,6 +36,15 @@ class RollingContract:
         assert bench.balance(week) == c.Balance(0, 0, 100)
         assert isinstance(bench.reserve("r2", (week, 100)), c.Held)
 
+    def test_what_a_hold_took_the_place_of_does_not_come_back(self, bench: Bench) -> None:
+        """Where spend has left and a hold was given for it, a clock set back counts only the hold."""
+        week = bench.budget(WEEK, 100)
+        bench.spend("s1", week, 70)
+        bench.clock.now_ms = LEAVES_MS
+        bench.reserve("r1", (week, 100))
+        bench.clock.advance(-1)
+        assert bench.balance(week) == c.Balance(0, 100, 100)
+
     def test_a_window_is_the_sum_of_its_buckets(self, bench: Bench) -> None:
         """What was spent in several buckets adds up, and leaves one bucket after the other."""
         week = bench.budget(WEEK, 1000)
