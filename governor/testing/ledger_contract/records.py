@@ -198,7 +198,7 @@ class RecordsContract:
         assert detail.read_balances(refused.detail) == (None, (c.Balance(7, 1, 1000), frozen))
 
     def test_the_journal_keeps_what_was_posted(self, bench: Bench) -> None:
-        """The record of an ending gives the amounts, the flags and the thresholds crossed."""
+        """The record of an ending gives amounts, flags and crossings; of an unknown hold its budgets too."""
         team, user = bench.budget(TEAM, 100, steps=(5_000,)), bench.budget(USER, 100)
         bench.reserve("r1", (team, 60), (user, 60))
         bench.settle("r1", (team, 61), (user, 0))
@@ -207,9 +207,10 @@ class RecordsContract:
         bench.clock.advance(TTL_MS)
         bench.expire(("dead", (team,)))
         ended = [bench.ledger.execute(c.ReadJournal(name))[-1].detail for name in ("r1", "lost", "dead")]
+        own = f"{team.identity};{team.window};{team.end_ms};100;0"
         assert [detail.read_closing(text) for text in ended] == [
             {"overrun": "1", "unknown": "0", "posted": "61,0", "crossed": "0:5000:61:100"},
-            {"overrun": "0", "unknown": "1", "posted": "1", "crossed": ""},
+            {"overrun": "0", "unknown": "1", "posted": "1", "crossed": "", "refs": own},
             {"overrun": "0", "unknown": "0", "posted": "9", "crossed": ""},
         ]
 

@@ -61,7 +61,7 @@ class TimedLimitsContract:
         assert seen == [100, 140, 140, 140, 100]
 
     def test_a_change_forgets_for_good_what_is_over(self, bench: Bench) -> None:
-        """A grant or a limit that had ended when another was made does not come back with a clock set back."""
+        """A grant or a limit that had ended when another was made does not come back with the clock."""
         team, start = bench.budget(TEAM, 100), bench.clock.now_ms
         bench.ledger.execute(c.Grant("g1", team.identity, "", 10, until_ms=start + HOUR_MS))
         bench.ledger.execute(c.SetLimit("l1", team.identity, 500, start + HOUR_MS))
