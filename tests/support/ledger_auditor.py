@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from governor.budgets import Unit
 from governor.ledger import commands as c
+from support.ledger_sameness import asked, charge_of, ending, operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -117,16 +117,16 @@ class Auditor:
     def conflicts(self, command: c.Command[Any]) -> bool:
         """Whether the id of *command* belongs to another payload, so that it must be refused."""
         if isinstance(command, c.Reserve):
-            return command.id in self.state and self._asked.get(command.id) != _asked(command)
+            return command.id in self.state and self._asked.get(command.id) != asked(command)
         if isinstance(command, c.Settle | c.Release):
             if command.id in self._ended:
-                return self._ended[command.id][0] != _ending(command)
+                return self._ended[command.id][0] != ending(command)
             lines = self.holds.get(command.id)
             return lines is not None and [ref(x.row) for x in lines] != [
                 ref(p.budget) for p in command.postings
             ]
         if isinstance(command, c.Change):
-            return self._operations.get(command.id, _operation(command)) != _operation(command)
+            return self._operations.get(command.id, operation(command)) != operation(command)
         return False
 
     def open(self) -> tuple[str, ...]:
@@ -261,9 +261,9 @@ class Auditor:
         asks = command.candidates[answer.candidate]
         taken = [(row, ask) for row, ask in zip(command.budgets, asks, strict=True) if ask is not None]
         self.holds[command.id] = [
-            Line(row, ask.amount, _charge(command, row, ask), self.now_ms) for row, ask in taken
+            Line(row, ask.amount, charge_of(command, row, ask), self.now_ms) for row, ask in taken
         ]
-        self._asked[command.id] = _asked(command)
+        self._asked[command.id] = asked(command)
         self.state[command.id] = "open"
         self._open[command.id] = self.now_ms + command.ttl_ms
         self._chosen[command.id] = answer.candidate
@@ -299,7 +299,7 @@ class Auditor:
         self.charged[command.id] = [posting.amount for posting in command.postings]
         self.state[command.id] = answer.state
         self._open.pop(command.id, None)
-        self._ended[command.id] = (_ending(command), answer)
+        self._ended[command.id] = (ending(command), answer)
 
     def _extended(self, command: c.Extend, answer: c.Extended) -> None:
         state = self.state.get(command.id, "unknown")
@@ -326,7 +326,7 @@ class Auditor:
         """A grant, a limit, a freeze or its end counts once, however often it is said."""
         assert isinstance(command, c.Change)
         if command.id not in self._operations:
-            self._operations[command.id] = _operation(command)
+            self._operations[command.id] = operation(command)
             self._change(command)
         if isinstance(command, c.Grant):
             in_window = self.granted[command.identity, command.window]
@@ -390,32 +390,3 @@ class Auditor:
     def _entered_crossings(self, own: list[c.Crossing], told: tuple[c.Crossing, ...]) -> None:
         assert tuple(own) == told, f"crossed {own}, was told {told}"
         self.crossed += own
-
-
-def _charge(command: c.Reserve, row: c.BudgetRow, ask: c.Ask) -> int:
-    """What the expiry of a hold posts."""
-    charged = row.unit is Unit.REQUESTS or (command.charge_on_expiry and row.unit is not Unit.CONCURRENT)
-    return ask.amount if charged else 0
-
-
-def _asked(command: c.Reserve) -> object:
-    """What makes a reserve the same one again: all but how it is recorded."""
-    budgets = [(b.identity, b.window, b.unit, b.limit, b.steps) for b in command.budgets]
-    return budgets, command.candidates, command.ttl_ms, command.charge_on_expiry, command.call
-
-
-def _ending(command: c.Settle | c.Release) -> object:
-    return type(command), [(ref(p.budget), p.amount) for p in command.postings]
-
-
-def _operation(command: c.Change) -> object:
-    match command:
-        case c.Grant():
-            instants = command.from_ms, command.until_ms
-            return "grant", command.identity, command.window, command.amount, instants
-        case c.SetLimit():
-            return "set", command.identity, command.limit, command.from_ms, command.until_ms
-        case c.Freeze():
-            return "freeze", command.identity, command.until_ms, command.why
-        case _:
-            return "unfreeze", command.identity

@@ -289,12 +289,23 @@ class World:
         if not self.auditor.rows:
             return
         row = self.chance.choice(list(self.auditor.rows.values()))
-        until_ms = self.auditor.now_ms + self.chance.choice((2_000, 60_000))
+        from_ms = self.auditor.now_ms + self.chance.choice((0, 1_000))
+        until_ms = from_ms + self.chance.choice((2_000, 60_000))
         name = f"operation-{number}"
         command = self.chance.choice(
             [
                 c.Grant(name, row.identity, row.window, self.chance.randint(1, row.limit)),
-                c.SetLimit(name, row.identity, self.chance.randint(0, 2 * row.limit), until_ms),
+                c.Grant(
+                    name,
+                    row.identity,
+                    "",
+                    self.chance.randint(1, row.limit),
+                    from_ms=from_ms,
+                    until_ms=until_ms,
+                ),
+                c.SetLimit(
+                    name, row.identity, self.chance.randint(0, 2 * row.limit), until_ms, from_ms=from_ms
+                ),
                 c.SetLimit(name, row.identity, None),
                 c.Freeze(name, row.identity, "audit", until_ms),
                 c.Unfreeze(name, row.identity),

@@ -121,7 +121,19 @@ QUEUE_SCENE = Scene(
     max_wait_s=1.5,
 )
 
-SCENES = (LADDER_SCENE, WINDOWS_SCENE, GIVEN_BACK_SCENE, QUEUE_SCENE)
+ROLLING_SCENE = Scene(
+    "rolling",
+    department(
+        {"per": "department", "usd": usd(6 * SONNET_CEILING), "window": "rolling 1h"},
+        {"per": "user", "usd": usd(3 * SONNET_CEILING), "window": "rolling 1m"},
+        {"per": "user", "requests": 5, "window": "rolling 1m"},
+        thresholds=LADDER,
+        routing=_waits(1),
+    ),
+    spread_s=90.0,
+)
+
+SCENES = (LADDER_SCENE, WINDOWS_SCENE, GIVEN_BACK_SCENE, QUEUE_SCENE, ROLLING_SCENE)
 
 CROWD_SCENE = Scene(
     "crowd",

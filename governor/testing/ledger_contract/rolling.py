@@ -36,6 +36,15 @@ class RollingContract:
         assert bench.balance(week) == c.Balance(0, 0, 100)
         assert isinstance(bench.reserve("r2", (week, 100)), c.Held)
 
+    def test_what_a_hold_took_the_place_of_does_not_come_back(self, bench: Bench) -> None:
+        """Where spend has left and a hold was given for it, a clock set back counts only the hold."""
+        week = bench.budget(WEEK, 100)
+        bench.spend("s1", week, 70)
+        bench.clock.now_ms = LEAVES_MS
+        bench.reserve("r1", (week, 100))
+        bench.clock.advance(-1)
+        assert bench.balance(week) == c.Balance(0, 100, 100)
+
     def test_a_window_is_the_sum_of_its_buckets(self, bench: Bench) -> None:
         """What was spent in several buckets adds up, and leaves one bucket after the other."""
         week = bench.budget(WEEK, 1000)
@@ -48,6 +57,17 @@ class RollingContract:
             bench.clock.now_ms = bench.balance(week).frees_ms
             assert bench.balance(week).posted == posted
         assert bench.balance(week).frees_ms == 0
+
+    def test_an_ending_says_when_what_it_posted_frees(self, bench: Bench) -> None:
+        """The reply has the balance as a reading just after it would, down to a correction to nothing."""
+        week = bench.budget(WEEK, 100)
+        assert bench.spend("s1", week, 60).balances == (c.Balance(60, 0, 100, None, LEAVES_MS),)
+        bench.clock.advance(7 * 24 * 3600 * 1000)
+        bench.reserve("r1", (week, 30))
+        bench.clock.advance(TTL_MS)
+        bench.expire(("r1", (week,)))
+        bench.clock.now_ms = LEAVES_MS
+        assert bench.settle("r1", (week, 0)).balances == (bench.balance(week),) == (c.Balance(0, 0, 100),)
 
     def test_a_refusal_says_when_the_first_of_it_frees(self, bench: Bench) -> None:
         """Exhausted, with the instant at which the oldest bucket's spend leaves the window."""

@@ -60,6 +60,16 @@ class TimedLimitsContract:
             seen.append(bench.balance(bench.budget(identity, 100)).limit)
         assert seen == [100, 140, 140, 140, 100]
 
+    def test_a_change_forgets_for_good_what_is_over(self, bench: Bench) -> None:
+        """A grant or a limit that had ended when another was made does not come back with the clock."""
+        team, start = bench.budget(TEAM, 100), bench.clock.now_ms
+        bench.ledger.execute(c.Grant("g1", team.identity, "", 10, until_ms=start + HOUR_MS))
+        bench.ledger.execute(c.SetLimit("l1", team.identity, 500, start + HOUR_MS))
+        bench.clock.advance(HOUR_MS)
+        bench.ledger.execute(c.Grant("g2", team.identity, "", 1))
+        bench.clock.advance(-1)
+        assert bench.balance(team).limit == 101
+
     def test_grants_add_up_on_whatever_limit_is_in_force(self, bench: Bench) -> None:
         """Of a window, between instants, and on top of a limit that was set; each counts once."""
         team, start = bench.budget(TEAM, 100), bench.clock.now_ms
