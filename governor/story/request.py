@@ -37,6 +37,7 @@ class Keeper(Protocol):
 
     def adopt(self) -> list[Settle | Release]:
         """Take over what ended processes left owed."""
+        raise NotImplementedError
 
     def forget(self) -> None:
         """Begin anew, as a forked child does: what is written down is its parent's."""
