@@ -18,7 +18,7 @@ from governor.budgets import Unit
 from governor.ledger import commands as c
 from governor.ledger import lifecycle, open_ledger
 from governor.ledger.migration import FindOld
-from governor.ledger.recovery import ReadSince, TrimJournal
+from governor.ledger.recovery import Mark, ReadSince, TrimJournal
 from governor.policy import Attribution, load
 from governor.pricing import PriceTable
 from governor.testing import FakeClaude
@@ -258,7 +258,8 @@ def test_documented_redis_administrator_can_do_what_is_theirs(redis_server: Redi
         ):
             ledger.execute(command)
         page = ledger.execute(ReadSince())
-        assert ledger.execute(TrimJournal(page.epoch, page.entries[-1].seq)) == len(page.entries)
+        *older, last = page.entries
+        assert ledger.execute(TrimJournal(page.epoch, older[-1].seq, Mark.of(last))) == len(older)
         ledger.close()
 
 
