@@ -13,7 +13,6 @@ from governor import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.testing import Reply, status_error
 
-pytestmark = pytest.mark.deep
 FAULTS = pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
 deep = pytest.mark.deep
 LONG = Reply(output_tokens=60, event_delay_ms=2)

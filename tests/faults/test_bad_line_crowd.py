@@ -13,7 +13,6 @@ from support.stages import on_redis
 from governor import BudgetContended, BudgetExceeded, LedgerUnavailable
 from governor.testing import Reply
 
-pytestmark = pytest.mark.deep
 CALLS = 120
 RUN = "department=team/run=crowd/usd/life"
 deep = pytest.mark.deep

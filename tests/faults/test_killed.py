@@ -18,7 +18,6 @@ from governor.testing import (
     status_error,
 )
 
-pytestmark = pytest.mark.deep
 LONG = Reply(output_tokens=200, event_delay_ms=2)
 ASKED, DONE = Fault.STALL, Fault.SWALLOW
 """The process dies when its command has left it; or when it is carried out, and before the reply is read."""

@@ -10,7 +10,6 @@ from support.redis_server import RedisServer
 
 from governor.testing import Reply
 
-pytestmark = pytest.mark.deep
 SLOW = Reply(output_tokens=60, delay_ms=150)
 """An answer that is still to come when Redis dies."""
 

@@ -308,7 +308,7 @@ def maker(store: str, request: pytest.FixtureRequest, folder: Path) -> Callable[
     return make_ledger
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis", pytest.param("fakeredis", marks=pytest.mark.deep)])
+@pytest.mark.parametrize("store", ["sqlite", "redis", "fakeredis"])
 def test_a_store_is_the_pure_rule_at_every_step_of_any_story(store, request, tmp_path):
     """Random reserves, endings, grants, limits, freezes, repetitions and clock steps find no difference."""
     make_ledger = staticmethod(maker(store, request, tmp_path))

@@ -83,7 +83,7 @@ def replay_is_the_ledger(ledger: Ledger, now_ms: int) -> None:
     assert not replay.strange
 
 
-@pytest.mark.parametrize("store", [pytest.param("sqlite", marks=pytest.mark.deep), "redis"])
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
 def test_a_journal_replayed_is_its_ledger_and_rebuilt_goes_on_as_it(store, request, tmp_path):
     """Balances, limits, freezes, crossings and every answer to a command told again are the same."""
     given = {"make_ledger": staticmethod(maker(store, request, tmp_path)), "folder": tmp_path}

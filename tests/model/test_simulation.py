@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from governor.policy import Policies
 
 DEEP = os.environ.get("GOVERNOR_TEST_PROFILE") == "deep"
-SEEDS, SHARDS = (20_000, 20) if DEEP else (200, 2)
+SEEDS, SHARDS = (20_000, 20) if DEEP else (240, 2)
 TWIN_SEEDS = 800 if DEEP else 40
 PLANT_SEEDS = 100
 REPLAY = "GOVERNOR_SIMULATION_SEED"
