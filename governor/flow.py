@@ -172,7 +172,7 @@ def _asking(house: House, planned: Plan, call: str, *, quiet: bool) -> Asked:
         record=records.reserve(house, planned, table),
         call=call,
         quiet=quiet,
-        trial=planned.trial,
+        trial=planned.trial is not None,
     )
     return Asked(planned, table, command)
 

@@ -7,13 +7,13 @@ import logging
 import os
 import threading
 import time
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governor.clock import LedgerClock
 from governor.errors import PolicyError
 from governor.journal.spool import Spool, spool_folder
+from governor.ledger.forks import renew_in_children
 from governor.ledger.opening import DEFAULT_URL, redact
 from governor.policy import load
 from governor.pricing import PriceTable
@@ -66,7 +66,7 @@ def load_house(
         leases=Leases(threading.Lock),
         spool=_open_spool(spool, loaded.organization, ledger),
     )
-    os.register_at_fork(after_in_child=_renewing(weakref.ref(house)))
+    renew_in_children(house.forget)
     return house
 
 
@@ -79,20 +79,6 @@ def _open_spool(spool: str | Path | None, organization: str, ledger: str) -> Spo
             "this user has no home for a spool, so no call goes without its ledger: set GOVERNOR_SPOOL"
         )
     return None
-
-
-def _renewing(house: weakref.ref[House]) -> Callable[[], None]:
-    """What a forked child does: leases, and what is written down or still to be told, are its parent's."""
-
-    def renew() -> None:
-        found = house()
-        if found is not None:
-            found.leases.forget()
-            found.unheard.clear()
-            if found.spool is not None:
-                found.spool.forget()
-
-    return renew
 
 
 def ledger_url(url: str | None) -> str:

@@ -54,6 +54,12 @@ class Matrix:
         known = {row.identity: row for row in other.rows}
         return replace(self, rows=tuple(known.get(row.identity, row) for row in self.rows))
 
+    def at(self, now_ms: int) -> Matrix:
+        """The same in the windows that hold *now_ms*."""
+        if all(not row.end_ms or row.start_ms <= now_ms < row.end_ms for row in self.rows):
+            return self
+        return replace(self, rows=_rows(self.terms, now_ms))
+
     def nothing_used(self, chosen: int) -> tuple[Posting, ...]:
         """What is posted where the chosen offer was held, and never sent."""
         return self.postings(chosen, lambda _, __: 0)
@@ -62,7 +68,7 @@ class Matrix:
 def build(terms: Sequence[BudgetTerm], offers: Sequence[Offer], now_ms: int) -> Matrix:
     """The matrix of *offers* over *terms*, in the windows that hold *now_ms*."""
     asks = tuple(tuple(ask_for(offer, term) for term in terms) for offer in offers)
-    return Matrix(tuple(terms), tuple(_row(term, now_ms) for term in terms), tuple(offers), asks)
+    return Matrix(tuple(terms), _rows(terms, now_ms), tuple(offers), asks)
 
 
 def ask_for(offer: Offer, term: BudgetTerm) -> Ask | None:
@@ -91,6 +97,10 @@ def reopens_ms(row: BudgetRow, balance: Balance) -> int:
     The end of its window; of a rolling one, which has none, when spend first leaves it.
     """
     return balance.frees_ms if row.bucket_ms else row.end_ms
+
+
+def _rows(terms: Sequence[BudgetTerm], now_ms: int) -> tuple[BudgetRow, ...]:
+    return tuple(_row(term, now_ms) for term in terms)
 
 
 def _row(term: BudgetTerm, now_ms: int) -> BudgetRow:

@@ -92,7 +92,7 @@ def admit(house: House, planned: Plan, down: LedgerDown, *, dry: bool = False) -
     """
     if not lenient(house, planned):
         raise down
-    table = matrix_of(house, replace(planned, hint_ms=None))
+    table = matrix_of(house, replace(planned, trial=None))
     held, call = c.Held(0, (), "", 0, house.clock.now_ms()), secrets.token_hex(8)
     if planned.rules.if_ledger_is_down == "allow":
         return Admitted(table, held, how="allowed", call=call)

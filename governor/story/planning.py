@@ -10,7 +10,7 @@ from governor.money import Money
 from governor.pricing import bounded, ceiling_of, demand
 from governor.routing import plan
 from governor.story import counting, matrix, refusal
-from governor.story.request import Plan, bounds_of, count_for
+from governor.story.request import Plan, Trial, bounds_of, count_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,9 +61,9 @@ def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
 
     if rules.estimate == "auto" and at_once:
         planned = priced(counting.bounds(house, body, candidates))
-        hint_ms = _negligible(house, planned)
-        if hint_ms is not None:
-            return replace(planned, hint_ms=hint_ms)
+        trial = _trial(house, planned)
+        if trial is not None:
+            return trial
     if rules.estimate == "local":
         return _checked(priced(counting.bounds(house, body, candidates)))
     counts = yield from counting.counts(house, body, candidates)
@@ -126,15 +126,17 @@ def key_of(request: Request, candidate: Candidate, *, counted: bool) -> Key:
     return request.who.department, request.who.feature, candidate.priced_as, counted
 
 
-def _negligible(house: House, planned: Plan) -> int | None:
-    """When the oldest hint was heard by which the first candidate costs next to nothing; else `None`."""
+def _trial(house: House, planned: Plan) -> Plan | None:
+    """The plan to try the first candidate with, where by what is known it costs next to nothing."""
     too_long = planned.rules.input_tokens is not None and planned.input_tokens > planned.rules.input_tokens
     if planned.skipped or too_long:
         return None
     terms = house.policies.budgets(planned.request.who, [planned.offers[0].candidate.priced_as])
     table = matrix.build(terms, planned.offers[:1], planned.at_ms)
     found = house.hints.share_of_tightest(table, planned.at_ms)
-    return found[1] if found is not None and found[0] < NEGLIGIBLE_BP else None
+    if found is None or found[0] >= NEGLIGIBLE_BP:
+        return None
+    return replace(planned, trial=Trial(table, found[1]))
 
 
 def _max_tokens(request: Request, rules: Rules) -> int:

@@ -74,6 +74,13 @@ class House:
     leases: Leases = field(default_factory=Leases)
     spool: Keeper | None = None
 
+    def forget(self) -> None:
+        """Begin anew, as a forked child does: leases, and what is still to be told, are its parent's."""
+        self.leases.forget()
+        self.unheard.clear()
+        if self.spool is not None:
+            self.spool.forget()
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -97,6 +104,19 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """What is asked first where next to nothing is at stake; the prompt is counted if that fails.
+
+    Attributes:
+        table: The first candidate and its budgets.
+        hint_ms: When the oldest balance that says so was heard, Unix milliseconds.
+    """
+
+    table: Matrix
+    hint_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A request after pricing, policy and routing, before any balance was looked at.
 
@@ -110,7 +130,7 @@ class Plan:
         estimate: How it was made: `count_tokens` or `local bound`.
         counts: For each tokenizer (or model), tokens of the prompt and whether the API counted them.
         at_ms: When it was priced, Unix milliseconds.
-        hint_ms: When the oldest balance that a trial rests on was heard, Unix milliseconds; `None`: no trial.
+        trial: Where only the first candidate is tried, on a bound that need not be counted; `None`: all are.
     """
 
     request: Request
@@ -122,15 +142,7 @@ class Plan:
     estimate: str
     counts: Mapping[str, tuple[int, bool]]
     at_ms: int
-    hint_ms: int | None = None
-
-    @property
-    def trial(self) -> bool:
-        """Whether only the first candidate is tried, on a bound that need not be counted.
-
-        Where a budget cannot bear it, the prompt is counted.
-        """
-        return self.hint_ms is not None
+    trial: Trial | None = None
 
     @property
     def max_tokens(self) -> int:
@@ -140,12 +152,12 @@ class Plan:
     @property
     def tried(self) -> tuple[Offer, ...]:
         """The offers that the ledger is asked for: all, or in a trial the first."""
-        return self.offers[:1] if self.trial else self.offers
+        return self.offers if self.trial is None else self.trial.table.offers
 
     @property
     def hint_age_ms(self) -> int | None:
         """How old the oldest balance was that a trial rests on, in milliseconds; `None` without a trial."""
-        return None if self.hint_ms is None else max(0, self.at_ms - self.hint_ms)
+        return None if self.trial is None else max(0, self.at_ms - self.trial.hint_ms)
 
     def count(self, model: Model) -> tuple[int, bool] | None:
         """Tokens of the prompt for *model*, and whether the API counted them; `None` if nobody did."""
@@ -182,9 +194,12 @@ class Admitted:
 
 def matrix_of(house: House, planned: Plan) -> Matrix:
     """What the ledger is asked with for *planned*, in the windows of this instant."""
-    models = [offer.candidate.priced_as for offer in planned.tried]
+    now_ms = house.clock.now_ms()
+    if planned.trial is not None:
+        return planned.trial.table.at(now_ms)
+    models = [offer.candidate.priced_as for offer in planned.offers]
     terms = house.policies.budgets(planned.request.who, models)
-    return matrix.build(terms, planned.tried, house.clock.now_ms())
+    return matrix.build(terms, planned.offers, now_ms)
 
 
 def count_for(counts: Mapping[str, tuple[int, bool]], model: Model) -> tuple[int, bool]:
