@@ -40,8 +40,9 @@ lint: ## Check style, types, import arrows and docstrings
 	@scripts/venv.sh $(VENV) test lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY)
+	@$(PY) -m mypy & mypy=$$!; failed=0; \
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY) || failed=$$?; \
+	wait $$mypy || failed=$$?; exit $$failed  # side by side: each keeps one core busy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/interrogate governor
 

@@ -86,8 +86,8 @@ def users(_: str, options: Options, step: Step) -> Result:
         sides = [(few_bench, FEW), (many_bench, many)]
         _take_turns(sides, options.times(TURNS), step)
         size = int(many_bench.client.info("memory")["used_memory"])
-        for bench, _ in sides:
-            bench.ledger.close()
+        few_bench.ledger.close()
+        many_bench.ledger.close()
     title = f"As users grow: 6 budgets, {CANDIDATES} candidates, n = {len(few_bench.bare.wall_s)}"
     names = tuple(f"{count:,} users" for _, count in sides)
     result = Result(title, ("", *(f"{name}, {p}" for name in names for p in ("p50", "p99")), "p50 ratio"))

@@ -37,7 +37,7 @@ WAIT_S = 2.0
 """So long after it came back every process asks the ledger again; before, some calls would go without it."""
 
 OUTPUT_TOKENS = 100
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "user": "u",
     "department": "team",
     "max_tokens": 100,

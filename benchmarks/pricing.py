@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -85,8 +86,8 @@ def _bound(result: Result, rounds: int, step: Step) -> None:
         client = anthropic.Anthropic(base_url=url, api_key=API_KEY, max_retries=0, http_client=transport)
         sides: dict[str, Callable[[], Any]] = {}
         for name, body in bodies.items():
-            sides[f"send {name}"] = lambda body=body: client.messages.create(**body)
-            sides[f"bound {name}"] = lambda body=body: local_bound(body, PROMPT_CHARACTERS**2)
+            sides[f"send {name}"] = partial(client.messages.create, **body)
+            sides[f"bound {name}"] = partial(local_bound, body, PROMPT_CHARACTERS**2)
         measured = _in_turns(sides, rounds, step)
         client.close()
     for name in bodies:

@@ -14,6 +14,7 @@ from governor.ledger import commands as c
 from governor.story.effects import Ended
 from governor.story.matrix import build
 from governor.story.planning import prepare
+from governor.story.request import Admitted
 from governor.story.settlement import Outcome
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ def pair(user: str = WHO["user"], budgets: int | None = None) -> Pair:
     reserve = c.Reserve(
         "scene", table.rows, table.asks, ttl_ms=120_000, record=records.reserve(at_home, planned, table)
     )
+    held = c.Held(0, (), "open", 0, 0)
     used = table.postings(0, lambda unit, ask: 0 if unit == "concurrent" else ask.amount // 2)
-    return Pair(
-        reserve, c.Settle("scene", used, records.closing(at_home, planned, offer, outcome, ended, 1, "held"))
-    )
+    record = records.closing(at_home, planned, offer, outcome, ended, 1, Admitted(table, held))
+    return Pair(reserve, c.Settle("scene", used, record))
 
 
 def _some(terms: tuple[BudgetTerm, ...], budgets: int | None) -> tuple[BudgetTerm, ...]:
@@ -89,6 +90,7 @@ def _plan(at_home: House, user: str) -> Plan:
         max_tokens=1024,
         pin=False,
         request_id=None,
+        tags=None,
         params={"messages": [{"role": "user", "content": PROMPT}]},
     )
     story = prepare(at_home, request)
