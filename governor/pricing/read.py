@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,12 @@ def read_prices(path: Path | Traversable) -> dict[str, Any]:
         raise
 
 
+@functools.cache
+def shipped_prices() -> dict[str, Any]:
+    """The shipped table as `read_prices` has it, read once in a process: not to be changed."""
+    return read_prices(data_file(SHIPPED))
+
+
 def _read_table(checker: c.Checker, node: Any) -> dict[str, Any]:
     data = checker.mapping(node, c.TOP, _TABLE)
     if not checker.problems:
@@ -63,7 +70,7 @@ def _read_table(checker: c.Checker, node: Any) -> dict[str, Any]:
 
 
 def _read_own(checker: c.Checker, node: CommentedMap) -> dict[str, Any]:
-    base = read_prices(data_file(SHIPPED))
+    base = shipped_prices()
     own = checker.mapping(node, c.TOP, {"version": c.one_of(1), "extends": c.one_of("anthropic")}, _own(base))
     checker.refuse()
     new = [model for model in own.get("models", ()) if "line" in model]

@@ -58,10 +58,10 @@ class PriceTable:
         Raises:
             PolicyError: The file cannot be read or is malformed, with line and column of every problem.
         """
-        from governor.pricing.read import read_prices  # noqa: PLC0415 - `import governor` need not pay for YAML
+        from governor.pricing.read import SHIPPED, read_prices, shipped_prices  # noqa: PLC0415 - `import governor` need not pay for YAML
 
-        source = data_file("pricing/anthropic.yaml") if path is None else path
-        data = read_prices(source)
+        source = data_file(SHIPPED) if path is None else path
+        data = shipped_prices() if path is None else read_prices(path)
         canonical = json.dumps(data, sort_keys=True, default=str).encode()
         models = [(entries.model(one), tuple(map(entries.price, one["prices"]))) for one in data["models"]]
         return cls(
