@@ -62,6 +62,9 @@ def _say(where: str, copied: Copied, gone: int | None) -> None:
     if copied.last is not None:
         text += f", the last one of {stamp(copied.last.at_ms)} UTC"
     out.print(text, style="green", soft_wrap=True)
+    if copied.gap:
+        text = "the ledger had been trimmed behind another archive: what was trimmed is missing in this one"
+        out.print(f"  {text}", style="yellow", soft_wrap=True)
     if gone is not None:
         out.print(f"  {gone:,} records removed from the ledger", soft_wrap=True)
 
@@ -73,6 +76,7 @@ def _json(where: str, ledger: str, copied: Copied, gone: int) -> dict[str, Any]:
         "ledger": ledger,
         "epoch": copied.epoch,
         "added": copied.records,
+        "gap": copied.gap,
         "trimmed": gone,
         "last": None if last is None else {"seq": last.seq, "at": instant(last.at_ms)},
     }
