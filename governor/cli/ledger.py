@@ -8,11 +8,13 @@ import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, load_policies, open_desk
 from governor.cli.output import console, note, print_json, print_rows, progress, usage, when
+from governor.errors import LedgerUnavailable
 from governor.ids import new_id
 from governor.ledger import commands as c
 from governor.ledger.keys import SCHEMA
-from governor.ledger.migration import MOVED_AT_ONCE, FindOld, Migrate
+from governor.ledger.migration import MOVED_AT_ONCE, OLDEST, FindOld, Migrate
 from governor.ledger.opening import open_ledger, redact
+from governor.ledger.recovery import REBUILDING
 from governor.story.decision import instant
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def create(
     where = url or ledger
     store = open_ledger(where, organization)
     try:
-        before = store.execute(c.Inspect())
+        before = _checked(store.execute(c.Inspect()), where)
         status = store.execute(c.Create(new_id()))
     finally:
         store.close()
@@ -73,7 +75,7 @@ def migrate(
     try:
         old = store.execute(FindOld())
         if old.schema is None:
-            status = store.execute(c.Inspect())
+            status = _checked(store.execute(c.Inspect()), where)
             if not status.created:
                 raise usage(
                     f"{redact(where)} holds no ledger of {organization!r}: there is nothing to migrate"
@@ -103,6 +105,21 @@ def migrate(
         verb = "would be" if dry_run else "was"
         done = f"{verb} migrated from schema {old.schema} to {SCHEMA}{keys}"
     console().print(f"{redact(where)} {done}", style="green", soft_wrap=True)
+
+
+def _checked(status: c.Status, where: str) -> c.Status:
+    """What the store is, unless a command that makes ledgers had better leave it alone."""
+    if status.schema == REBUILDING:
+        raise LedgerUnavailable(
+            f"{redact(where)} is being rebuilt: wait until `governor ledger rebuild` has ended; if it was "
+            "interrupted, run it again"
+        )
+    if status.schema not in (None, OLDEST, SCHEMA):
+        raise LedgerUnavailable(
+            f"{redact(where)} has ledger schema {status.schema}, this release knows {SCHEMA}: use the "
+            "release that wrote it"
+        )
+    return status
 
 
 def _migrate(store: Ledger) -> None:
