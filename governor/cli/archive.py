@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, flag, open_desk
-from governor.cli.output import console, print_json, progress, stamp, usage
+from governor.cli.output import console, print_json, stamp, usage
+from governor.cli.progress import progress
 from governor.journal.archive import open_archive
 from governor.journal.archiving import copy_new, trim
 from governor.ledger.opening import redact
@@ -24,6 +25,7 @@ TRIM: Any = flag("--trim", help="Then remove from the ledger what is in the arch
 KEEP: Any = typer.Option(
     "7d", "--keep", metavar="7d", help="How much stays, so that `governor why` finds it."
 )
+GOES_ON = "they are safe; run it again, and it goes on from there"
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")
 _MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -41,12 +43,12 @@ def archive(
     with open_desk(policies, ledger) as desk:
         kept = open_archive(to, desk.policies.organization)
         try:
-            with progress("archived", shown=not as_json) as tell:
+            with progress("records archived", GOES_ON) as tell:
                 copied = copy_new(desk.ledger, kept, tell)
             gone = 0
             if trimmed:
                 before_ms = desk.now_ms - keep_ms
-                with progress("trimmed", shown=not as_json) as tell:
+                with progress("records trimmed", GOES_ON) as tell:
                     gone = trim(desk.ledger, kept, copied.epoch, before_ms, lambda done: tell(done, None))
         finally:
             kept.close()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, load_policies, open_desk
-from governor.cli.output import console, note, print_json, print_rows, progress, usage, when
+from governor.cli.output import console, note, print_json, print_rows, usage, when
+from governor.cli.progress import progress
 from governor.errors import LedgerUnavailable
 from governor.ids import new_id
 from governor.ledger import commands as c
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from governor.ledger import Ledger
 
 DRY_RUN: Any = flag("--dry-run", help="Say what would be done, and do nothing.")
+GOES_ON = "until it is done no release uses the ledger: run it again, and it goes on"
 URL: Any = typer.Argument(None, metavar="[URL]", help="Where; else --ledger.", show_default=False)
 
 
@@ -124,13 +126,13 @@ def _checked(status: c.Status, where: str) -> c.Status:
 
 def _migrate(store: Ledger) -> None:
     """Mark it first, so that nothing new comes, then move all there is, then the marker."""
-    store.execute(Migrate())
-    names = store.execute(FindOld()).names
-    with progress("keys moved") as tell:
+    with progress("keys moved", GOES_ON) as tell:
+        store.execute(Migrate())
+        names = store.execute(FindOld()).names
         for start in range(0, len(names), MOVED_AT_ONCE):
             store.execute(Migrate(names[start : start + MOVED_AT_ONCE]))
             tell(min(start + MOVED_AT_ONCE, len(names)), len(names))
-    store.execute(Migrate(last=True))
+        store.execute(Migrate(last=True))
 
 
 def holds(policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON) -> None:

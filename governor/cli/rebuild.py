@@ -10,7 +10,8 @@ import typer
 
 from governor.cli.budget_changes import ACTOR, actor_of
 from governor.cli.context import JSON, LEDGER, POLICIES, flag, load_policies
-from governor.cli.output import console, print_json, progress, stamp, usage, when
+from governor.cli.output import console, print_json, stamp, usage, when
+from governor.cli.progress import progress
 from governor.ids import new_id
 from governor.journal import rebuild as rebuilding
 from governor.journal.archive import open_archive
@@ -36,6 +37,7 @@ LOST_AT: Any = typer.Option(
 )
 FREEZE: Any = flag("--freeze-unsure", help="Freeze the budgets it is unsure of, until their windows end.")
 DRY_RUN: Any = flag("--dry-run", help="Say what would be restored, and change nothing.")
+GOES_ON = "until it is done the ledger answers nobody: run it again, and it goes on"
 SHOWN = 20
 
 
@@ -59,7 +61,7 @@ def rebuild(
         closing(open_archive(source, organization)) as kept,
     ):
         now_ms = store.execute(c.Inspect()).now_ms
-        with progress("read", shown=not as_json) as tell:
+        with progress("records read", "nothing was changed; run it again") as tell:
             total = kept.count()
             plan = rebuilding.plan(kept, now_ms, lost_ms or now_ms, lambda done: tell(done, total))
         _refuse_another_time(lost_ms, plan)
@@ -73,7 +75,7 @@ def rebuild(
                 "gaps": len(plan.gaps),
                 "frozen": [one.identity for one in plan.unsure] if freeze_unsure else [],
             }
-            with progress("restored", shown=not as_json) as tell:
+            with progress("balances and calls restored", GOES_ON) as tell:
                 most = len(plan.balances()) + len(plan.holds())
                 begun = rebuilding.carry_out(
                     store, plan, new_id(), notes, freeze=freeze_unsure, tell=lambda done: tell(done, most)
