@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from governor.journal.archive import Position
+from governor.journal.archive import ArchiveError, Position
 from governor.ledger.recovery import place
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ class Chain:
         self._lives: dict[str, _Life] = {}
 
     def link(self, one: Archived) -> None:
-        """Take in the next record."""
+        """Take in the next record.
+
+        Raises:
+            ArchiveError: It is not after the last one of its ledger.
+        """
         entry = one.entry
         here = Position(one.epoch, entry.seq, entry.at_ms)
         life = self._lives.get(one.epoch)
@@ -58,6 +62,10 @@ class Chain:
                 self.gaps.append(Gap(None, here))
             self._lives[one.epoch] = _Life(entry.at_ms, here)
             return
+        if place(entry.seq) <= place(life.last.seq):
+            raise ArchiveError(
+                f"the archive has {here} behind {life.last}: put each record there once, in their order"
+            )
         if one.after != life.last.seq:
             self.gaps.append(Gap(life.last, here))
         life.last = here

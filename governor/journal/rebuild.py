@@ -113,7 +113,7 @@ def plan(archive: Archive, now_ms: int, lost_ms: int, tell: Callable[[int], None
         tell: Is told now and then how many records were read.
 
     Raises:
-        ArchiveError: It is empty, or cannot be read.
+        ArchiveError: It is empty, out of order, or cannot be read.
     """
     replay, chain = Replay(), Chain()
     for one in archive.read():

@@ -9,7 +9,7 @@ import pytest
 from support.told import reserve, settle
 
 from governor.journal import rebuild
-from governor.journal.archive import open_archive
+from governor.journal.archive import ArchiveError, open_archive
 from governor.journal.archiving import copy_new
 from governor.ledger import commands as c
 from governor.ledger.sqlite import SqliteLedger
@@ -123,3 +123,13 @@ def test_two_ledgers_of_one_time_in_an_archive_are_told(archive, bench):
     assert planned(archive, bench.clock.now_ms).at_once == ()
     archive.append("other", [c.JournalEntry("1", "create", "other", START_MS + 1, "created", "", "{}")])
     assert planned(archive, bench.clock.now_ms).at_once == ((epoch, "other"),)
+
+
+def test_a_record_that_is_there_twice_is_refused(bench, tmp_path, org):
+    """Two files put together with what both have would be added up twice."""
+    path = tmp_path / "archive.jsonl"
+    archive = open_archive(str(path), org)
+    copy(bench.ledger, archive)
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(ArchiveError, match=r"/1 behind .*/5: put each record there once"):
+        planned(archive, bench.clock.now_ms)
