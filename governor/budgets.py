@@ -39,6 +39,17 @@ class Period(enum.StrEnum):
     LIFE = "life"
 
 
+_HOUR_MS = 3_600_000
+LONGEST_MS = {
+    Period.MINUTE: 60_000,
+    Period.HOUR: _HOUR_MS,
+    Period.DAY: 25 * _HOUR_MS,
+    Period.WEEK: (7 * 24 + 1) * _HOUR_MS,
+    Period.MONTH: (31 * 24 + 1) * _HOUR_MS,
+}
+"""The longest that a window lasts, with the hour that a clock change may add; `life` has no end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rolling:
     """A window that moves with time: what was spent in the last so many minutes, hours or days.

@@ -24,6 +24,7 @@ from governor.cli import (
 )
 from governor.cli.context import AS_JSON, flag
 from governor.cli.output import exit_code, report
+from governor.cli.progress import Interrupted
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -39,9 +40,12 @@ class _Root(TyperGroup):
         logging.getLogger("governor").addHandler(logging.NullHandler())
         try:
             return super().invoke(ctx)
-        except GovernorError as error:
-            report(error, as_json=bool(ctx.meta.get(AS_JSON)))
-            raise typer.Exit(exit_code(error)) from None
+        except KeyboardInterrupt:
+            error: GovernorError = Interrupted("interrupted")
+        except GovernorError as raised:
+            error = raised
+        report(error, as_json=bool(ctx.meta.get(AS_JSON)))
+        raise typer.Exit(exit_code(error))
 
 
 def _version(asked: bool) -> None:
@@ -67,7 +71,7 @@ app = typer.Typer(
 def _governor(*, version: bool = _VERSION) -> None:
     """Budgets for the Claude API: what is left, who spent it, and why a request went where it went.
 
-    Exit codes: 0 ok, 1 failure, 2 usage, 3 invalid policy, 4 refused.
+    Exit codes: 0 ok, 1 failure, 2 usage, 3 invalid policy, 4 refused, 130 interrupted.
     """
 
 

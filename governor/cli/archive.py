@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, flag, open_desk
-from governor.cli.output import console, print_json, progress, stamp, usage
+from governor.cli.output import console, print_json, stamp, usage
+from governor.cli.progress import progress
 from governor.journal.archive import open_archive
 from governor.journal.archiving import copy_new, trim
 from governor.ledger.opening import redact
@@ -24,6 +25,7 @@ TRIM: Any = flag("--trim", help="Then remove from the ledger what is in the arch
 KEEP: Any = typer.Option(
     "7d", "--keep", metavar="7d", help="How much stays, so that `governor why` finds it."
 )
+GOES_ON = "they are safe; run it again, and it goes on from there"
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")
 _MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -41,12 +43,12 @@ def archive(
     with open_desk(policies, ledger) as desk:
         kept = open_archive(to, desk.policies.organization)
         try:
-            with progress("archived", shown=not as_json) as tell:
+            with progress("records archived", GOES_ON) as tell:
                 copied = copy_new(desk.ledger, kept, tell)
             gone = 0
             if trimmed:
                 before_ms = desk.now_ms - keep_ms
-                with progress("trimmed", shown=not as_json) as tell:
+                with progress("records trimmed", GOES_ON) as tell:
                     gone = trim(desk.ledger, kept, copied.epoch, before_ms, lambda done: tell(done, None))
         finally:
             kept.close()
@@ -62,6 +64,9 @@ def _say(where: str, copied: Copied, gone: int | None) -> None:
     if copied.last is not None:
         text += f", the last one of {stamp(copied.last.at_ms)} UTC"
     out.print(text, style="green", soft_wrap=True)
+    if copied.gap:
+        text = "the ledger had been trimmed behind another archive: what was trimmed is missing in this one"
+        out.print(f"  {text}", style="yellow", soft_wrap=True)
     if gone is not None:
         out.print(f"  {gone:,} records removed from the ledger", soft_wrap=True)
 
@@ -73,6 +78,7 @@ def _json(where: str, ledger: str, copied: Copied, gone: int) -> dict[str, Any]:
         "ledger": ledger,
         "epoch": copied.epoch,
         "added": copied.records,
+        "gap": copied.gap,
         "trimmed": gone,
         "last": None if last is None else {"seq": last.seq, "at": instant(last.at_ms)},
     }

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, load_policies, open_desk
-from governor.cli.output import console, note, print_json, print_rows, progress, usage, when
+from governor.cli.output import console, note, print_json, print_rows, usage, when
+from governor.cli.progress import progress
+from governor.errors import LedgerUnavailable
 from governor.ids import new_id
 from governor.ledger import commands as c
 from governor.ledger.keys import SCHEMA
-from governor.ledger.migration import MOVED_AT_ONCE, FindOld, Migrate
+from governor.ledger.migration import MOVED_AT_ONCE, OLDEST, FindOld, Migrate
 from governor.ledger.opening import open_ledger, redact
+from governor.ledger.recovery import REBUILDING
 from governor.story.decision import instant
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from governor.ledger import Ledger
 
 DRY_RUN: Any = flag("--dry-run", help="Say what would be done, and do nothing.")
+GOES_ON = "until it is done no release uses the ledger: run it again, and it goes on"
 URL: Any = typer.Argument(None, metavar="[URL]", help="Where; else --ledger.", show_default=False)
 
 
@@ -32,7 +36,7 @@ def create(
     where = url or ledger
     store = open_ledger(where, organization)
     try:
-        before = store.execute(c.Inspect())
+        before = _checked(store.execute(c.Inspect()), where)
         status = store.execute(c.Create(new_id()))
     finally:
         store.close()
@@ -73,7 +77,7 @@ def migrate(
     try:
         old = store.execute(FindOld())
         if old.schema is None:
-            status = store.execute(c.Inspect())
+            status = _checked(store.execute(c.Inspect()), where)
             if not status.created:
                 raise usage(
                     f"{redact(where)} holds no ledger of {organization!r}: there is nothing to migrate"
@@ -105,15 +109,30 @@ def migrate(
     console().print(f"{redact(where)} {done}", style="green", soft_wrap=True)
 
 
+def _checked(status: c.Status, where: str) -> c.Status:
+    """What the store is, unless a command that makes ledgers had better leave it alone."""
+    if status.schema == REBUILDING:
+        raise LedgerUnavailable(
+            f"{redact(where)} is being rebuilt: wait until `governor ledger rebuild` has ended; if it was "
+            "interrupted, run it again"
+        )
+    if status.schema not in (None, OLDEST, SCHEMA):
+        raise LedgerUnavailable(
+            f"{redact(where)} has ledger schema {status.schema}, this release knows {SCHEMA}: use the "
+            "release that wrote it"
+        )
+    return status
+
+
 def _migrate(store: Ledger) -> None:
     """Mark it first, so that nothing new comes, then move all there is, then the marker."""
-    store.execute(Migrate())
-    names = store.execute(FindOld()).names
-    with progress("keys moved") as tell:
+    with progress("keys moved", GOES_ON) as tell:
+        store.execute(Migrate())
+        names = store.execute(FindOld()).names
         for start in range(0, len(names), MOVED_AT_ONCE):
             store.execute(Migrate(names[start : start + MOVED_AT_ONCE]))
             tell(min(start + MOVED_AT_ONCE, len(names)), len(names))
-    store.execute(Migrate(last=True))
+        store.execute(Migrate(last=True))
 
 
 def holds(policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON) -> None:

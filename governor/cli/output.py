@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from governor.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
 
@@ -181,26 +180,6 @@ def _aligned(row: Sequence[str], widths: Sequence[int], left: int) -> str:
 
 def _line(out: Console, text: str, *, head: bool = False) -> None:
     out.print(text, style="bold" if head else None, soft_wrap=True)
-
-
-@contextmanager
-def progress(done: str, *, shown: bool = True) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr while something long runs; only on a terminal.
-
-    Args:
-        done: What is counted: `archived`.
-        shown: Whether anybody looks.
-
-    Yields:
-        What is to be told how many are done, and of how many (`None`: unknown).
-    """
-    from rich.console import Console  # noqa: PLC0415 - as above
-    from rich.progress import Progress  # noqa: PLC0415 - as above
-
-    err = Console(stderr=True)
-    with Progress(console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
-        task = bar.add_task(done, total=None)
-        yield lambda count, total: bar.update(task, completed=count, total=total)
 
 
 def note(text: str) -> None:

@@ -10,7 +10,8 @@ import typer
 
 from governor.cli.budget_changes import ACTOR, actor_of
 from governor.cli.context import JSON, LEDGER, POLICIES, flag, load_policies
-from governor.cli.output import console, print_json, progress, stamp, usage, when
+from governor.cli.output import console, print_json, stamp, usage, when
+from governor.cli.progress import progress
 from governor.ids import new_id
 from governor.journal import rebuild as rebuilding
 from governor.journal.archive import open_archive
@@ -19,6 +20,9 @@ from governor.ledger.opening import open_ledger, redact
 from governor.story.decision import instant, show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from governor.journal.archive import Position
     from governor.journal.rebuild import Plan
     from governor.journal.replay import Hold, Row
 
@@ -33,6 +37,7 @@ LOST_AT: Any = typer.Option(
 )
 FREEZE: Any = flag("--freeze-unsure", help="Freeze the budgets it is unsure of, until their windows end.")
 DRY_RUN: Any = flag("--dry-run", help="Say what would be restored, and change nothing.")
+GOES_ON = "until it is done the ledger answers nobody: run it again, and it goes on"
 SHOWN = 20
 
 
@@ -56,7 +61,7 @@ def rebuild(
         closing(open_archive(source, organization)) as kept,
     ):
         now_ms = store.execute(c.Inspect()).now_ms
-        with progress("read", shown=not as_json) as tell:
+        with progress("records read", "nothing was changed; run it again") as tell:
             total = kept.count()
             plan = rebuilding.plan(kept, now_ms, lost_ms or now_ms, lambda done: tell(done, total))
         _refuse_another_time(lost_ms, plan)
@@ -67,9 +72,10 @@ def rebuild(
                 "actor": actor_of(actor),
                 "archive": redact(source),
                 "lag_ms": plan.lag_ms,
+                "gaps": len(plan.gaps),
                 "frozen": [one.identity for one in plan.unsure] if freeze_unsure else [],
             }
-            with progress("restored", shown=not as_json) as tell:
+            with progress("balances and calls restored", GOES_ON) as tell:
                 most = len(plan.balances()) + len(plan.holds())
                 begun = rebuilding.carry_out(
                     store, plan, new_id(), notes, freeze=freeze_unsure, tell=lambda done: tell(done, most)
@@ -131,16 +137,36 @@ def _say(plan: Plan, where: str, state: str, *, frozen: bool) -> None:
     lines += [f"  {one.identity}: {one.why}; until {when(instant(one.until_ms))}" for one in plan.unsure]
     for line in lines:
         out.print(f"  {line}", soft_wrap=True)
-    for kind, count in sorted(replay.strange.items()):
-        text = f"  {count:,} records of kind {kind!r} could not be replayed: check the balances they concern"
-        out.print(text, style="red", soft_wrap=True)
+    for text in _doubts(plan):
+        out.print(f"  {text}", style="red", soft_wrap=True)
+
+
+def _doubts(plan: Plan) -> Iterator[str]:
+    """What is wrong with the archive itself."""
+    for gap in plan.gaps:
+        before = "the first records" if gap.last is None else f"records after {_place(gap.last)}"
+        yield (
+            f"the archive has a gap: {before}, before {_place(gap.next)}, are missing. What they posted, "
+            "granted or froze is not restored: put them back first, or look at each budget"
+        )
+    for first, second in plan.at_once:
+        yield (
+            f"two ledgers of the archive lived at the same time (epochs {first} and {second}), and are added "
+            "up: if one was a test's, say, take its records out first"
+        )
+    for kind, count in sorted(plan.replay.strange.items()):
+        yield f"{count:,} records of kind {kind!r} could not be replayed: check the balances they concern"
+
+
+def _place(position: Position) -> str:
+    return f"{position} of {stamp(position.at_ms)} UTC"
 
 
 def _json(plan: Plan, state: str, epoch: str | None, *, frozen: bool) -> dict[str, Any]:
     return {
         "state": state,
         "epoch": epoch,
-        "source": {"epoch": plan.source.epoch, "seq": plan.source.seq, "at": instant(plan.source.at_ms)},
+        "source": _place_json(plan.source),
         "records": plan.replay.records,
         "lives": plan.replay.lives,
         "balances": len(plan.balances()),
@@ -152,8 +178,17 @@ def _json(plan: Plan, state: str, epoch: str | None, *, frozen: bool) -> dict[st
             {"identity": u.identity, "window": u.window, "why": u.why, "until": instant(u.until_ms)}
             for u in plan.unsure
         ],
+        "gaps": [
+            {"after": gap.last and _place_json(gap.last), "before": _place_json(gap.next)}
+            for gap in plan.gaps
+        ],
+        "at_once": [list(pair) for pair in plan.at_once],
         "not_replayed": dict(plan.replay.strange),
     }
+
+
+def _place_json(position: Position) -> dict[str, Any]:
+    return {"epoch": position.epoch, "seq": position.seq, "at": instant(position.at_ms)}
 
 
 def _hold_json(hold: Hold) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class Ending:
         at_ms: When, Unix milliseconds by the ledger's clock.
         state: Of the hold, afterwards.
         record: What the caller wrote; empty for an expiry.
-        posted: What was posted to each budget of the hold, by identity, in its unit.
+        posted: What was posted to each budget, by identity, in its unit.
         crossings: Thresholds crossed by it.
         overrun: More was posted than had been held.
         unknown: The ledger did not know the hold.
@@ -92,12 +92,38 @@ class Ending:
     overrun: bool
     unknown: bool
 
+    @property
+    def without(self) -> str:
+        """How the call went while the ledger was away: `allowed` or `leased`; '' if it was held."""
+        admitted: str = self.record.get("admitted", "held")
+        return "" if admitted == "held" else admitted
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a process set aside for calls while the ledger is away, or was refused.
+
+    Attributes:
+        at_ms: When, Unix milliseconds by the ledger's clock.
+        outcome: `held`, or the reason of the refusal.
+        department: Whose calls may draw on it.
+        amount: Of each budget, nano-dollars.
+        budgets: Their identities.
+    """
+
+    at_ms: int
+    outcome: str
+    department: str
+    amount: int
+    budgets: tuple[str, ...]
+
 
 @dataclass(slots=True)
 class Story:
     """All the journal has under one id."""
 
     id: str
+    lease: Lease | None = None
     rulings: list[Ruling] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
@@ -113,7 +139,10 @@ def tell(identifier: str, entries: Sequence[c.JournalEntry]) -> Story:
     story = Story(identifier)
     touched: list[tuple[str, str]] = []
     for entry in entries:
-        if entry.kind == "reserve":
+        if entry.kind == "reserve" and "lease" in (record := json.loads(entry.record)):
+            story.lease = _lease(entry, record)
+            touched = _touched(record, 0)
+        elif entry.kind == "reserve":
             ruling, chosen = _ruling(entry)
             story.rulings.append(ruling)
             if chosen is not None:
@@ -123,6 +152,11 @@ def tell(identifier: str, entries: Sequence[c.JournalEntry]) -> Story:
         elif entry.kind in KINDS:
             story.changes.append(change_of(entry))
     return story
+
+
+def _lease(entry: c.JournalEntry, record: dict[str, Any]) -> Lease:
+    names = tuple(budget["identity"] for budget in record["budgets"])
+    return Lease(entry.at_ms, entry.outcome, record["lease"], record["asks"][0][0][0], names)
 
 
 def _ruling(entry: c.JournalEntry) -> tuple[Ruling, int | None]:
@@ -217,7 +251,8 @@ def _touched(record: dict[str, Any], chosen: int) -> list[tuple[str, str]]:
 def _ending(entry: c.JournalEntry, touched: Sequence[tuple[str, str]]) -> Ending:
     fields = detail.read_closing(entry.detail)
     amounts = [int(amount) for amount in fields.get("posted", "").split(",") if amount]
-    # A hold the ledger did not know has no decision here that would name its budgets.
+    if "refs" in fields:  # of a hold that the ledger did not know
+        touched = [(row.identity, row.window) for row in detail.read_refs(fields["refs"])]
     known = len(amounts) == len(touched)
     return Ending(
         kind=entry.kind,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from governor.cli.context import Desk
-    from governor.cli.story import Ending, Ruling, Story
+    from governor.cli.story import Ending, Lease, Ruling, Story
 
 REQUEST_ID: Any = typer.Argument(
     ..., metavar="REQUEST_ID", help="As `message.receipt.request_id` or `error.decision.request_id` has it."
@@ -50,12 +50,17 @@ def _unknown(desk: Desk, request_id: str) -> Failure:
     near = f"{hint} " if hint.startswith("did you mean") else ""
     return Failure(
         f"the journal of {desk.where} has nothing under the id {request_id!r}. {near}"
-        "The id is in message.receipt.request_id, and in a refusal's error.decision.request_id"
+        "The id is in message.receipt.request_id, and in a refusal's error.decision.request_id. A call that "
+        "went while the ledger was away is there once the ledger was told of it: see `governor doctor`"
     )
 
 
 def _lines(story: Story) -> Iterator[str]:
-    yield f"Request {story.id}" if story.rulings or story.endings else f"Operation {story.id}"
+    if story.lease is not None:
+        yield f"Lease {story.id}"
+        yield from _leased(story.lease)
+    else:
+        yield f"Request {story.id}" if story.rulings or story.endings else f"Operation {story.id}"
     for change in story.changes:
         yield f"  {stamp(change.at_ms)} UTC  {change.identity} {change}"
     if story.rulings:
@@ -63,19 +68,48 @@ def _lines(story: Story) -> Iterator[str]:
         yield from _waited(story)
         yield from _decided(story.rulings[-1])
     for ending in story.endings:
+        if ending.without:
+            yield from _without(ending, story)
         yield from _ended(ending)
     if story.held is not None and not story.endings:
         yield "In flight"
         yield "  its hold is open: not yet settled, released or expired"
 
 
-def _asked(ruling: Ruling) -> Iterator[str]:
-    record = ruling.record
+def _leased(lease: Lease) -> Iterator[str]:
+    yield f"  of         the department {lease.department}, for calls while the ledger is away"
+    yield f"  when       {stamp(lease.at_ms)} UTC"
+    did = "took" if lease.outcome == "held" else f"was refused ({lease.outcome})"
+    yield f"  {did} {Money(lease.amount)} of each of {', '.join(lease.budgets)}"
+
+
+def _without(ending: Ending, story: Story) -> Iterator[str]:
+    """A call that went while the ledger was away: who it was, unless a decision tells, and on what terms."""
+    record = ending.record
+    if not story.rulings:
+        yield f"  who        {_who(record)}"
+        yield f"  asked for  {record['asked']}"
+        yield f"  when       {stamp(record['priced_at_ms'])} UTC"
+        yield f"  rules      policy {record['policy']}, prices {record['prices']}"
+    allowed = ending.without == "allowed"
+    yield f"The ledger was away: {'allowed without it' if allowed else 'within the lease of its process'}"
+    lost = "" if story.held is None else "the answer to what it had asked was lost, and "
+    asked = "no budget" if allowed else "no budget but the lease"
+    yield f"  {lost}{asked} was asked (if_ledger_is_down: {'allow' if allowed else 'lease'})"
+    yield f"  up to {Money(record['ceiling_nanos'])}; the ledger was told how it ended when it was back"
+
+
+def _who(record: Mapping[str, Any]) -> str:
     for_what = "".join(
         f", {name} {record[name]}" for name in ("feature", "run") if record.get(name) is not None
     )
     for_what += "".join(f", {name}={value}" for name, value in record.get("tags", {}).items())
-    yield f"  who        {record['user']}, department {record['department']}{for_what}"
+    return f"{record['user']}, department {record['department']}{for_what}"
+
+
+def _asked(ruling: Ruling) -> Iterator[str]:
+    record = ruling.record
+    yield f"  who        {_who(record)}"
     pinned = ", pinned" if record["pin"] else ""
     yield f"  asked for  {record['asked']}{pinned}, max_tokens {record['max_tokens']:,}"
     yield f"  prompt     about {record['input_tokens']:,} tokens ({record['estimate']}{_hint(record)})"
@@ -124,7 +158,10 @@ def _ended(ending: Ending) -> Iterator[str]:
     record = ending.record
     yield f"{ending.state.replace('_', ' ').capitalize()}: {cost(ending)}"
     yield f"  when       {stamp(ending.at_ms)} UTC"
-    if "model" in record:
+    if ending.unknown:
+        posted = (f"{show(_unit(name), amount)} to {name}" for name, amount in ending.posted.items())
+        yield f"  posted     {', '.join(posted)}"
+    if record.get("attempts"):
         tokens = ", ".join(f"{name} {count}" for name, count in _counts(record["usage"]))
         yield f"  served by  {record['model']}: {tokens or 'no usage reported'}"
         yield f"  took       {record['latency_ms']:,} ms, sent {_times(record['attempts'])}"
@@ -143,15 +180,20 @@ def _ended(ending: Ending) -> Iterator[str]:
 
 def _flags(ending: Ending) -> tuple[tuple[bool, str], ...]:
     unpriced = ending.record.get("unpriced") or []
+    unheard = bool(ending.without) and not ending.record["attempts"]
     return (
         (bool(unpriced), f"no price for: {'; '.join(unpriced)}; so the whole hold is charged at least"),
         (
-            bool(ending.record.get("uncertain")) and not unpriced,
+            bool(ending.record.get("uncertain")) and not unpriced and not unheard,
             "uncertain: no final usage was seen, so it is charged by rule",
+        ),
+        (
+            unheard,
+            "its process ended before it could say how the call did: charged as the policy says of expiry",
         ),
         (ending.overrun, "overrun: it cost more than was held"),
         (ending.state == "settled_late", "late: its hold had expired; this replaces the charge made then"),
-        (ending.unknown, "unknown hold: posted all the same, for review"),
+        (ending.unknown and not ending.without, "unknown hold: posted all the same, for review"),
         (ending.kind == "expire", "its process died, or the ledger was not told: charged as the policy says"),
     )
 
@@ -187,6 +229,7 @@ def _as_json(story: Story) -> dict[str, Any]:
             }
             for ruling in story.rulings
         ],
+        "lease": None if story.lease is None else asdict(story.lease) | {"at": instant(story.lease.at_ms)},
         "endings": [_ending_json(ending) for ending in story.endings],
         "changes": [change.as_json() for change in story.changes],
     }
@@ -199,6 +242,7 @@ def _ending_json(ending: Ending) -> dict[str, Any]:
         "kind": ending.kind,
         "at": instant(ending.at_ms),
         "state": ending.state,
+        "without_ledger": ending.without or None,
         "cost_nanos": cost(ending).nanos,
         "posted": ending.posted,
         "overrun": ending.overrun,

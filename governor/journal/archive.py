@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from governor.errors import GovernorError
@@ -44,11 +44,24 @@ class Position:
         return f"{self.epoch}/{self.seq}"
 
 
+class Archived(NamedTuple):
+    """A record as the archive has it, with the epoch of its ledger and the place of the record before it."""
+
+    epoch: str
+    entry: JournalEntry
+    after: str | None
+
+
 class Archive(Protocol):
     """The archived journal of one organisation."""
 
-    def append(self, epoch: str, entries: Sequence[JournalEntry]) -> int:
-        """Add those of *entries* that it has not; all of them are of *epoch*, in order, without gaps.
+    def append(self, epoch: str, entries: Sequence[JournalEntry], after: str | None = None) -> int:
+        """Add those of *entries* that it has not; without any, only make sure that it can be written.
+
+        Args:
+            epoch: The ledger's whose they are.
+            entries: In order, without gaps.
+            after: The place of the record before the first of them; `None` where the ledger has none.
 
         Returns:
             How many were added. They are on the disk when this returns.
@@ -66,8 +79,8 @@ class Archive(Protocol):
         """
         raise NotImplementedError
 
-    def read(self) -> Iterator[tuple[str, JournalEntry]]:
-        """Every record with its epoch, oldest first.
+    def read(self) -> Iterator[Archived]:
+        """Every record, oldest first.
 
         Raises:
             ArchiveError: It cannot be read, or holds what is no record.
@@ -110,6 +123,13 @@ def open_archive(where: str, organization: str) -> Archive:
     return LinesArchive(Path(path), organization)
 
 
-def newer(entries: Sequence[JournalEntry], last: Position | None) -> list[JournalEntry]:
-    """Those of *entries* that come after *last*, of the same epoch."""
-    return list(entries) if last is None else [e for e in entries if place(e.seq) > place(last.seq)]
+def newer(
+    epoch: str, entries: Sequence[JournalEntry], after: str | None, last: Position | None
+) -> list[Archived]:
+    """Those of *entries* that come after *last*, of the same epoch; the other arguments as of `append`."""
+    befores = (after, *(entry.seq for entry in entries))
+    return [
+        Archived(epoch, entry, before)
+        for entry, before in zip(entries, befores, strict=False)
+        if last is None or place(entry.seq) > place(last.seq)
+    ]

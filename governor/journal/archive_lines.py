@@ -1,5 +1,7 @@
 """The archive as a file of JSON lines: one object per record, each field as the ledger wrote it.
 
+`after` is the place (`seq`) of the record before it in the ledger, so that a missing line is seen.
+
 A batch is appended under a lock of the file and synced. A last line that was cut off, because an archiver
 died while it wrote, is removed before the next batch; its record is still in the ledger and comes again.
 """
@@ -12,7 +14,7 @@ import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from governor.journal.archive import ArchiveError, Position, newer
+from governor.journal.archive import Archived, ArchiveError, Position, newer
 from governor.ledger.commands import JournalEntry
 
 if TYPE_CHECKING:
@@ -35,15 +37,15 @@ class LinesArchive:
         self._path = path
         self._organization = organization
 
-    def append(self, epoch: str, entries: Sequence[JournalEntry]) -> int:
+    def append(self, epoch: str, entries: Sequence[JournalEntry], after: str | None = None) -> int:
         """See `Archive.append`."""
         with self._open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file
             _cut_torn_line(file)
-            new = newer(entries, self._last(file, epoch, None))
+            new = newer(epoch, entries, after, self._last(file, epoch, None))
             file.seek(0, os.SEEK_END)
             fresh = file.tell() == 0
-            file.write(b"".join(self._line(epoch, entry) for entry in new))
+            file.write(b"".join(self._line(one) for one in new))
             file.flush()
             os.fsync(file.fileno())
         if fresh:
@@ -57,13 +59,14 @@ class LinesArchive:
         with self._open("rb") as file:
             return self._last(file, epoch, before_ms)
 
-    def read(self) -> Iterator[tuple[str, JournalEntry]]:
+    def read(self) -> Iterator[Archived]:
         """See `Archive.read`."""
         with self._open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.endswith(b"\n"):
                     row = self._parse(line, f"line {number}")
-                    yield row["epoch"], JournalEntry(*(row[name] for name in FIELDS))
+                    entry = JournalEntry(*(row[name] for name in FIELDS))
+                    yield Archived(row["epoch"], entry, row["after"])
 
     def count(self) -> int:
         """As many as there would be if all were as long as the first thousand."""
@@ -94,16 +97,16 @@ class LinesArchive:
                 return Position(row["epoch"], row["seq"], row["at_ms"], row["kind"], row["id"])
         return None
 
-    def _line(self, epoch: str, entry: JournalEntry) -> bytes:
-        row = {"organization": self._organization, "epoch": epoch}
-        row |= {name: getattr(entry, name) for name in FIELDS}
+    def _line(self, one: Archived) -> bytes:
+        row = {"organization": self._organization, "epoch": one.epoch, "after": one.after}
+        row |= {name: getattr(one.entry, name) for name in FIELDS}
         return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
     def _parse(self, line: bytes, where: str) -> dict[str, Any]:
         try:
             row: dict[str, Any] = json.loads(line)
             owner = row["organization"]
-            if not {"epoch", *FIELDS} <= row.keys():
+            if not {"epoch", "after", *FIELDS} <= row.keys():
                 raise KeyError  # noqa: TRY301 - said below, like the others
         except (ValueError, KeyError, TypeError):
             raise ArchiveError(

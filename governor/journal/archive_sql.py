@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from governor.journal.archive import ArchiveError, Position, newer
+from governor.journal.archive import Archived, ArchiveError, Position, newer
 from governor.ledger.commands import JournalEntry
 from governor.ledger.recovery import place
 
@@ -33,6 +34,7 @@ _journal = sa.Table(
     sa.Column("place", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("place_minor", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("seq", sa.String(64), nullable=False),
+    sa.Column("after", sa.String(64)),  # the seq of the record before it, so that a missing row is seen
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("id", sa.String(128), nullable=False, index=True),
     sa.Column("at_ms", sa.BigInteger, nullable=False),
@@ -41,6 +43,9 @@ _journal = sa.Table(
     sa.Column("record", sa.Text, nullable=False),
 )
 _FIELDS = ("seq", "kind", "id", "at_ms", "outcome", "detail", "record")
+_NOTHING = sa.insert(_journal).from_select(list(_journal.c), sa.select(_journal).where(sa.false()))
+"""Asks the server for the right to write, and writes no row."""
+
 _PLACE = (_journal.c.place, _journal.c.place_minor)
 
 
@@ -67,16 +72,21 @@ class SqlArchive:
                 "postgresql://user:password@host/database, and install the driver that it names"
             ) from None
         self._mine = _journal.c.organization == organization
+        database = parsed.database or ":memory:"
+        plain = parsed.get_backend_name() == "sqlite" and not database.startswith((":memory:", "file:"))
+        self._file = Path(database) if plain else None
         self._made = False
 
-    def append(self, epoch: str, entries: Sequence[JournalEntry]) -> int:
+    def append(self, epoch: str, entries: Sequence[JournalEntry], after: str | None = None) -> int:
         """See `Archive.append`."""
         for _ in range(MOST_RACES):
             try:
-                with self._begin() as connection:
-                    new = newer(entries, self._last(connection, epoch, None))
+                with self._begin(make=True) as connection:
+                    new = newer(epoch, entries, after, self._last(connection, epoch, None))
                     if new:
-                        connection.execute(sa.insert(_journal), [self._row(epoch, e) for e in new])
+                        connection.execute(sa.insert(_journal), [self._row(one) for one in new])
+                    else:
+                        connection.execute(_NOTHING)
                     return len(new)
             except exc.IntegrityError:
                 continue  # another archiver was faster; whatever it had not, comes with the next look
@@ -87,23 +97,29 @@ class SqlArchive:
     def last(self, epoch: str | None = None, before_ms: int | None = None) -> Position | None:
         """See `Archive.last`."""
         with self._begin() as connection:
+            if not self._made:
+                return None
             if epoch is None:
                 lives = self._lives(connection)
                 epoch = lives[-1] if lives else ""
             return self._last(connection, epoch, before_ms)
 
-    def read(self) -> Iterator[tuple[str, JournalEntry]]:
+    def read(self) -> Iterator[Archived]:
         """See `Archive.read`."""
-        columns = [_journal.c[name] for name in _FIELDS]
+        columns = [_journal.c[name] for name in ("after", *_FIELDS)]
         with self._begin() as connection:
+            if not self._made:
+                raise ArchiveError(f"the archive {self._where} has no table {TABLE}: correct its URL")
             for epoch in self._lives(connection):
                 chosen = sa.select(*columns).where(self._mine, _journal.c.epoch == epoch).order_by(*_PLACE)
-                for row in connection.execution_options(yield_per=1000).execute(chosen):
-                    yield epoch, JournalEntry(*row)
+                for after, *row in connection.execution_options(yield_per=1000).execute(chosen):
+                    yield Archived(epoch, JournalEntry(*row), after)
 
     def count(self) -> int:
         """See `Archive.count`."""
         with self._begin() as connection:
+            if not self._made:
+                return 0
             query = sa.select(sa.func.count()).select_from(_journal).where(self._mine)
             return int(connection.execute(query).scalar_one())
 
@@ -112,10 +128,16 @@ class SqlArchive:
         self._engine.dispose()
 
     @contextmanager
-    def _begin(self) -> Iterator[Any]:
+    def _begin(self, *, make: bool = False) -> Iterator[Any]:
+        """A transaction. Only a writer makes the table, or the file of SQLite; readers look at `_made`."""
         try:
-            self._make_table()
+            if make:
+                self._make_table()
+            elif not self._made and self._file is not None and not self._file.exists():
+                yield None
+                return
             with self._engine.begin() as connection:
+                self._made = self._made or sa.inspect(connection).has_table(TABLE)
                 yield connection
         except exc.IntegrityError:
             raise
@@ -153,7 +175,7 @@ class SqlArchive:
         found = connection.execute(query.order_by(*(column.desc() for column in _PLACE)).limit(1)).first()
         return None if found is None else Position(epoch, *found)
 
-    def _row(self, epoch: str, entry: JournalEntry) -> dict[str, Any]:
-        major, minor = place(entry.seq)
-        row = {"organization": self._organization, "epoch": epoch, "place": major, "place_minor": minor}
-        return row | {name: getattr(entry, name) for name in _FIELDS}
+    def _row(self, one: Archived) -> dict[str, Any]:
+        major, minor = place(one.entry.seq)
+        row = {"organization": self._organization, "epoch": one.epoch, "place": major, "place_minor": minor}
+        return row | {"after": one.after} | {name: getattr(one.entry, name) for name in _FIELDS}

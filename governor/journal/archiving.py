@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from governor.journal.archive import ArchiveError
+from governor.journal.gaps import BEGINNING
 from governor.ledger.recovery import Mark, MeasureJournal, ReadSince, TrimJournal, place
 
 if TYPE_CHECKING:
@@ -13,19 +14,24 @@ if TYPE_CHECKING:
 
     from governor.journal.archive import Archive, Position
     from governor.ledger import Ledger
+    from governor.ledger.recovery import JournalSize
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What was copied: the ledger's epoch, how many records, and where the archive is now."""
+    """What was copied.
+
+    Attributes:
+        epoch: The ledger's.
+        records: How many.
+        last: Where the archive is now.
+        gap: Whether the ledger had been trimmed beyond the archive's last record: some are missing in it.
+    """
 
     epoch: str
     records: int
     last: Position | None
-
-
-BEGINNINGS = ("create", "rebuild")
-"""The kinds of record with which a ledger's journal begins."""
+    gap: bool = False
 
 
 def copy_new(ledger: Ledger, archive: Archive, tell: Callable[[int, int], None]) -> Copied:
@@ -38,13 +44,15 @@ def copy_new(ledger: Ledger, archive: Archive, tell: Callable[[int, int], None])
 
     Raises:
         LedgerUnavailable: The ledger cannot be read.
-        ArchiveError: The archive cannot be read or written; or the ledger went back in time.
+        ArchiveError: The archive cannot be read or written, or is another ledger's; or the ledger went back
+            in time.
     """
     size = ledger.execute(MeasureJournal())
-    copied = 0
+    copied, gap = 0, False
     last = archive.last(size.epoch)
+    _refuse_another_ledger_s(archive, size, last)
     _refuse_one_that_went_back(ledger, last)
-    if last is None and size.first is not None and size.first.kind not in BEGINNINGS:
+    if last is None and size.first is not None and size.first.kind != BEGINNING:
         raise ArchiveError(
             "the ledger was trimmed behind another archive, and this one would begin in the middle: archive "
             "to that one again, or copy it here first; nothing was copied"
@@ -53,10 +61,13 @@ def copy_new(ledger: Ledger, archive: Archive, tell: Callable[[int, int], None])
         page = ledger.execute(ReadSince(None if last is None else last.seq))
         if page.epoch != size.epoch or not page.entries:
             return copy_new(ledger, archive, tell)  # the ledger was made anew meanwhile
-        copied += archive.append(page.epoch, page.entries)
+        gap = gap or (last is not None and page.after is None)
+        copied += archive.append(page.epoch, page.entries, page.after)
         last = archive.last(page.epoch)  # what it has, not what it was sent: somebody else may archive too
         tell(copied, size.records)
-    return Copied(size.epoch, copied, last)
+    if not copied:
+        archive.append(size.epoch, ())  # a place that cannot be written is said now, not when it matters
+    return Copied(size.epoch, copied, last, gap)
 
 
 def trim(ledger: Ledger, archive: Archive, epoch: str, before_ms: int, tell: Callable[[int], None]) -> int:
@@ -86,6 +97,20 @@ def trim(ledger: Ledger, archive: Archive, epoch: str, before_ms: int, tell: Cal
         gone += removed
         tell(gone)
     return gone
+
+
+def _refuse_another_ledger_s(archive: Archive, size: JournalSize, last: Position | None) -> None:
+    """One archive may have the lives of a ledger that followed each other, never of two at once."""
+    newest = archive.last()
+    if newest is None or newest.epoch == size.epoch or size.first is None:
+        return
+    if last is not None or size.first.at_ms < newest.at_ms:
+        raise ArchiveError(
+            f"the archive has records of another ledger of this organization (epoch {newest.epoch}), which "
+            f"lived at the same time as this one (epoch {size.epoch}): a rebuild would add both up, and "
+            "nothing was copied. Archive each to a place of its own; if the other one is out of use, take "
+            "its records out of a copy of this archive and go on with that"
+        )
 
 
 def _refuse_one_that_went_back(ledger: Ledger, last: Position | None) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from governor.budgets import Unit, unit_of
+from governor.budgets import Unit, span_of, unit_of
 from governor.journal import records
 from governor.journal.archive import ArchiveError, Position
+from governor.journal.gaps import Chain
 from governor.journal.replay import Replay
 from governor.ledger import commands as c
 from governor.ledger import lifecycle
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from governor.journal.archive import Archive
+    from governor.journal.gaps import Gap
     from governor.journal.replay import Hold, Ref
     from governor.ledger import Ledger
 
@@ -31,6 +33,7 @@ BATCH = 200
 
 IN_FLIGHT = "a call was in flight at the archive's end"
 LATELY = "money was posted just before the archive's end"
+MISSING = "records are missing in the archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,9 @@ class Plan:
         replay: The state after it, its open holds charged.
         charged: The holds that were open there.
         lag_ms: From that record to the loss: what was written in between is lost.
-        unsure: The budgets that this may concern.
+        gaps: What is missing before it.
+        at_once: Pairs of ledgers (epochs) of the archive that lived at the same time; they are added up.
+        unsure: The budgets that what is lost or missing may concern.
         now_ms: The ledger's clock.
     """
 
@@ -60,6 +65,8 @@ class Plan:
     replay: Replay
     charged: tuple[Hold, ...]
     lag_ms: int
+    gaps: tuple[Gap, ...]
+    at_once: tuple[tuple[str, str], ...]
     unsure: tuple[Unsure, ...]
     now_ms: int
 
@@ -106,11 +113,12 @@ def plan(archive: Archive, now_ms: int, lost_ms: int, tell: Callable[[int], None
         tell: Is told now and then how many records were read.
 
     Raises:
-        ArchiveError: It is empty, or cannot be read.
+        ArchiveError: It is empty, out of order, or cannot be read.
     """
-    replay = Replay()
-    for epoch, entry in archive.read():
-        replay.read(epoch, (entry,))
+    replay, chain = Replay(), Chain()
+    for one in archive.read():
+        chain.link(one)
+        replay.read(one.epoch, (one.entry,))
         if replay.records % r.PAGE == 0:
             tell(replay.records)
     if replay.last is None:
@@ -118,7 +126,9 @@ def plan(archive: Archive, now_ms: int, lost_ms: int, tell: Callable[[int], None
     source = Position(replay.epoch, replay.last.seq, replay.last.at_ms)
     lag_ms = max(0, lost_ms - source.at_ms)
     charged = replay.charge_open(now_ms)
-    return Plan(source, replay, charged, lag_ms, tuple(_unsure(replay, charged, lag_ms, now_ms)), now_ms)
+    gaps = tuple(chain.gaps)
+    unsure = tuple(_unsure(replay, charged, gaps, lag_ms, now_ms))
+    return Plan(source, replay, charged, lag_ms, gaps, tuple(chain.at_once()), unsure, now_ms)
 
 
 def carry_out(
@@ -205,14 +215,19 @@ def _freezes(plan: Plan, epoch: str) -> list[c.Freeze]:
     ]
 
 
-def _unsure(replay: Replay, charged: tuple[Hold, ...], lag_ms: int, now_ms: int) -> Iterator[Unsure]:
+def _unsure(
+    replay: Replay, charged: tuple[Hold, ...], gaps: tuple[Gap, ...], lag_ms: int, now_ms: int
+) -> Iterator[Unsure]:
     """What a lost record may concern: no past window, and no `concurrent` budget, which posts nothing."""
     in_flight: set[Ref] = {row.ref for hold in charged for row in hold.rows}
     end_ms = replay.last.at_ms if replay.last else 0
+    missing_ms = max((gap.next.at_ms for gap in gaps), default=-1)
     for ref, account in sorted(replay.accounts.items()):
         if unit_of(ref[0]) is Unit.CONCURRENT or (account.end_ms and account.end_ms <= now_ms):
             continue
-        if ref in in_flight:
+        if account.counts_since(span_of(ref[0]), now_ms) <= missing_ms:
+            yield Unsure(*ref, account.end_ms, MISSING)
+        elif ref in in_flight:
             yield Unsure(*ref, account.end_ms, IN_FLIGHT)
         elif account.spent_ms >= end_ms - lag_ms and account.spent_ms:
             yield Unsure(*ref, account.end_ms, LATELY)

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from governor.budgets import ROLLING_BUCKETS, unit_of
+from governor.budgets import LONGEST_MS, ROLLING_BUCKETS, Period, unit_of
 from governor.journal import records
 from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle
@@ -20,6 +20,8 @@ from governor.ledger.values import BALANCE_KEPT_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from governor.budgets import Rolling
 
 Ref = tuple[str, str]
 """A balance's identity and window."""
@@ -66,6 +68,12 @@ class Account:
     def counted(self, at_ms: int) -> int:
         """What counts at an instant, Unix milliseconds."""
         return sum(self._inside(at_ms).values()) if self.bucket_ms else self.posted
+
+    def counts_since(self, period: Period | Rolling, now_ms: int) -> int:
+        """The earliest instant (Unix ms) that money may have been spent at which still counts in it."""
+        if self.bucket_ms:
+            return (now_ms // self.bucket_ms - ROLLING_BUCKETS) * self.bucket_ms
+        return self.end_ms - LONGEST_MS[period] if isinstance(period, Period) and self.end_ms else 0
 
     def let_go(self, at_ms: int) -> None:
         """Forget the buckets that have left a rolling window, as the ledger does where it holds or posts."""

@@ -238,7 +238,8 @@ def _inspect(_: c.Inspect, keys: Keys, now: str) -> Dialogue:
         )
     facts = yield from server_facts()
     server = f"{facts.get('server_name', 'redis').capitalize()} {facts.get('redis_version', '?')}"
-    return c.Status(schema is not None, int(schema[0]) if schema else None, epoch, server, now_ms)
+    number = int(schema.partition(">")[0]) if schema else None  # `1>2`: a migration is under way
+    return c.Status(schema is not None, number, epoch, server, now_ms)
 
 
 def _create(command: c.Create, keys: Keys, now: str) -> Dialogue:

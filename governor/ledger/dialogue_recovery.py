@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def _read_since(command: r.ReadSince, keys: Keys, now: str) -> Dialogue:
-    args = (now, str(SCHEMA), command.after or "-", str(command.limit))
+    args = (now, str(SCHEMA), command.after or "-", str(command.limit + 1))
     reply = yield ScriptCall(script("since"), (keys.meta, keys.journal), args)
     check(reply, keys, "since")
     _, epoch, *rows = reply
-    return r.Page(epoch, tuple(_entry(row) for row in rows))
+    return command.page(epoch, tuple(_entry(row) for row in rows))
 
 
 def _measure(command: r.MeasureJournal, keys: Keys, now: str) -> Dialogue:

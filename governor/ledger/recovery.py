@@ -26,10 +26,17 @@ def place(seq: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some records in order, oldest first, and the epoch of the ledger whose they are."""
+    """Some records in order, oldest first.
+
+    Attributes:
+        epoch: Of the ledger whose they are.
+        entries: The records.
+        after: The place of the record before the first of them; `None` where the store has none there.
+    """
 
     epoch: str
     entries: tuple[JournalEntry, ...]
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,12 @@ class ReadSince(Command[Page]):
 
     after: str | None = None
     limit: int = PAGE
+
+    def page(self, epoch: str, entries: tuple[JournalEntry, ...]) -> Page:
+        """The answer from the first *limit* + 1 records that are not before *after*."""
+        if entries and entries[0].seq == self.after:
+            return Page(epoch, entries[1:], self.after)
+        return Page(epoch, entries[: self.limit])
 
 
 @dataclass(frozen=True, slots=True)

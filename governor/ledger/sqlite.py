@@ -175,7 +175,7 @@ class SqliteLedger:
 
     def _migrate(self, command: FindOld | Migrate) -> OldLedger | int:
         """Look at a file of the layout before, or bring it to this one in one transaction."""
-        if not self._path.exists():
+        if self._is_empty():
             return OldLedger(None)
         with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
             with _transaction(connection):
@@ -186,11 +186,18 @@ class SqliteLedger:
 
     def _inspect(self) -> c.Status:
         server = f"SQLite {sqlite3.sqlite_version}"
-        if self._connection is None and not (self._path.exists() and self._path.stat().st_size):
+        if self._connection is None and self._is_empty():
             return c.Status(created=False, schema=None, epoch=None, server=server, now_ms=self._clock())
         meta = _read_meta(self._open(create=False))
         schema = recovery.REBUILDING if "rebuilding" in meta else int(meta["schema"])
         return c.Status(created=True, schema=schema, epoch=meta["epoch"], server=server, now_ms=self._clock())
+
+    def _is_empty(self) -> bool:
+        """Whether there is no file, or one without a table; looking makes neither."""
+        if not self._path.exists() or not self._path.stat().st_size:
+            return True
+        with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
     def _disconnect(self) -> None:
         if self._connection is not None and self._pid == os.getpid():

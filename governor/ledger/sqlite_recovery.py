@@ -34,10 +34,10 @@ def refuse_unfinished(db: sqlite3.Connection, command: c.Command[Any]) -> None:
 def read_since(db: sqlite3.Connection, command: r.ReadSince, _: int) -> r.Page:
     """The journal in order; see `ReadSince`."""
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM journal WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - constant names
-        (int(command.after or 0), command.limit),
+        f"SELECT {_COLUMNS} FROM journal WHERE seq >= ? ORDER BY seq LIMIT ?",  # noqa: S608 - constant names
+        (int(command.after or 0), command.limit + 1),
     ).fetchall()
-    return r.Page(_epoch(db), tuple(_entry(row) for row in rows))
+    return command.page(_epoch(db), tuple(_entry(row) for row in rows))
 
 
 def measure(db: sqlite3.Connection, command: r.MeasureJournal, _: int) -> r.JournalSize:

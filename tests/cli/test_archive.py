@@ -142,6 +142,34 @@ def test_a_new_archive_of_a_trimmed_ledger_is_refused(run, firm, where, tmp_path
     assert "would begin in the middle" in said.err
 
 
+def test_a_gap_of_the_archive_is_told_and_its_budgets_frozen(run, firm, org, tmp_path):
+    """A line that is missing in the middle: between which records, and that what it did is not restored."""
+    path = tmp_path / "journal.jsonl"
+    run("ledger", "archive", str(path), *firm.options)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:2] + lines[3:]))
+    lose(firm, org, tmp_path)
+    rebuild = ["ledger", "rebuild", str(path), *firm.options]
+    places = [f"{row['epoch']}/{row['seq']}" for row in map(json.loads, lines)]
+    told = run(*rebuild, "--dry-run").out
+    assert f"the archive has a gap: records after {places[1]} of" in told
+    assert f"before {places[3]} of" in told
+    done = run(*rebuild, "--freeze-unsure", "--json").json
+    (gap,) = done["gaps"]
+    assert (gap["after"]["seq"], gap["before"]["seq"]) == tuple(places[n].partition("/")[2] for n in (1, 3))
+    budgets = run("budget", "list", *firm.options, "--json").json["budgets"]
+    assert all("records are missing in the archive" in one["frozen"] for one in budgets if one["posted"])
+
+
+def test_an_archive_that_cannot_be_written_is_an_error_though_nothing_is_new(run, firm, tmp_path):
+    """It is said while the ledger still has everything."""
+    run("ledger", "archive", f"sqlite:///{tmp_path}/archive.db", *firm.options)
+    read_only = f"sqlite:///file:{tmp_path}/archive.db?mode=ro&uri=true"
+    said = run("ledger", "archive", read_only, *firm.options)
+    assert said.code == 1
+    assert "cannot be used: attempt to write a readonly database" in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

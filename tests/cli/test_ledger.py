@@ -16,6 +16,8 @@ from governor.journal.owed import head_line, owe_line
 from governor.journal.spool import Spool
 from governor.ledger import commands as c
 from governor.ledger import open_ledger
+from governor.ledger.keys import Keys
+from governor.ledger.recovery import REBUILDING, BeginRestore
 from governor.policy import load as load_policies
 from governor.story.effects import Owe
 
@@ -248,3 +250,40 @@ def test_migrate_moves_every_key_of_a_redis_ledger(run, tmp_path, redis_server):
     assert (nothing.code, "there is nothing to migrate" in nothing.err) == (2, True)
     said = run("ledger", "migrate", redis_server.url, "--policies", str(folder))
     assert "was migrated from schema 1 to 2 (1 keys)" in said.out
+
+
+def test_migrate_makes_no_ledger_of_an_empty_file(run, tmp_path):
+    """Neither of one without a byte nor of a database without a table: there is nothing to migrate."""
+    folder = acme(tmp_path)
+    (tmp_path / "empty.db").touch()
+    with closing(sqlite3.connect(tmp_path / "blank.db")) as database:
+        database.execute("VACUUM")
+        database.executescript("CREATE TABLE x (a); DROP TABLE x")
+    for name in ("empty", "blank", "missing"):
+        path = tmp_path / f"{name}.db"
+        before = path.exists() and path.read_bytes()
+        said = run("ledger", "migrate", f"sqlite:///{path}", "--policies", str(folder))
+        assert (said.code, "there is nothing to migrate" in said.err) == (2, True)
+        assert (path.exists() and path.read_bytes()) == before
+
+
+@pytest.mark.parametrize("command", ["create", "migrate"])
+def test_a_ledger_under_rebuild_is_no_ledger_yet(run, policies, url, org, command):
+    """It is named as what it is, with what to do, and left alone."""
+    ledger = open_ledger(url, org)
+    ledger.execute(BeginRestore("epoch-2", "epoch-1/7"))
+    said = run("ledger", command, url, "--policies", str(policies), "--json")
+    assert said.code == 1
+    assert "is being rebuilt: wait until `governor ledger rebuild` has ended" in said.json["error"]["message"]
+    assert ledger.execute(c.Inspect()).schema == REBUILDING
+    ledger.close()
+
+
+@pytest.mark.parametrize("command", ["create", "migrate"])
+def test_a_ledger_of_a_later_release_is_left_alone(run, policies, redis_server, org, command):
+    """Its number is said as it is."""
+    with redis_server.client() as client:
+        client.hset(Keys(org).meta, mapping={"schema": "12", "epoch": "later"})
+    said = run("ledger", command, redis_server.url, "--policies", str(policies))
+    assert said.code == 1
+    assert "has ledger schema 12, this release knows 2: use the release that wrote it" in said.err

@@ -13,10 +13,11 @@ from contract.test_ledger_contract import STORES, Place
 from support.told import reserve, settle
 
 from governor.errors import LedgerUnavailable
-from governor.journal.archive import Archive, ArchiveError, open_archive
+from governor.journal.archive import Archive, Archived, ArchiveError, open_archive
 from governor.journal.archiving import copy_new, trim
 from governor.ledger import commands as c
 from governor.ledger.recovery import PAGE, Mark, MeasureJournal, ReadSince, TrimJournal, place
+from governor.ledger.sqlite import SqliteLedger
 from governor.testing.ledger_contract import Bench, SettableClock
 
 if TYPE_CHECKING:
@@ -69,10 +70,11 @@ def copy(ledger: Ledger, archive: Archive) -> int:
     return copy_new(ledger, archive, lambda *_: None).records
 
 
-def journal(ledger: Ledger) -> list[tuple[str, c.JournalEntry]]:
+def journal(ledger: Ledger) -> list[Archived]:
     """What the ledger keeps, in the archive's form."""
     page = ledger.execute(ReadSince(limit=100_000))
-    return [(page.epoch, entry) for entry in page.entries]
+    befores = (None, *(entry.seq for entry in page.entries))
+    return [Archived(page.epoch, *linked) for linked in zip(page.entries, befores, strict=False)]
 
 
 def test_every_record_is_archived_once_and_as_it_was(ledger, clock, archive):
@@ -86,7 +88,7 @@ def test_every_record_is_archived_once_and_as_it_was(ledger, clock, archive):
     assert copy(ledger, archive) == 1
     assert list(archive.read()) == journal(ledger)
     assert archive.count() == pytest.approx(6, abs=1)
-    epoch, entry = journal(ledger)[-1]
+    epoch, entry, _ = journal(ledger)[-1]
     last = archive.last()
     assert (last.epoch, last.seq, last.at_ms) == (epoch, entry.seq, entry.at_ms)
 
@@ -110,11 +112,10 @@ def test_two_archivers_at_once_do_no_harm(ledger, clock, opened):
     def work() -> None:
         own = opened()
         barrier.wait()
-        own.append(*batch)
+        own.append(page.epoch, page.entries)
         own.close()
 
     page = ledger.execute(ReadSince())
-    batch = (page.epoch, page.entries)
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -139,7 +140,7 @@ def test_only_what_is_archived_and_old_is_trimmed(ledger, clock, archive):
     assert trim(ledger, archive, epoch, week_ago, lambda _: None) == 3
     assert trim(ledger, archive, epoch, week_ago, lambda _: None) == 0
     kept = journal(ledger)
-    assert [entry.id for _, entry in kept] == ["archived", "archived", "new", "new"]
+    assert [one.entry.id for one in kept] == ["archived", "archived", "new", "new"]
     assert trim(ledger, archive, epoch, clock.now_ms + 1, lambda _: None) == 1
     assert copy(ledger, archive) == 2
     assert list(archive.read()) == [*before, *kept[2:]]
@@ -172,19 +173,47 @@ def test_a_ledger_that_went_back_is_neither_copied_nor_trimmed(ledger, clock, ar
         trim(ledger, archive, page.epoch, clock.now_ms + 1, lambda _: None)
     with pytest.raises(LedgerUnavailable, match="went back in time, and nothing was trimmed"):
         ledger.execute(TrimJournal(page.epoch, ahead[-1].seq, Mark.of(ahead[-1])))
-    assert (ledger.execute(ReadSince()), list(archive.read())[-1][1].id) == (page, "lost")
+    assert (ledger.execute(ReadSince()), list(archive.read())[-1].entry.id) == (page, "lost")
 
 
 def test_a_ledger_trimmed_beyond_its_archive_is_archived_on(ledger, clock, archive):
-    """Where another archive had it trimmed, nothing at or before the last place is left to compare."""
+    """Where another archive had it trimmed, that is said, and the archive knows where records are missing."""
     spend(ledger, clock, "a")
     entries = ledger.execute(ReadSince()).entries
     epoch = ledger.execute(MeasureJournal()).epoch
     archive.append(epoch, entries[:2])
     ledger.execute(TrimJournal(epoch, entries[1].seq, Mark.of(entries[2])))
-    assert copy(ledger, archive) == 1
+    assert copy_new(ledger, archive, lambda *_: None).gap
     spend(ledger, clock, "b")
-    assert copy(ledger, archive) == 2
+    again = copy_new(ledger, archive, lambda *_: None)
+    assert (again.records, again.gap) == (2, False)
+    kept = list(archive.read())
+    assert [one.after for one in kept] == [None, entries[0].seq, None, *(one.entry.seq for one in kept[2:4])]
+
+
+def test_a_second_ledger_that_lives_at_the_same_time_is_refused(ledger, clock, archive, tmp_path, org):
+    """Whichever of two is archived behind the other, nothing of it is copied; one that came later may be."""
+    spend(ledger, clock, "a")
+    clock.advance(1)
+    other = SqliteLedger(tmp_path / "other.db", org, clock=clock)
+    spend(other, clock, "b")
+    copy(ledger, archive)
+    assert copy(other, archive) == 3
+    clock.advance(1)
+    spend(ledger, clock, "c")
+    with pytest.raises(ArchiveError, match=r"another ledger .* lived at the same time .* place of its own"):
+        copy(ledger, archive)
+    third = SqliteLedger(tmp_path / "third.db", org, clock=clock)
+    third.execute(c.Create("third"))
+    spend(other, clock, "d")
+    clock.advance(1)
+    spend(other, clock, "e")
+    copy(other, archive)
+    with pytest.raises(ArchiveError, match="epoch third"):
+        copy(third, archive)
+    assert len(list(archive.read())) == 10
+    other.close()
+    third.close()
 
 
 def test_several_lives_are_read_in_their_order(clock, archive, tmp_path, org):
@@ -194,7 +223,7 @@ def test_several_lives_are_read_in_their_order(clock, archive, tmp_path, org):
     later = [c.JournalEntry(f"{seq}", "freeze", "f", 6, "b", "0 why", "{}") for seq in (2, 10, 11)]
     assert archive.append("second", later) == 3
     assert archive.append("second", later) == 0
-    assert [(epoch, e.seq) for epoch, e in archive.read()] == [
+    assert [(one.epoch, one.entry.seq) for one in archive.read()] == [
         ("first", "9"),
         ("second", "2"),
         ("second", "10"),
@@ -225,7 +254,7 @@ def test_an_archiver_killed_while_it_wrote_leaves_a_line_that_is_repaired(lines,
     whole = path.read_bytes()
     for size in range(0, len(whole), 7):
         path.write_bytes(whole[:size])
-        known = [entry.seq for _, entry in lines.read()]
+        known = [one.entry.seq for one in lines.read()]
         last = lines.last()
         assert (last.seq if last else None) == (known[-1] if known else None)
         assert lines.append("e", THREE) == 3 - len(known)
@@ -243,7 +272,7 @@ def test_a_long_file_is_read_from_its_end(tmp_path, org):
     for before_ms in (None, 119, 60, 2, 1):
         found = made.last(before_ms=before_ms)
         assert (found.at_ms if found else 0) == (119 if before_ms is None else before_ms - 1)
-    assert [entry for _, entry in made.read()] == entries
+    assert [one.entry for one in made.read()] == entries
 
 
 @pytest.mark.parametrize("text", ["no json\n", '{"organization":"x"}\n', "[]\n", '{"seq":1}\n'])
@@ -265,8 +294,9 @@ def test_another_organization_s_file_is_refused(lines, tmp_path):
 
 def test_a_file_that_cannot_be_written_says_so(tmp_path, org):
     """A folder that is missing is an error with the path, not a traceback."""
-    with pytest.raises(ArchiveError, match=r"none/x.jsonl cannot be used: .*check the path"):
-        open_archive(f"{tmp_path}/none/x.jsonl", org).append("e", THREE)
+    for entries in (THREE, ()):
+        with pytest.raises(ArchiveError, match=r"none/x.jsonl cannot be used: .*check the path"):
+            open_archive(f"{tmp_path}/none/x.jsonl", org).append("e", entries)
 
 
 # SQL.
@@ -278,7 +308,7 @@ def test_one_table_keeps_many_organizations(tmp_path, org):
     mine, other = open_archive(url, org), open_archive(url, "other")
     assert mine.append("e", THREE[:2]) == 2
     assert other.append("e", THREE) == 3
-    assert [entry.seq for _, entry in mine.read()] == ["1", "2"]
+    assert [one.entry.seq for one in mine.read()] == ["1", "2"]
     assert (mine.count(), other.count(), mine.last().seq) == (2, 3, "2")
     mine.close()
     other.close()
@@ -303,7 +333,21 @@ def test_a_place_that_is_no_archive_is_refused(where, message, org):
 def test_a_database_that_cannot_be_reached_says_so(tmp_path, org):
     """Its message names the URL, what failed and what to look at."""
     with pytest.raises(ArchiveError, match=r"none/archive.db cannot be used: .*check its URL"):
-        open_archive(f"sqlite:///{tmp_path}/none/archive.db", org).last()
+        open_archive(f"sqlite:///{tmp_path}/none/archive.db", org).append("e", THREE)
+    with pytest.raises(ArchiveError, match="cannot be used"):
+        open_archive("postgresql://me@localhost:1/none", org).last()
+
+
+def test_reading_makes_no_database_and_no_table(tmp_path, org):
+    """A mistyped URL leaves nothing behind; another program's database is left as it is."""
+    (tmp_path / "theirs.db").touch()
+    for name in ("none.db", "theirs.db"):
+        archive = open_archive(f"sqlite:///{tmp_path}/{name}", org)
+        assert (archive.last(), archive.count()) == (None, 0)
+        with pytest.raises(ArchiveError, match="has no table governor_journal: correct its URL"):
+            list(archive.read())
+        archive.close()
+    assert [(path.name, path.stat().st_size) for path in tmp_path.glob("*")] == [("theirs.db", 0)]
 
 
 def test_without_sqlalchemy_the_extra_is_named(monkeypatch, org):

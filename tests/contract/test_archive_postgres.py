@@ -91,7 +91,7 @@ def test_archivers_at_once_leave_each_record_once_and_in_order(postgres, org):
     for thread in threads:
         thread.join()
     archive = open_archive(postgres, org)
-    assert list(archive.read()) == [("e", entry) for entry in ENTRIES]
+    assert [one.entry for one in archive.read()] == ENTRIES
     assert (archive.last().seq, archive.count()) == (ENTRIES[-1].seq, 60)
     assert archive.last("e", before_ms=10).seq == ENTRIES[9].seq
     archive.close()

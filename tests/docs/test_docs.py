@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
 import governor
 from governor.budgets import Unit
+from governor.cli import app
 from governor.ledger import commands as c
 from governor.ledger import lifecycle, open_ledger
 from governor.ledger.migration import FindOld
@@ -261,6 +263,27 @@ def test_documented_redis_administrator_can_do_what_is_theirs(redis_server: Redi
         *older, last = page.entries
         assert ledger.execute(TrimJournal(page.epoch, older[-1].seq, Mark.of(last))) == len(older)
         ledger.close()
+
+
+@pytest.mark.parametrize("user", [0, 1], ids=["application", "administrator"])
+def test_the_doctor_is_content_with_a_documented_redis_user(
+    redis_server: RedisServer, org: str, user: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What either may do is enough to look at the ledger, its holds and its journal."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
+    (tmp_path / "organization.yaml").write_text(f"version: 1\norganization: {org}\n", encoding="utf-8")
+    (tmp_path / "legal.yaml").write_text(
+        "version: 1\ndepartment: legal\nbudgets: [{per: user, usd: 1, window: day}]\n"
+        "routing: {lines: {haiku: claude-haiku-5-5}}\n",
+        encoding="utf-8",
+    )
+    shown = [text for text in blocks(ROOT / "docs" / "ledger.md", "text") if text.startswith("ACL")][user]
+    with acl_user(redis_server, org, shown) as url:
+        open_ledger(redis_server.url, org).execute(c.Create("an epoch"))
+        options = ["--policies", str(tmp_path), "--ledger", url, "--archive", str(tmp_path / "none.jsonl")]
+        said = CliRunner().invoke(app, ["doctor", *options])
+    assert said.exit_code == 0, said.stdout
+    assert "1 records since" in said.stdout
 
 
 @contextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from support.governed import Stage
+from support.outages import outage, outage_redis
 from support.redis_server import RedisServer
 from support.stages import WAYS, shared_api, stage
 
-__all__ = ["shared_api", "stage"]
+__all__ = ["outage", "outage_redis", "shared_api", "stage"]
 
 
 @pytest.fixture

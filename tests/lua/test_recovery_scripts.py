@@ -157,7 +157,7 @@ def test_the_replies_of_since_and_trim(server):
     (word, epoch, (place, words)) = server.run(r.ReadSince())
     assert (word, epoch, place) == ("since", "e1", seq)
     assert dict(zip(words[::2], words[1::2], strict=True)) == fields
-    assert server.run(r.ReadSince(seq)) == ["since", "e1"]
+    assert server.run(r.ReadSince(seq)) == ["since", "e1", [place, words]]
     assert server.run(r.TrimJournal("e0", seq, LAST)) == ["other_epoch", "e1"]
 
 

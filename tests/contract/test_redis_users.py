@@ -1,0 +1,83 @@
+"""What Redis lets a user do: who is refused is told so, never with a password."""
+
+from __future__ import annotations
+
+import pytest
+from support.redis_server import HOST, RedisServer
+from support.refused import RESERVE, ROW, SECRET, refusal
+
+from governor.errors import LedgerUnavailable
+from governor.ledger import commands as c
+from governor.ledger import open_ledger
+from governor.ledger.keys import Keys
+
+APPLICATION_KEYS = ("b:*", "h:*", "expiry", "journal")
+APPLICATION_COMMANDS = (
+    "evalsha eval info time client|setname select hmget hget hgetall hset hincrby zadd zrem zrange"
+    " zrangebyscore xadd xlen xrange xrevrange scan ping cluster command readonly"
+)
+
+
+def test_a_wrong_password_is_refused_and_not_shown(redis_server: RedisServer, org: str) -> None:
+    """The server's own refusal is passed on, with where to look."""
+    url = f"redis://{org}:{SECRET}@{HOST}:{redis_server.port}/0"
+    message = refusal(url)
+    assert message.startswith(f"redis://{org}:***@{HOST}:{redis_server.port}/0 refuses this user: ")
+    assert message.endswith("check the URL's name and password, and the ACL")
+
+
+def test_a_missing_password_is_asked_for(redis_available: None) -> None:
+    """A server that wants a password is not said to be down."""
+    with RedisServer() as server:
+        with server.client() as client:
+            client.config_set("requirepass", SECRET)
+        message = refusal(server.url)
+        assert message.startswith(f"{server.url} refuses this user: ")
+
+
+def test_a_user_without_the_rights_is_told_which(redis_server: RedisServer, org: str) -> None:
+    """A user whose ACL forbids the ledger's keys is refused by name."""
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", org, "on", f">{SECRET}", "+@all", "~other:*")
+        try:
+            message = refusal(f"redis://{org}:{SECRET}@{HOST}:{redis_server.port}/0")
+        finally:
+            client.acl_deluser(org)
+    assert "refuses this user: " in message
+    assert message.endswith("check the URL's name and password, and the ACL")
+
+
+@pytest.mark.parametrize("server_of", ["redis_server", "redis_cluster_server"])
+def test_an_application_may_spend_and_not_change_limits(
+    request: pytest.FixtureRequest, server_of: str, org: str
+) -> None:
+    """Its rights let it read what administrators keep; the server refuses every change of theirs."""
+    server: RedisServer = request.getfixturevalue(server_of)
+    ledger = open_ledger(server.url, org, create=True)
+    ledger.execute(c.SetLimit("l", ROW.identity, 20))
+    with server.client() as client:
+        prefix = Keys(org).prefix
+        rights = [f"(+evalsha +eval ~{prefix}:*)", f"(+hdel +pexpire ~{prefix}:b:* ~{prefix}:h:*)"]
+        rights += [f"%R~{prefix}:meta", f"%R~{prefix}:admin"]
+        rights += [f"%R~gov:1:{{{org}}}:meta", *(f"~{prefix}:{name}" for name in APPLICATION_KEYS)]
+        rights += [f"+{name}" for name in APPLICATION_COMMANDS.split()]
+        client.execute_command("ACL", "SETUSER", f"app-{org}", "reset", "on", f">{SECRET}", *rights)
+    app = open_ledger(server.url.replace("://", f"://app-{org}:{SECRET}@"), org)
+    assert isinstance(app.execute(RESERVE), c.Held)
+    assert isinstance(app.execute(c.Reserve("r2", (ROW,), ((c.Ask(11),),), 60_000)), c.Refused)
+    assert app.execute(c.Settle("r1", (c.Posting(ROW, 10),))).state == "settled"
+    assert app.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
+    for command in (
+        c.Grant("g", ROW.identity, "life", 1),
+        c.SetLimit("more", ROW.identity, 9000),
+        c.Freeze("f", ROW.identity, "mine"),
+        c.Unfreeze("u", ROW.identity),
+        c.Create("anew"),
+    ):
+        with pytest.raises(LedgerUnavailable, match="refuses this user"):
+            app.execute(command)
+    assert ledger.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
+    with server.client() as client:
+        client.acl_deluser(f"app-{org}")
+    app.close()
+    ledger.close()
