@@ -52,6 +52,23 @@ def read_change(detail: str) -> dict[str, str]:
     return {**found, "reason": reason} if reason else found
 
 
+def read_grant(identifier: str, operation: str | None) -> c.Grant | None:
+    """The grant whose `operation` a ledger keeps under *identifier*, without its record; `None`: none."""
+    verb, _, rest = (operation or "").partition(" ")
+    if verb != VERBS[c.Grant]:
+        return None
+    identity, _, said = rest.partition(" ")
+    fields = read_change(said)
+    return c.Grant(
+        identifier,
+        identity,
+        fields["window"],
+        int(fields["amount"]),
+        from_ms=int(fields["from"]),
+        until_ms=int(fields["until"]),
+    )
+
+
 def write_balances(candidate: int | None, balances: Iterable[Balance]) -> str:
     """Of a reserve: the chosen candidate (`-`: none), then posted, held, limit and frozen of each budget."""
     rows = (f"{b.posted}:{b.held}:{b.limit}:{0 if b.frozen is None else 1}" for b in balances)
