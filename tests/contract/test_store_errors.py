@@ -389,7 +389,7 @@ def test_a_wrong_password_is_refused_and_not_shown(redis_server: RedisServer, or
     url = f"redis://{org}:{SECRET}@{HOST}:{redis_server.port}/0"
     message = refusal(url)
     assert message.startswith(f"redis://{org}:***@{HOST}:{redis_server.port}/0 refuses this user: ")
-    assert message.endswith("check the URL's name and password, and the ACL")
+    assert message.endswith("check the URL's name and password")
 
 
 def test_a_missing_password_is_asked_for(redis_available: None) -> None:
@@ -401,16 +401,29 @@ def test_a_missing_password_is_asked_for(redis_available: None) -> None:
         assert message.startswith(f"{server.url} refuses this user: ")
 
 
-def test_a_user_without_the_rights_is_told_which(redis_server: RedisServer, org: str) -> None:
-    """A user whose ACL forbids the ledger's keys is refused by name."""
+@pytest.mark.parametrize(
+    ("command", "said", "keys", "role"),
+    [
+        (RESERVE, "reserve", "*", "governor"),
+        (c.ListBalances(), "list balances", "*", "governor"),
+        (c.Unfreeze("u", ROW.identity), "unfreeze", "admin", "admin"),
+        (c.Create("e"), "create", "admin", "admin"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_user_without_the_rights_is_told_which(
+    redis_server: RedisServer, org: str, command: c.Command[object], said: str, keys: str, role: str
+) -> None:
+    """A user whose ACL forbids the ledger's keys is named, with what it asked, and whose rights do."""
     with redis_server.client() as client:
         client.execute_command("ACL", "SETUSER", org, "on", f">{SECRET}", "+@all", "~other:*")
         try:
-            message = refusal(f"redis://{org}:{SECRET}@{HOST}:{redis_server.port}/0")
+            message = refusal(f"redis://{org}:{SECRET}@{HOST}:{redis_server.port}/0", command)
         finally:
             client.acl_deluser(org)
     assert "refuses this user: " in message
-    assert message.endswith("check the URL's name and password, and the ACL")
+    assert f"{org!r} has no right to `{said}` on gov:2:{{acme}}:{keys}: use the URL" in message
+    assert f"with the rights of `{role}` in docs/ledger.md" in message
 
 
 def test_keys_of_another_kind_are_an_answer_not_a_crash(redis_server: RedisServer, org: str) -> None:
