@@ -67,8 +67,8 @@ class _Root(TyperGroup):
 
 def _report_usage(error: Any, *, as_json: bool) -> None:
     """Say what the parser leaves unsaid: the error as JSON, and what an amount below 0 is taken for."""
-    option = getattr(error, "option_name", "")
-    if _BELOW_ZERO.fullmatch(option):
+    option, verb = getattr(error, "option_name", ""), getattr(error.ctx, "info_name", "")
+    if verb in ("grant", "set") and _BELOW_ZERO.fullmatch(option):
         told = usage(
             f"{option}… is below 0, and an amount is above: to take a grant back, run "
             "`governor budget revoke GRANT`; to stop a budget, freeze it"

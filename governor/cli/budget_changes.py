@@ -34,9 +34,7 @@ LIMIT: Any = typer.Argument(
 GRANT: Any = typer.Argument(
     ..., metavar="GRANT", help="The grant's id, as `budget grant` printed it and `budget show` lists it."
 )
-IDENTITIES: Any = typer.Argument(
-    ..., metavar="IDENTITY...", help="One or more, as `budget list` prints them."
-)
+IDENTITIES: Any = typer.Argument(..., metavar="IDENTITY", help="One or more, as `budget list` prints them.")
 REASON: Any = typer.Option(..., "--reason", "-r", help="Why, in one line; kept in the journal.")
 ANY_REASON: Any = typer.Option("", "--reason", "-r", help="Why, in one line; kept in the journal.")
 ACTOR: Any = typer.Option(None, "--actor", help="Who decided it; default: you, at this host.")
@@ -253,7 +251,7 @@ def actor_of(given: str | None) -> str:
     Raises:
         Failure: It has a line break or another control character.
     """
-    if given:
+    if given and given.strip():
         return plain("--actor", given)
     try:
         user = getpass.getuser()

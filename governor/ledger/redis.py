@@ -44,6 +44,9 @@ _APPLICATIONS = (
 _NO_RIGHT = re.compile("user executing the script|ACL failure in script")
 """How servers word a right that a user lacks inside a script."""
 
+_PLACE = re.compile(r" script: [0-9a-f]{40}, on @user_script:\d+\.?$")
+"""Where in which script that was, which helps nobody."""
+
 
 class RedisLedger:
     """A ledger in Redis 7 or newer, one Lua script per verb.
@@ -233,11 +236,12 @@ class _Shell:
     def _lacks(self, error: rex.RedisError, command: c.Command[Any]) -> LedgerUnavailable:
         """Who lacks a right for what, on which keys, and where it is written how to give it."""
         user = urlsplit(self.where).username or "default"
-        theirs = isinstance(command, _APPLICATIONS)
-        role, keys = ("governor", f"{self.keys.prefix}:*") if theirs else ("admin", self.keys.admin)
+        role = "governor" if isinstance(command, _APPLICATIONS) else "admin"
+        keys = self.keys.admin if isinstance(command, c.Change) else f"{self.keys.prefix}:*"
         verb = re.sub(r"\B([A-Z])", r" \1", type(command).__name__).lower()
+        said = _PLACE.sub("", str(error)).rstrip(".")
         return LedgerUnavailable(
-            f"{self.where} refuses this user: {error}; {user!r} has no right to `{verb}` on {keys}: use the "
+            f"{self.where} refuses this user: {said}; {user!r} has no right to `{verb}` on {keys}: use the "
             f'URL of a user with the rights of `{role}` in docs/ledger.md ("Running it"), or give it those'
         )
 
