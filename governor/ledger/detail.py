@@ -58,15 +58,12 @@ def read_grant(identifier: str, operation: str | None) -> c.Grant | None:
     if verb != VERBS[c.Grant]:
         return None
     identity, _, said = rest.partition(" ")
+    if "=" not in said:  # made before it was migrated from layout 1
+        window, _, digits = said.partition(" ")
+        return c.Grant(identifier, identity, window, int(digits))
     fields = read_change(said)
-    return c.Grant(
-        identifier,
-        identity,
-        fields["window"],
-        int(fields["amount"]),
-        from_ms=int(fields["from"]),
-        until_ms=int(fields["until"]),
-    )
+    amount, from_ms, until_ms = (int(fields[name]) for name in ("amount", "from", "until"))
+    return c.Grant(identifier, identity, fields["window"], amount, from_ms=from_ms, until_ms=until_ms)
 
 
 def write_balances(candidate: int | None, balances: Iterable[Balance]) -> str:
