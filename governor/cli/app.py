@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -23,16 +24,33 @@ from governor.cli import (
     why,
 )
 from governor.cli.context import AS_JSON, flag
-from governor.cli.output import exit_code, report
+from governor.cli.output import exit_code, report, report_json, usage
 from governor.cli.progress import Interrupted
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_UsageError: Any = typer.BadParameter.__base__
+"""What the parser raises; typer itself does not name it."""
+
+_BELOW_ZERO = re.compile(r"-[$.0-9].*")
+"""What the parser takes for an option and is an amount."""
+
 
 class _Root(TyperGroup):
-    """Turns every error of the governor into one message and an exit code."""
+    """Turns every error into one message, and JSON where it was asked for, and an exit code."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        """Read the options before the command."""
+        as_json = "--json" in args  # the best guess, for as long as nothing was parsed
+        try:
+            ctx = super().make_context(info_name, args, *rest, **extra)
+        except _UsageError as error:
+            _report_usage(error, as_json=as_json)
+            raise
+        ctx.meta.setdefault(AS_JSON, as_json)
+        return ctx
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -40,12 +58,29 @@ class _Root(TyperGroup):
         logging.getLogger("governor").addHandler(logging.NullHandler())
         try:
             return super().invoke(ctx)
+        except _UsageError as error:
+            _report_usage(error, as_json=bool(ctx.meta.get(AS_JSON)))
+            raise
         except KeyboardInterrupt:
-            error: GovernorError = Interrupted("interrupted")
-        except GovernorError as raised:
-            error = raised
-        report(error, as_json=bool(ctx.meta.get(AS_JSON)))
-        raise typer.Exit(exit_code(error))
+            failure: GovernorError = Interrupted("interrupted")
+        except GovernorError as error:
+            failure = error
+        report(failure, as_json=bool(ctx.meta.get(AS_JSON)))
+        raise typer.Exit(exit_code(failure))
+
+
+def _report_usage(error: Any, *, as_json: bool) -> None:
+    """Say what the parser leaves unsaid: the error as JSON, and what an amount below 0 is taken for."""
+    option, verb = getattr(error, "option_name", ""), getattr(error.ctx, "info_name", "")
+    if verb in ("grant", "set") and _BELOW_ZERO.fullmatch(option):
+        told = usage(
+            f"{option}… is below 0, and an amount is above: to take a grant back, run "
+            "`governor budget revoke GRANT`; to stop a budget, freeze it"
+        )
+        report(told, as_json=as_json)
+        raise typer.Exit(exit_code(told)) from None
+    if as_json:
+        report_json(usage(error.format_message()))
 
 
 def _version(asked: bool) -> None:
@@ -91,6 +126,7 @@ _group(
         "list": budget.list_budgets,
         "show": budget.show,
         "grant": budget_changes.grant,
+        "revoke": budget_changes.revoke,
         "set": budget_changes.set_limit,
         "freeze": budget_changes.freeze,
         "unfreeze": budget_changes.unfreeze,

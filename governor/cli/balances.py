@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from governor.budgets import Period, Rolling, Unit, balance_identity, span_of, unit_of, window_at
 from governor.cli.output import usage
 from governor.errors import nearest
 from governor.ledger import commands as c
-from governor.story.decision import BudgetView, instant
+from governor.story.decision import BudgetView, instant, show
 from governor.story.matrix import reopens_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from governor.budgets import Window
     from governor.cli.context import Desk
@@ -27,10 +28,11 @@ NAMED_AT_MOST = 20
 
 
 def views(desk: Desk, *, contains: str = "", past: bool = False) -> list[BudgetView]:
-    """Every balance the ledger keeps, and the budgets of the files that nobody has touched yet.
+    """Every balance the ledger keeps, and the budgets of the files that no request has touched yet.
 
-    Of the latter only those whose identity the files alone decide: of the organisation, of departments, of
-    features, models and tags by name. Limits are the files' of this moment, with overrides and grants.
+    Of the latter only those that administrators changed or froze, and those whose identity the files alone
+    decide: of the organisation, of departments, of features, models and tags by name. Limits are the files'
+    of this moment, with overrides and grants.
 
     Args:
         desk: Policies and ledger.
@@ -40,7 +42,7 @@ def views(desk: Desk, *, contains: str = "", past: bool = False) -> list[BudgetV
     known = desk.ledger.execute(c.ListBalances(contains, past))
     rows = [_row(desk, k.identity, k.window, k.end_ms, k.balance.limit) for k in known]
     kept = {(row.identity, row.window) for row, _ in rows}
-    for new in _untouched(desk):
+    for new in {term.identity: term for term in (*_untouched(desk), *_changed(desk))}.values():
         window = window_of(desk, new)
         if contains in new.identity and (new.identity, window.id) not in kept:
             rows.append(_row(desk, new.identity, window.id, window.end_ms, new.limit))
@@ -62,20 +64,60 @@ def view_of(desk: Desk, term: BudgetTerm) -> BudgetView:
 
 
 class Limits(NamedTuple):
-    """A limit as administrators changed it: the override in force, grants in force, what is to come."""
+    """Where a limit comes from: the file, and what administrators changed of it.
 
+    Attributes:
+        unit: What the budget counts; amounts are in it, nano-dollars for usd.
+        file: The file's limit.
+        override: What was set in its place and is in force.
+        granted: What is granted and in force.
+        coming: What is to come.
+    """
+
+    unit: Unit
+    file: int
     override: int | None = None
     granted: int = 0
     coming: tuple[c.LimitChange, ...] = ()
 
+    @property
+    def limit(self) -> int:
+        """The limit in force."""
+        return (self.file if self.override is None else self.override) + self.granted
+
+    def __str__(self) -> str:
+        """For example `$3.25 (the file's $1.00 and $2.25 granted)`."""
+        file, granted = show(self.unit, self.file), ""
+        if self.granted:
+            granted = f" and {show(self.unit, self.granted)} granted"
+        if self.override is None:
+            base = f"the file's {file}{granted}" if granted else "the file's"
+        else:
+            set_to = f"{show(self.unit, self.override)} " if granted else ""
+            base = f"{set_to}set{granted}; the file's is {file}"
+        return f"{show(self.unit, self.limit)} ({base})"
+
 
 def limits_of(desk: Desk, term: BudgetTerm) -> Limits:
-    """What administrators changed of a budget's limit, as of this moment."""
+    """Where a budget's limit comes from, as of this moment."""
     found = desk.ledger.execute(c.ReadChanges(term.identity, window_of(desk, term).id))
-    now = [change for change in found.limits if change.in_force(found.now_ms)]
+    changes = _not_taken_back(found.limits)
+    now = [change for change in changes if change.in_force(found.now_ms)]
     override = next((change.amount for change in reversed(now) if not change.added), None)
     granted = found.granted + sum(change.amount for change in now if change.added)
-    return Limits(override, granted, tuple(change for change in found.limits if change not in now))
+    coming = tuple(change for change in changes if change not in now)
+    return Limits(term.unit, term.limit, override, granted, coming)
+
+
+def _not_taken_back(changes: Iterable[c.LimitChange]) -> list[c.LimitChange]:
+    kept: list[c.LimitChange] = []
+    for change in changes:
+        taken = replace(change, amount=-change.amount)
+        if change.amount < 0 and taken in kept:
+            kept.remove(taken)
+        else:
+            kept.append(change)
+    return kept
 
 
 def window_of(desk: Desk, term: BudgetTerm) -> Window:
@@ -158,6 +200,14 @@ def _untouched(desk: Desk) -> Iterator[BudgetTerm]:
             term = find_term(desk, row.identity(dict(zip(row.inner, values, strict=True))))
             if term is not None:
                 yield term
+
+
+def _changed(desk: Desk) -> Iterator[BudgetTerm]:
+    """Every budget that administrators froze, or changed for good, for a while or for the window of now."""
+    for identity, window in desk.ledger.execute(c.ListChanged()):
+        term = find_term(desk, identity)
+        if term is not None and window in ("", window_of(desk, term).id):
+            yield term
 
 
 def _known_values(desk: Desk, row: BudgetRow, scope: str) -> Sequence[str]:

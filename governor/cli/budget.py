@@ -80,7 +80,7 @@ def show(
     with open_desk(policies, ledger) as desk:
         term = balances.find_term(desk, identity)
         view = _forgotten(desk, identity) if term is None else balances.view_of(desk, term)
-        limits = balances.Limits() if term is None else balances.limits_of(desk, term)
+        limits = balances.Limits(view.unit, view.limit) if term is None else balances.limits_of(desk, term)
         changes = changes_of(desk, view.identity)
         if as_json:
             print_json(_detail_json(desk, view, term, limits, changes))
@@ -129,7 +129,8 @@ def _print_detail(
     if not changes:
         out.print("  changes    none in the journal")
     for change in changes:
-        out.print(f"  {stamp(change.at_ms)[:16]} UTC  {change}", soft_wrap=True)
+        named = f" ({change.id})" if change.kind == "grant" else ""  # for `budget revoke`
+        out.print(f"  {stamp(change.at_ms)[:16]} UTC  {change}{named}", soft_wrap=True)
 
 
 def _facts(view: BudgetView, term: BudgetTerm | None, limits: balances.Limits) -> Iterator[tuple[str, str]]:

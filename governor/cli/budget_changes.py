@@ -1,30 +1,29 @@
-"""`governor budget grant`, `set`, `freeze` and `unfreeze`: changes that hold at once, in every process."""
+"""`governor budget grant`, `revoke`, `set`, `freeze` and `unfreeze`: changes that hold at once."""
 
 from __future__ import annotations
 
 import getpass
-import re
 import socket
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from governor.budgets import Unit
 from governor.cli import balances
 from governor.cli.budget import IDENTITY
-from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, open_desk
-from governor.cli.output import budget_json, console, print_json, usage, when
+from governor.cli.context import JSON, LEDGER, POLICIES, PRICES, flag, open_desk
+from governor.cli.output import budget_json, confirm, console, print_json, usage
+from governor.cli.reach import refuse_unreachable
+from governor.cli.typed import parse_amount, plain, refuse_above_most, required, span_ms, span_text
 from governor.ids import new_id
 from governor.journal.records import administration
 from governor.ledger import commands as c
-from governor.money import MAX_NANOS, Money
-from governor.story.decision import BudgetView, instant
 from governor.story.decision import show as show_amount
 
 if TYPE_CHECKING:
+    from governor.cli.balances import Limits
+    from governor.cli.context import Desk
     from governor.policy import BudgetTerm
+    from governor.story.decision import BudgetView
 
 AMOUNT: Any = typer.Argument(
     ..., help="In the budget's unit: dollars for usd (500 or '$1,500.50'), else a count."
@@ -32,7 +31,12 @@ AMOUNT: Any = typer.Argument(
 LIMIT: Any = typer.Argument(
     ..., metavar="AMOUNT|file", help="The new limit; `file`: what the file says again."
 )
-REASON: Any = typer.Option(..., "--reason", "-r", help="Why; kept in the journal.")
+GRANT: Any = typer.Argument(
+    ..., metavar="GRANT", help="The grant's id, as `budget grant` printed it and `budget show` lists it."
+)
+IDENTITIES: Any = typer.Argument(..., metavar="IDENTITY", help="One or more, as `budget list` prints them.")
+REASON: Any = typer.Option(..., "--reason", "-r", help="Why, in one line; kept in the journal.")
+ANY_REASON: Any = typer.Option("", "--reason", "-r", help="Why, in one line; kept in the journal.")
 ACTOR: Any = typer.Option(None, "--actor", help="Who decided it; default: you, at this host.")
 UNTIL: Any = typer.Option(
     None, "--until", help="When it ends by itself: 2026-12-01 (in the budget's time zone) or an ISO instant."
@@ -42,11 +46,34 @@ FROM: Any = typer.Option(
 )
 YES: Any = flag("--yes", "-y", help="Do not ask.")
 
-LAST_YEAR = 9000
-"""Later instants cannot be shown in every time zone."""
 
-_COUNT = re.compile(r"[0-9]{1,3}(,[0-9]{3})+|[0-9]+")
-_DOLLARS = re.compile(rf"\$?({_COUNT.pattern})(\.[0-9]+)?")
+class Told(NamedTuple):
+    """What a change did.
+
+    Attributes:
+        view: The budget afterwards.
+        before: Its limit before; *after*: afterwards.
+        operation: The change's id in the journal; `None` where there was nothing to change.
+        text: What was done.
+    """
+
+    view: BudgetView
+    before: Limits
+    after: Limits
+    operation: str | None
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """What it did, as JSON; amounts in the budget's unit."""
+        return {
+            "operation": self.operation,
+            "done": self.text,
+            "limit_before": self.before.limit,
+            "file_limit": self.after.file,
+            "override": self.after.override,
+            "granted": self.after.granted,
+            "budget": budget_json(self.view),
+        }
 
 
 def grant(
@@ -58,28 +85,73 @@ def grant(
     actor: str | None = ACTOR,
     policies: str = POLICIES,
     ledger: str = LEDGER,
+    prices: str | None = PRICES,
     as_json: bool = JSON,
 ) -> None:
     """Add to a budget's limit: in its window of this moment, or with --until (and --from) between instants.
 
-    Without --until, what is added to a budget of rolling or life window stays.
+    Without --until, what is added to a budget of rolling or life window stays. `budget revoke` takes it back.
     """
-    said, who = _reason(reason), actor_of(actor)
+    record = administration(actor_of(actor), required("--reason", reason))
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
+        refuse_unreachable(desk, term, prices)
         added = parse_amount(amount, term.unit)
         if begin is not None and until is None:
             raise usage("--from needs --until: a grant without it is for the window of this moment")
-        from_ms, until_ms = _span_ms(desk, term, begin, until)
-        _refuse_above_most(balances.view_of(desk, term).limit + added, term.unit)
+        from_ms, until_ms = span_ms(desk, term, begin, until)
+        before = balances.limits_of(desk, term)
+        refuse_above_most(before.limit + added, term.unit)
         window = "" if until_ms else balances.window_of(desk, term).id
-        record = administration(who, said)
         command = c.Grant(new_id(), term.identity, window, added, record, from_ms, until_ms)
         done = desk.ledger.execute(command)
         text = f"granted {show_amount(term.unit, added)}"
         if window:
             text += f" for {window} ({show_amount(term.unit, done.limit_added)} in all)"
-        _tell(desk, term, command.id, text + _span(from_ms, until_ms), as_json=as_json)
+        told = _told(desk, term, before, command.id, text + span_text(from_ms, until_ms))
+        _say(told, f"to take it back: governor budget revoke {command.id}", as_json=as_json)
+
+
+def revoke(
+    grant: str = GRANT,
+    reason: str = REASON,
+    actor: str | None = ACTOR,
+    policies: str = POLICIES,
+    ledger: str = LEDGER,
+    as_json: bool = JSON,
+) -> None:
+    """Take a grant back, whole and at once; what was spent stays spent."""
+    record = administration(actor_of(actor), required("--reason", reason))
+    with open_desk(policies, ledger) as desk:
+        made = _grant_of(desk, grant)
+        term = balances.require_term(desk, made.identity)
+        before = balances.limits_of(desk, term)
+        command, amount = made.taking_back(record), show_amount(term.unit, made.amount)
+        if desk.ledger.execute(c.FindGrant(command.id)) is not None:
+            told = _told(desk, term, before, None, f"the grant of {amount} was taken back before")
+        else:
+            _refuse_if_over(desk, term, made)
+            desk.ledger.execute(command)
+            told = _told(desk, term, before, command.id, f"took back the grant of {amount}")
+        _say(told, as_json=as_json)
+
+
+def _grant_of(desk: Desk, identifier: str) -> c.Grant:
+    made = desk.ledger.execute(c.FindGrant(identifier))
+    if made is None:
+        raise usage(
+            f"no grant has the id {identifier!r}: `governor budget show IDENTITY` lists a budget's changes"
+        )
+    if made.amount < 0:
+        raise usage(f"{identifier} took a grant back itself: grant it again with `governor budget grant`")
+    return made
+
+
+def _refuse_if_over(desk: Desk, term: BudgetTerm, made: c.Grant) -> None:
+    ended = made.window and made.window != balances.window_of(desk, term).id
+    if ended or 0 < made.until_ms <= desk.now_ms:
+        span = made.window or span_text(0, made.until_ms).strip()
+        raise usage(f"the grant {made.id} was for {term.identity} {span}: it is over, and adds nothing now")
 
 
 def set_limit(
@@ -92,28 +164,32 @@ def set_limit(
     yes: bool = YES,
     policies: str = POLICIES,
     ledger: str = LEDGER,
+    prices: str | None = PRICES,
     as_json: bool = JSON,
 ) -> None:
-    """Put a limit in place of the file's, in this window and all that follow; the last one holds."""
-    said, who = _reason(reason), actor_of(actor)
+    """Put a limit in place of the file's, in this window and all that follow; the last one holds.
+
+    What is granted is added to it, as it was to the file's.
+    """
+    record = administration(actor_of(actor), required("--reason", reason))
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
         limit = None if amount == "file" else parse_amount(amount, term.unit)
         if limit is None and (begin is not None or until is not None):
             raise usage("`set … file` takes every override away for good: leave --from and --until out")
-        from_ms, until_ms = _span_ms(desk, term, begin, until)
-        granted = balances.limits_of(desk, term).granted
-        _refuse_above_most((term.limit if limit is None else limit) + granted, term.unit)
-        new = (
-            f"the file's {show_amount(term.unit, term.limit)}"
-            if limit is None
-            else show_amount(term.unit, limit)
-        )
-        now = show_amount(term.unit, balances.view_of(desk, term).limit)
-        _confirm(f"Set {term.identity} to {new}? It is {now} now.", yes=yes)
-        command = c.SetLimit(new_id(), term.identity, limit, until_ms, administration(who, said), from_ms)
+        if limit is not None:
+            refuse_unreachable(desk, term, prices)
+        from_ms, until_ms = span_ms(desk, term, begin, until)
+        before = balances.limits_of(desk, term)
+        after = before._replace(override=limit)
+        refuse_above_most(after.limit, term.unit)
+        shown = show_amount(term.unit, term.limit if limit is None else limit)
+        new = ("the file's " if limit is None else "") + shown + span_text(from_ms, until_ms)
+        then = "then" if from_ms else "it"
+        confirm(f"Set {term.identity} to {new}? Its limit is {before}; {then} will be {after}.", yes=yes)
+        command = c.SetLimit(new_id(), term.identity, limit, until_ms, record, from_ms)
         desk.ledger.execute(command)
-        _tell(desk, term, command.id, f"set to {new}{_span(from_ms, until_ms)}", as_json=as_json)
+        _say(_told(desk, term, before, command.id, f"set to {new}"), as_json=as_json)
 
 
 def freeze(
@@ -124,76 +200,59 @@ def freeze(
     yes: bool = YES,
     policies: str = POLICIES,
     ledger: str = LEDGER,
+    prices: str | None = PRICES,
     as_json: bool = JSON,
 ) -> None:
     """Refuse whatever touches a budget, until it is unfrozen."""
-    said, who = _reason(reason), actor_of(actor)
+    said, who = required("--reason", reason), actor_of(actor)
     with open_desk(policies, ledger) as desk:
         term = balances.require_term(desk, identity)
-        _, until_ms = _span_ms(desk, term, None, until)
-        _confirm(f"Freeze {term.identity}? Every request that touches it will be refused.", yes=yes)
+        refuse_unreachable(desk, term, prices)
+        _, until_ms = span_ms(desk, term, None, until)
+        confirm(f"Freeze {term.identity}? Every request that touches it will be refused.", yes=yes)
+        before = balances.limits_of(desk, term)
         command = c.Freeze(new_id(), term.identity, said, until_ms, administration(who, said))
         desk.ledger.execute(command)
-        _tell(desk, term, command.id, f"frozen{_span(0, until_ms)}", as_json=as_json)
+        _say(_told(desk, term, before, command.id, f"frozen{span_text(0, until_ms)}"), as_json=as_json)
 
 
 def unfreeze(
-    identity: str = IDENTITY,
-    reason: str = typer.Option("", "--reason", "-r", help="Why; kept in the journal."),
+    identities: list[str] = IDENTITIES,
+    reason: str = ANY_REASON,
     actor: str | None = ACTOR,
     policies: str = POLICIES,
     ledger: str = LEDGER,
     as_json: bool = JSON,
 ) -> None:
-    """End a freeze."""
+    """End the freeze of one or more budgets; none of them, if one is no budget."""
+    record = administration(actor_of(actor), plain("--reason", reason))
     with open_desk(policies, ledger) as desk:
-        term = balances.require_term(desk, identity)
-        frozen = balances.view_of(desk, term).frozen is not None
-        command = c.Unfreeze(new_id(), term.identity, administration(actor_of(actor), reason))
-        desk.ledger.execute(command)
-        _tell(desk, term, command.id, "unfrozen" if frozen else "was not frozen", as_json=as_json)
+        terms = {term.identity: term for term in (balances.require_term(desk, one) for one in identities)}
+        told = [_unfrozen(desk, term, record) for term in terms.values()]
+    if as_json:
+        print_json({"changes": [one.as_json() for one in told]})
+        return
+    for one in told:
+        _say(one, as_json=False)
 
 
-def parse_amount(text: str, unit: Unit) -> int:
-    """An amount as it is typed: nano-dollars for usd, else a count; above 0.
-
-    Raises:
-        Failure: It is no such amount, or larger than the ledger can count.
-    """
-    digits = text.strip()
-    pattern = _DOLLARS if unit is Unit.USD else _COUNT
-    if not pattern.fullmatch(digits):
-        example = "500 or '$1,500.50'" if unit is Unit.USD else f"1000 ({unit.value})"
-        raise usage(f"{text!r} is not an amount of this budget: write for example {example}")
-    plain = digits.removeprefix("$").replace(",", "")
-    try:
-        amount = Money.from_dollars(plain).nanos if unit is Unit.USD else int(plain)
-    except ValueError as error:
-        raise usage(str(error)) from None
-    if amount == 0:
-        raise usage(f"{text!r} is nothing: an amount must be above 0 (to stop a budget, freeze it)")
-    _refuse_above_most(amount, unit)
-    return amount
-
-
-def _refuse_above_most(limit: int, unit: Unit) -> None:
-    if limit > MAX_NANOS:
-        raise usage(
-            f"the limit would be {show_amount(unit, limit)}: "
-            f"the ledger counts to {show_amount(unit, MAX_NANOS)} at most"
-        )
-
-
-def _reason(text: str) -> str:
-    if not text.strip():
-        raise usage("--reason is empty: say why, for whoever reads the journal")
-    return text.strip()
+def _unfrozen(desk: Desk, term: BudgetTerm, record: str) -> Told:
+    before = balances.limits_of(desk, term)
+    if balances.view_of(desk, term).frozen is None:
+        return _told(desk, term, before, None, "was not frozen: nothing was changed")
+    command = c.Unfreeze(new_id(), term.identity, record)
+    desk.ledger.execute(command)
+    return _told(desk, term, before, command.id, "unfrozen")
 
 
 def actor_of(given: str | None) -> str:
-    """Who decides: as given, else this user at this host."""
-    if given:
-        return given
+    """Who decides: as given, else this user at this host.
+
+    Raises:
+        Failure: It has a line break or another control character.
+    """
+    if given and given.strip():
+        return plain("--actor", given)
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -201,48 +260,21 @@ def actor_of(given: str | None) -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _span_ms(desk: Desk, term: BudgetTerm, begin: str | None, until: str | None) -> tuple[int, int]:
-    """When a change begins and ends, Unix milliseconds; 0: now, and never."""
-    from_ms = 0 if begin is None else _instant_ms(term, "--from", begin)
-    until_ms = 0 if until is None else _instant_ms(term, "--until", until)
-    if until_ms and until_ms <= desk.now_ms:
-        raise usage(f"--until {until} is over already: it is {when(instant(desk.now_ms))} UTC")
-    if until_ms and until_ms <= from_ms:
-        raise usage(f"--until {until} is not after --from {begin}")
-    return (from_ms if from_ms > desk.now_ms else 0), until_ms
+def _told(desk: Desk, term: BudgetTerm, before: Limits, operation: str | None, text: str) -> Told:
+    return Told(balances.view_of(desk, term), before, balances.limits_of(desk, term), operation, text)
 
 
-def _instant_ms(term: BudgetTerm, option: str, text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise usage(f"{option} {text!r} is no ISO date: write for example 2026-12-01") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=ZoneInfo(term.timezone))
-    if moment.year > LAST_YEAR:
-        raise usage(f"{option} {text} is too far away: leave --until out for a change without an end")
-    return int(moment.timestamp() * 1000)
-
-
-def _span(from_ms: int, until_ms: int) -> str:
-    begins = f" from {when(instant(from_ms))} UTC" if from_ms else ""
-    return begins + (f" until {when(instant(until_ms))} UTC" if until_ms else "")
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    if not yes:
-        typer.confirm(question, abort=True, err=True)
-
-
-def _tell(desk: Desk, term: BudgetTerm, operation: str, text: str, *, as_json: bool) -> None:
-    view: BudgetView = balances.view_of(desk, term)
+def _say(told: Told, *more: str, as_json: bool) -> None:
     if as_json:
-        print_json({"operation": operation, "done": text, "budget": budget_json(view)})
+        print_json(told.as_json())
         return
-    out = console()
-    out.print(f"{term.identity}: {text}", style="green", soft_wrap=True)
+    view, out = told.view, console()
+    was = f"{show_amount(view.unit, told.before.limit)} → " if told.before.limit != told.after.limit else ""
+    out.print(f"{view.identity}: {told.text}", style="green", soft_wrap=True)
     out.print(
-        f"  limit now {show_amount(view.unit, view.limit)}, {show_amount(view.unit, view.posted)} spent, "
+        f"  limit {was}{told.after}, {show_amount(view.unit, view.posted)} spent, "
         f"{show_amount(view.unit, view.available)} available",
         soft_wrap=True,
     )
+    for line in more:
+        out.print(f"  {line}", soft_wrap=True)

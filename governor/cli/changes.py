@@ -31,7 +31,8 @@ class Change:
         id: The operation's id.
         identity: The budget.
         at_ms: When, Unix milliseconds by the ledger's clock.
-        amount: Granted or set, in the budget's unit; `None` for a freeze, or where the file's limit is back.
+        amount: Granted or set, in the budget's unit; below 0 where a grant was taken back; `None` for a
+            freeze, or where the file's limit is back.
         actor: Who; may be empty, like *reason*.
         reason: Why.
         until_ms: When it ends by itself; 0: never.
@@ -73,6 +74,8 @@ class Change:
     def _what(self) -> str:
         if self.kind == "set" and self.amount is None:
             return "set back to the file's limit"
+        if self.amount is not None and self.amount < 0:
+            return f"took back the grant of {show(unit_of(self.identity), -self.amount)}"
         if self.amount is not None:
             done = "granted" if self.kind == "grant" else "set to"
             return f"{done} {show(unit_of(self.identity), self.amount)}"

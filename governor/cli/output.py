@@ -67,11 +67,15 @@ def report(error: GovernorError, *, as_json: bool) -> None:
     """Say *error* on stderr, and as an `{"error": …}` object on stdout if JSON was asked for."""
     lines = str(error)
     typer.echo(lines if isinstance(error, PolicyError) else f"error: {lines}", err=True)
-    if not as_json:
-        return
+    if as_json:
+        report_json(error)
+
+
+def report_json(error: GovernorError) -> None:
+    """Say *error* as an `{"error": …}` object on stdout."""
     told: dict[str, Any] = {
         "type": _kind(error),
-        "message": lines,
+        "message": str(error),
         "exit_code": exit_code(error),
     }
     if isinstance(error, PolicyError):
@@ -180,6 +184,24 @@ def _aligned(row: Sequence[str], widths: Sequence[int], left: int) -> str:
 
 def _line(out: Console, text: str, *, head: bool = False) -> None:
     out.print(text, style="bold" if head else None, soft_wrap=True)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on stderr, unless the answer is given already.
+
+    Args:
+        question: What is about to be done.
+        yes: Whether that was answered by `--yes`.
+
+    Raises:
+        Failure: The answer is no, or nobody is at a terminal to give one.
+    """
+    if yes:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise usage(f"{question} Nobody can answer here, for stdin is no terminal: add --yes")
+    if not typer.confirm(question, err=True):
+        raise Failure("the answer was no: nothing was changed")
 
 
 def note(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from governor.ledger.values import Command
 
@@ -23,7 +23,7 @@ class Grant(Command[Administered]):
         id: Made by the caller.
         identity: The budget.
         window: The only window it holds in; '' where the instants say when.
-        amount: In the budget's unit.
+        amount: In the budget's unit; below 0 only where it takes another grant back (`taking_back`).
         record: The journal record, JSON.
         from_ms: Without a window: when it begins, Unix milliseconds; 0: now.
         until_ms: Without a window: when it ends; 0: never.
@@ -36,6 +36,13 @@ class Grant(Command[Administered]):
     record: str = "{}"
     from_ms: int = 0
     until_ms: int = 0
+
+    def taking_back(self, record: str) -> Grant:
+        """The grant that takes this one back, whole, wherever it holds.
+
+        Its id follows from this one's, so that however often it is sent a grant is taken back once.
+        """
+        return replace(self, id=f"revoke-{self.id}", amount=-self.amount, record=record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +132,19 @@ class ReadChanges(Command[Changes]):
 
     identity: str
     window: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindGrant(Command[Grant | None]):
+    """The grant that was made under an id, without its record; `None` where no grant was."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListChanged(Command[tuple[tuple[str, str], ...]]):
+    """Every budget that administrators changed, whether or not anything was ever counted under it.
+
+    Answers, sorted and each once, the identity and the window of a grant; '' for a freeze, and for a change
+    of limit that is not of one window. What is over is left out, but for grants to windows.
+    """

@@ -52,6 +52,20 @@ def read_change(detail: str) -> dict[str, str]:
     return {**found, "reason": reason} if reason else found
 
 
+def read_grant(identifier: str, operation: str | None) -> c.Grant | None:
+    """The grant whose `operation` a ledger keeps under *identifier*, without its record; `None`: none."""
+    verb, _, rest = (operation or "").partition(" ")
+    if verb != VERBS[c.Grant]:
+        return None
+    identity, _, said = rest.partition(" ")
+    if "=" not in said:  # made before it was migrated from layout 1
+        window, _, digits = said.partition(" ")
+        return c.Grant(identifier, identity, window, int(digits))
+    fields = read_change(said)
+    amount, from_ms, until_ms = (int(fields[name]) for name in ("amount", "from", "until"))
+    return c.Grant(identifier, identity, fields["window"], amount, from_ms=from_ms, until_ms=until_ms)
+
+
 def write_balances(candidate: int | None, balances: Iterable[Balance]) -> str:
     """Of a reserve: the chosen candidate (`-`: none), then posted, held, limit and frozen of each budget."""
     rows = (f"{b.posted}:{b.held}:{b.limit}:{0 if b.frozen is None else 1}" for b in balances)

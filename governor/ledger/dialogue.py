@@ -192,6 +192,30 @@ def _read_changes(command: c.ReadChanges, keys: Keys, now: str) -> Dialogue:
     return c.Changes(int(granted or 0), kept, now_ms)
 
 
+def _find_grant(command: c.FindGrant, keys: Keys, _: str) -> Dialogue:
+    (payload,) = yield PlainCall(("HMGET", keys.admin, f"op:{command.id}"))
+    return detail.read_grant(command.id, payload)
+
+
+def _list_changed(_: c.ListChanged, keys: Keys, now: str) -> Dialogue:
+    fields = yield PlainCall(("HGETALL", keys.admin))
+    now_ms = yield from _clock(now)
+    found: set[tuple[str, str]] = set()
+    for name, value in fields.items():
+        kind, _, budget = name.partition(":")
+        identity, _, window = budget.partition(":")
+        ends: list[int] = []
+        if kind == "g" and value != "0":
+            found.add((identity, window))
+        elif kind == "l":
+            ends = [_limit_change(entry).until_ms for entry in value.split(";")[:-1]]
+        elif kind == "z":
+            ends = [int(value.partition(" ")[0])]
+        if any(not until_ms or now_ms < until_ms for until_ms in ends):
+            found.add((identity, ""))
+    return tuple(sorted(found))
+
+
 def _limit_change(entry: str) -> c.LimitChange:
     amount, from_ms, until_ms = entry[1:].split(" ")
     return c.LimitChange(entry.startswith("+"), int(amount), int(from_ms), int(until_ms))
@@ -261,6 +285,8 @@ _DIALOGUES: dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]] = {
     c.Unfreeze: _administer(lambda _: ()),
     c.Read: _read,
     c.ReadChanges: _read_changes,
+    c.FindGrant: _find_grant,
+    c.ListChanged: _list_changed,
     c.ListBalances: _list_balances,
     c.ListHolds: _list_holds,
     c.ReadJournal: _read_journal,

@@ -7,6 +7,7 @@ import ssl
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import redis as redis_py
 import redis.asyncio as redis_aio
@@ -34,8 +35,17 @@ _PASSING_CODES = frozenset({"MISCONF", "NOREPLICAS", "BUSY"})
 GREETED_FOR_S = 60.0
 """How long what a server said of itself is believed: its settings may change, or another take its place."""
 
+_APPLICATIONS = (
+    *(c.Reserve, c.Settle, c.Release, c.Extend, c.Expire, c.Read, c.ReadChanges),
+    *(c.FindGrant, c.ListChanged, c.ListBalances, c.ListHolds, c.ReadJournal, c.Inspect),
+)
+"""What the first Redis user of docs/ledger.md may ask; for anything else it takes the second."""
+
 _NO_RIGHT = re.compile("user executing the script|ACL failure in script")
 """How servers word a right that a user lacks inside a script."""
+
+_PLACE = re.compile(r" script: [0-9a-f]{40}, on @user_script:\d+\.?$")
+"""Where in which script that was, which helps nobody."""
 
 
 class RedisLedger:
@@ -72,7 +82,7 @@ class RedisLedger:
             LedgerUnavailable: Redis cannot be reached, is full, evicts, or holds no ledger.
             ReservationConflict: An id came again with another payload.
         """
-        with self._shell.errors():
+        with self._shell.errors(command):
             return cast("R", self._drive(self._shell.dialogue(command)))
 
     def close(self) -> None:
@@ -118,7 +128,7 @@ class AsyncRedisLedger:
 
     async def execute(self, command: c.Command[R]) -> R:
         """Carry out *command*; raises as `RedisLedger.execute` does."""
-        with self._shell.errors():
+        with self._shell.errors(command):
             return cast("R", await self._drive(self._shell.dialogue(command)))
 
     async def close(self) -> None:
@@ -186,17 +196,17 @@ class _Shell:
         self._greeted_s = time.monotonic()
 
     @contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self, command: c.Command[Any]) -> Iterator[None]:
         """Turn redis-py's errors into the governor's; after an outage the server is looked at anew."""
         try:
-            with self._worded():
+            with self._worded(command):
                 yield
         except LedgerDown:
             self._greeted_s = None
             raise
 
     @contextmanager
-    def _worded(self) -> Iterator[None]:
+    def _worded(self, command: c.Command[Any]) -> Iterator[None]:
         """Name the server and what to do."""
         try:
             yield
@@ -204,8 +214,12 @@ class _Shell:
             raise LedgerDown(
                 f"{self.where} is full: raise its maxmemory; calls in flight can still settle"
             ) from error
-        except (rex.AuthenticationError, rex.AuthorizationError, rex.NoPermissionError) as error:
-            raise self._refused(error) from error
+        except (rex.AuthorizationError, rex.NoPermissionError) as error:
+            raise self._lacks(error, command) from error
+        except rex.AuthenticationError as error:
+            raise LedgerUnavailable(
+                f"{self.where} refuses this user: {error}; check the URL's name and password"
+            ) from error
         except (rex.ConnectionError, rex.TimeoutError, rex.RedisClusterException, OSError) as error:
             kind = LedgerUnavailable if _distrusted(error) else LedgerDown
             raise kind(
@@ -215,13 +229,21 @@ class _Shell:
             if "OOM" in str(error):
                 raise LedgerDown(f"{self.where} is full: raise its maxmemory") from error
             if _NO_RIGHT.search(str(error)):
-                raise self._refused(error) from error
+                raise self._lacks(error, command) from error
             kind = LedgerDown if _passing(error) else LedgerUnavailable
             raise kind(f"{self.where} answered: {error}") from error
 
-    def _refused(self, error: rex.RedisError) -> LedgerUnavailable:
-        advice = "check the URL's name and password, and the ACL"
-        return LedgerUnavailable(f"{self.where} refuses this user: {error}; {advice}")
+    def _lacks(self, error: rex.RedisError, command: c.Command[Any]) -> LedgerUnavailable:
+        """Who lacks a right for what, on which keys, and where it is written how to give it."""
+        user = urlsplit(self.where).username or "default"
+        role = "governor" if isinstance(command, _APPLICATIONS) else "admin"
+        keys = self.keys.admin if isinstance(command, c.Change) else f"{self.keys.prefix}:*"
+        verb = re.sub(r"\B([A-Z])", r" \1", type(command).__name__).lower()
+        said = _PLACE.sub("", str(error)).rstrip(".")
+        return LedgerUnavailable(
+            f"{self.where} refuses this user: {said}; {user!r} has no right to `{verb}` on {keys}: use the "
+            f'URL of a user with the rights of `{role}` in docs/ledger.md ("Running it"), or give it those'
+        )
 
 
 def _passing(error: rex.RedisError) -> bool:

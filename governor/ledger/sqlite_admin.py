@@ -77,6 +77,23 @@ def read_changes(db: sqlite3.Connection, command: c.ReadChanges, now_ms: int) ->
     return c.Changes(granted[0] if granted else 0, limits, now_ms)
 
 
+def find_grant(db: sqlite3.Connection, command: c.FindGrant, _: int) -> c.Grant | None:
+    """One grant; see `FindGrant`."""
+    known = db.execute("SELECT payload FROM operation WHERE id = ?", (command.id,)).fetchone()
+    return detail.read_grant(command.id, known and known[0])
+
+
+def list_changed(db: sqlite3.Connection, _: c.ListChanged, now_ms: int) -> tuple[tuple[str, str], ...]:
+    """Every changed budget; see `ListChanged`."""
+    rows = db.execute(
+        "SELECT identity, '' FROM limit_change WHERE until_ms = 0 OR ?1 < until_ms"
+        " UNION SELECT identity, '' FROM freeze WHERE until_ms = 0 OR ?1 < until_ms"
+        " UNION SELECT identity, window FROM granted WHERE amount <> 0 ORDER BY 1, 2",
+        (now_ms,),
+    )
+    return tuple(rows.fetchall())
+
+
 def list_balances(db: sqlite3.Connection, command: c.ListBalances, now_ms: int) -> tuple[c.KnownBalance, ...]:
     """Every known balance; see `ListBalances`."""
     rows = db.execute(
@@ -115,6 +132,8 @@ VERBS: dict[type[c.Command[Any]], Verb] = {
     c.Freeze: freeze,
     c.Unfreeze: unfreeze,
     c.ReadChanges: read_changes,
+    c.FindGrant: find_grant,
+    c.ListChanged: list_changed,
     c.ListBalances: list_balances,
     c.ListHolds: list_holds,
     c.ReadJournal: read_journal,

@@ -195,9 +195,8 @@ class Policies:
         """
         if identity.count("/") < 2:
             return None
-        *parts, unit, period = identity.split("/")
-        names, written = zip(*(part.partition("=")[::2] for part in parts), strict=True)
-        values = {scope_of(name): unquote(value) for name, value in zip(names, written, strict=True)}
+        *_, unit, period = identity.split("/")
+        names, values = _dimensions(identity)
         if not all(clean_id(value) for scope, value in values.items() if scope != "org"):
             return None
         terms = [
@@ -206,6 +205,36 @@ class Policies:
             if (row.dimensions, row.unit, row.period.value) == (names, unit, period) and row.is_for(values)
         ]
         return min(terms, key=lambda term: term.limit, default=None)
+
+    def refuse_unreachable(self, identity: str, line: str | None = None) -> None:
+        """Refuse a budget that no request can touch, for no department would let one through.
+
+        Args:
+            identity: One that `limit_of` knows.
+            line: Of the model in it, if there is one.
+
+        Raises:
+            PolicyViolation: There is no such department, or none that knows the user and the feature, or lets
+                the feature use the line; the message says what to add.
+        """
+        _, values = _dimensions(identity)
+        one = values.get("department")
+        refusal = None
+        for name in self._departments if one is None else (one,):
+            try:
+                return self._let_through(self._department(name), values, line)
+            except PolicyViolation as error:
+                refusal = refusal or error
+        raise refusal or PolicyViolation("no policy file names a department")
+
+    def _let_through(self, department: _Department, values: Mapping[str, str], line: str | None) -> None:
+        if "user" in values:
+            department.tier_of(values["user"])
+        name = values.get("feature")
+        feature = self._feature(department, name)
+        if line and feature and feature.lines and line not in feature.lines:
+            only = ", ".join(feature.lines)
+            raise PolicyViolation(f"the feature {name!r} may use {only} only, by {department.file}")
 
     def _bound_to(self, names: tuple[str, ...], values: Mapping[str, str]) -> Iterator[_Bound]:
         """The budgets, with floors, that could be meant by an identity's dimensions and their values."""
@@ -242,6 +271,12 @@ class Policies:
             where = f'add it, or "{EVERYONE}" for any other, under `features` in {department.file}'
             raise PolicyViolation(f"unknown feature {name!r} ({hint}): {where}")
         return feature
+
+
+def _dimensions(identity: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The names in an identity, and the value of each scope."""
+    parts = [part.partition("=") for part in identity.split("/")[:-2]]
+    return tuple(name for name, *_ in parts), {scope_of(name): unquote(value) for name, _, value in parts}
 
 
 def _refuse_odd_ids(who: Attribution) -> None:

@@ -132,13 +132,37 @@ class Said:
 def run() -> Callable[..., Said]:
     """Run the command in this process."""
 
-    def invoke(*arguments: str, typed: str | None = None) -> Said:
-        result = CliRunner().invoke(app, list(arguments), input=typed)
+    def invoke(*arguments: str) -> Said:
+        result = CliRunner().invoke(app, list(arguments))
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Said(result.exit_code, result.stdout, result.stderr)
 
     return invoke
+
+
+@pytest.fixture
+def terminal() -> Callable[..., Said]:
+    """Run the command as a process of its own, whose questions are answered at a terminal."""
+
+    def start(*arguments: str, typed: str) -> Said:
+        master, slave = os.openpty()
+        os.write(master, typed.encode())
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "governor.cli", *arguments],
+                stdin=slave,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        finally:
+            os.close(master)
+            os.close(slave)
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    return start
 
 
 @pytest.fixture

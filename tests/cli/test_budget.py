@@ -193,15 +193,41 @@ def test_a_change_needs_a_reason(run, firm, reason):
     assert run("budget", "grant", TEAM, "5", *reason, *firm.options).code == 2
 
 
-def test_set_asks_first(run, firm):
+def test_set_asks_first(run, terminal, firm):
     """Anything but yes leaves the limit as it is; yes changes it; `file` changes it back."""
     change = ["budget", "set", TEAM, "7", "--reason", "growth", *firm.options]
-    assert run(*change, typed="n\n").code == 1
+    refused = terminal(*change, typed="n\n")
+    assert (refused.code, "nothing was changed" in refused.err) == (1, True)
     assert rows(run("budget", "list", *firm.options, "--json"))[TEAM]["limit"] == 10**9
-    assert run(*change, typed="y\n").code == 0
+    assert terminal(*change, typed="y\n").code == 0
     assert rows(run("budget", "list", *firm.options, "--json"))[TEAM]["limit"] == 7 * 10**9
     assert run("budget", "set", TEAM, "file", "--reason", "over", "--yes", *firm.options).code == 0
     assert rows(run("budget", "list", *firm.options, "--json"))[TEAM]["limit"] == 10**9
+
+
+def test_set_tells_the_limit_before_and_after_with_what_is_granted(run, terminal, firm):
+    """The question, and what is said afterwards: the file's limit, what is granted, and both sums."""
+    run("budget", "grant", TEAM, "2.25", "--reason", "launch", *firm.options)
+    change = ["budget", "set", TEAM, "7", "--reason", "growth", *firm.options]
+    assert (
+        f"Set {TEAM} to $7.00? Its limit is $3.25 (the file's $1.00 and $2.25 granted); "
+        "it will be $9.25 ($7.00 set and $2.25 granted; the file's is $1.00)."
+    ) in terminal(*change, typed="n\n").err
+    said = run(*change, "--yes")
+    assert "limit $3.25 → $9.25 ($7.00 set and $2.25 granted; the file's is $1.00)" in said.out
+    told = run("budget", "set", TEAM, "file", "--reason", "over", "--yes", *firm.options, "--json").json
+    assert (told["limit_before"], told["budget"]["limit"]) == (9_250_000_000, 3_250_000_000)
+    assert (told["file_limit"], told["override"], told["granted"]) == (10**9, None, 2_250_000_000)
+
+
+@pytest.mark.parametrize("change", [["set", TEAM, "7"], ["freeze", TEAM]])
+def test_where_nobody_can_answer_a_change_needs_yes(run, firm, change):
+    """Without a terminal it is a usage error that names --yes, and nothing is changed."""
+    said = run("budget", *change, "--reason", "x", *firm.options, "--json")
+    assert (said.code, said.json["error"]["type"]) == (2, "UsageError")
+    assert "add --yes" in said.json["error"]["message"]
+    kept = rows(run("budget", "list", *firm.options, "--json"))[TEAM]
+    assert (kept["limit"], kept["frozen"]) == (10**9, None)
 
 
 def test_until_is_a_day_in_the_budgets_time_zone(run, firm):

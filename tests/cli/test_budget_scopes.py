@@ -118,7 +118,8 @@ def test_every_change_reaches_a_budget_before_any_call(run, scoped, identity):
     def change(verb, *rest):
         said = run("budget", verb, identity, *rest, *scoped.options, "--json")
         assert said.code == 0, said.err
-        return said.json["budget"]
+        (done,) = said.json.get("changes", [said.json])
+        return done["budget"]
 
     before = run("budget", "show", identity, *scoped.options, "--json").json
     unit = 1 if before["unit"] == "requests" else 10**9

@@ -32,7 +32,7 @@ def test_version(shell, tmp_path):
         [],
         ["demo"],
         ["policy", "check"],
-        *(["budget", verb] for verb in ("list", "show", "grant", "set", "freeze", "unfreeze")),
+        *(["budget", verb] for verb in ("list", "show", "grant", "revoke", "set", "freeze", "unfreeze")),
         ["why"],
         ["doctor"],
         ["ledger", "create"],
@@ -120,7 +120,23 @@ def test_settings_from_the_environment(shell, policies, tmp_path):
     assert {row["identity"] for row in json.loads(said.out)["budgets"]} >= {"org/usd/month"}
 
 
-@pytest.mark.parametrize("arguments", [["bugdet"], ["budget", "lst"], ["budget", "list", "--nope"], ["why"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["bugdet"],
+        ["budget", "lst"],
+        ["budget", "list", "--nope"],
+        ["budget", "list", "--user"],
+        ["budget", "grant", "org/usd/month", "5"],
+        ["why"],
+        ["--nope", "budget", "list"],
+    ],
+)
 def test_usage_errors(run, arguments):
-    """A command, option or argument that is not there is exit code 2."""
-    assert run(*arguments).code == 2
+    """A command, option or argument that is not there is exit code 2; with --json one document says so."""
+    assert (run(*arguments).code, run(*arguments).out) == (2, "")
+    said = run(*arguments[:2], "--json", *arguments[2:])
+    assert said.code == 2
+    assert said.err
+    error = said.json["error"]
+    assert (error["type"], error["exit_code"], bool(error["message"])) == ("UsageError", 2, True)

@@ -94,6 +94,18 @@ def test_a_ledger_of_the_layout_before_is_refused(url: str, command: c.Command[A
     ledger.close()
 
 
+def test_a_grant_made_before_can_be_taken_back_afterwards(ledger: Ledger) -> None:
+    """The grant is found by its id as it was made, and only it is; taken back, the limit is without it."""
+    migrate(ledger)
+    grant = ledger.execute(c.FindGrant("g1"))
+    assert grant == c.Grant("g1", ADA.identity, ADA.window, 40)
+    assert [ledger.execute(c.FindGrant(name)) for name in ("s1", "f1", "u2")] == [None] * 3
+    assert (ADA.identity, ADA.window) in ledger.execute(c.ListChanged())
+    ledger.execute(grant.taking_back("{}"))
+    assert ledger.execute(c.Read((ADA,))).balances == (c.Balance(352, 2620, 4000),)
+    assert (ADA.identity, ADA.window) not in ledger.execute(c.ListChanged())
+
+
 def test_every_balance_limit_and_freeze_is_there_afterwards(ledger: Ledger) -> None:
     """Posted, held, the limits that were set with their ends, grants, freezes, and the journal."""
     migrate(ledger)

@@ -23,7 +23,7 @@ def test_a_wrong_password_is_refused_and_not_shown(redis_server: RedisServer, or
     url = f"redis://{org}:{SECRET}@{HOST}:{redis_server.port}/0"
     message = refusal(url)
     assert message.startswith(f"redis://{org}:***@{HOST}:{redis_server.port}/0 refuses this user: ")
-    assert message.endswith("check the URL's name and password, and the ACL")
+    assert message.endswith("check the URL's name and password")
 
 
 def test_a_missing_password_is_asked_for(redis_available: None) -> None:
@@ -35,16 +35,29 @@ def test_a_missing_password_is_asked_for(redis_available: None) -> None:
         assert message.startswith(f"{server.url} refuses this user: ")
 
 
-def test_a_user_without_the_rights_is_told_which(redis_server: RedisServer, org: str) -> None:
-    """A user whose ACL forbids the ledger's keys is refused by name."""
+@pytest.mark.parametrize(
+    ("command", "said", "keys", "role"),
+    [
+        (RESERVE, "reserve", "*", "governor"),
+        (c.ListBalances(), "list balances", "*", "governor"),
+        (c.Unfreeze("u", ROW.identity), "unfreeze", "admin", "admin"),
+        (c.Create("e"), "create", "*", "admin"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_user_without_the_rights_is_told_which(
+    redis_server: RedisServer, org: str, command: c.Command[object], said: str, keys: str, role: str
+) -> None:
+    """A user whose ACL forbids the ledger's keys is named, with what it asked, and whose rights do."""
     with redis_server.client() as client:
         client.execute_command("ACL", "SETUSER", org, "on", f">{SECRET}", "+@all", "~other:*")
         try:
-            message = refusal(f"redis://{org}:{SECRET}@{HOST}:{redis_server.port}/0")
+            message = refusal(f"redis://{org}:{SECRET}@{HOST}:{redis_server.port}/0", command)
         finally:
             client.acl_deluser(org)
     assert "refuses this user: " in message
-    assert message.endswith("check the URL's name and password, and the ACL")
+    assert f"{org!r} has no right to `{said}` on gov:2:{{acme}}:{keys}: use the URL" in message
+    assert f"with the rights of `{role}` in docs/ledger.md" in message
 
 
 @pytest.mark.parametrize("server_of", ["redis_server", "redis_cluster_server"])
@@ -74,8 +87,9 @@ def test_an_application_may_spend_and_not_change_limits(
         c.Unfreeze("u", ROW.identity),
         c.Create("anew"),
     ):
-        with pytest.raises(LedgerUnavailable, match="refuses this user"):
+        with pytest.raises(LedgerUnavailable, match="refuses this user") as refused:
             app.execute(command)
+        assert "script:" not in str(refused.value)
     assert ledger.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
     with server.client() as client:
         client.acl_deluser(f"app-{org}")

@@ -252,6 +252,7 @@ def test_documented_redis_administrator_can_do_what_is_theirs(redis_server: Redi
         identity = "department=legal/usd/month"
         for command in (
             c.Grant("g", identity, "2026-11", 5),
+            c.FindGrant("g"),
             c.SetLimit("s", identity, 2000),
             c.Freeze("f", identity, "a test"),
             c.Unfreeze("u", identity),
@@ -315,6 +316,7 @@ def act(ledger: Ledger) -> None:
         ledger.execute(c.Grant("g", row.identity, row.window, 5))
     assert ledger.execute(c.Read((row,))).balances[0].limit == 1000
     assert len(ledger.execute(c.ListBalances())) == 1
+    assert ledger.execute(c.ListChanged()) == ()
     assert ledger.execute(c.ListHolds()) == ()
     assert ledger.execute(c.ReadJournal())
     assert ledger.execute(c.Inspect()).created

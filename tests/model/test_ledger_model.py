@@ -243,6 +243,14 @@ class LedgerMachine(RuleBasedStateMachine):
         }
         self.say(commands[kind])
 
+    @rule(name=operations)
+    def take_back(self, name: str) -> None:
+        """Take a grant back, if one was made under this id."""
+        grant = self.ledger.execute(c.FindGrant(name))
+        self.auditor.check_grant(name, grant)
+        if grant is not None:
+            self.say(grant.taking_back("{}"))
+
     @rule(identity=identities, share=st.integers(800, PERMILLE))
     def edit_the_file(self, identity: str, share: int) -> None:
         """The policy file's limit goes down; later reserves carry the new one."""
@@ -256,6 +264,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert all(contains in one.identity and (past or self._is_on(one)) for one in known)
         if past and not contains:
             self.auditor.check_lists(known, holds)
+        self.auditor.check_changed(self.ledger.execute(c.ListChanged()))
         for identity in IDENTITIES:
             changes = c.ReadChanges(identity, self.row(identity).window)
             self.auditor.check_changes(changes, self.ledger.execute(changes))

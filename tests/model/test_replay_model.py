@@ -66,7 +66,7 @@ class ReplayedMachine(LedgerMachine):
 
 def same_state(new: Ledger, old: Ledger, budgets: Iterable[tuple[str, str]]) -> None:
     """Balances and the changes of limits are the same."""
-    questions = [c.ListBalances(past=True), *(c.ReadChanges(*budget) for budget in budgets)]
+    questions = [c.ListBalances(past=True), c.ListChanged(), *(c.ReadChanges(*budget) for budget in budgets)]
     for question in questions:
         assert new.execute(question) == old.execute(question), question
 

@@ -90,7 +90,7 @@ class Auditor:
         self._told: dict[Ref, set[int]] = defaultdict(set)
         self._asked: dict[str, object] = {}
         self._ended: dict[str, tuple[object, c.Closed]] = {}
-        self._operations: dict[str, object] = {}
+        self._operations: dict[str, tuple[object, ...]] = {}
 
     def enter(self, command: c.Command[Any], answer: object) -> None:
         """Enter a command that was carried out, and judge its answer.
@@ -185,6 +185,19 @@ class Auditor:
         listed = [Override(x.added, x.amount, x.from_ms, x.until_ms) for x in changes.limits]
         assert listed == self._unended(command.identity)
         assert changes.granted == self.granted[command.identity, command.window]
+
+    def check_grant(self, name: str, found: c.Grant | None) -> None:
+        """What is found under an id is the grant that was made under it, if one was."""
+        made = self._operations.get(name, ("",))
+        assert (made[0] == "grant") == (found is not None), (name, found)
+        assert found is None or operation(found) == made
+
+    def check_changed(self, listed: Iterable[Ref]) -> None:
+        """Every budget with a grant in some window, or with a freeze or another change that is not over."""
+        frozen = {name for name, ends in self.freezes.items() if ends == 0 or self.now_ms < ends}
+        lasting = frozen | {name for name in self.overrides if self._unended(name)}
+        granted = {name for name, amount in self.granted.items() if amount}
+        assert list(listed) == sorted(granted | {(name, "") for name in lasting})
 
     def check_journal(self, entries: Iterable[c.JournalEntry]) -> None:
         """The journal has each step of each hold once, along the ways there are, and each crossing once."""

@@ -23,7 +23,7 @@ def ending(command: c.Settle | c.Release) -> object:
     return type(command), [(p.budget.identity, p.budget.window, p.amount) for p in command.postings]
 
 
-def operation(command: c.Change) -> object:
+def operation(command: c.Change) -> tuple[object, ...]:
     """What makes an administrator's change the same one again."""
     match command:
         case c.Grant():

@@ -265,6 +265,16 @@ class MemoryLedger:
         granted = self._granted.get((command.identity, command.window), 0)
         return c.Changes(granted, self._unended(command.identity), self._now_ms)
 
+    def _find_grant(self, command: c.FindGrant) -> c.Grant | None:
+        return detail.read_grant(command.id, self._operations.get(command.id))
+
+    def _list_changed(self, _: c.ListChanged) -> tuple[tuple[str, str], ...]:
+        now_ms = self._now_ms
+        frozen = [name for name, (_, ends) in self._freezes.items() if not ends or now_ms < ends]
+        lasting = [*frozen, *(name for name in self._limits if self._unended(name))]
+        granted = [name for name, amount in self._granted.items() if amount]
+        return tuple(sorted({*granted, *((name, "") for name in lasting)}))
+
     def _list_balances(self, command: c.ListBalances) -> tuple[c.KnownBalance, ...]:
         known = sorted(self._accounts.items())
         return tuple(
@@ -352,6 +362,8 @@ class MemoryLedger:
         c.Freeze: _administer,
         c.Unfreeze: _administer,
         c.ReadChanges: _read_changes,
+        c.FindGrant: _find_grant,
+        c.ListChanged: _list_changed,
         c.ListBalances: _list_balances,
         c.ListHolds: _list_holds,
         c.ReadJournal: _read_journal,

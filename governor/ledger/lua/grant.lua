@@ -2,7 +2,7 @@
 -- Add to a budget's limit: in one window, or from one instant to another.
 -- KEYS  1 meta  2 admin  3 journal
 -- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 record  6 identity  7 detail  8 window ('': by instants)
---       9 amount  10 from_ms (0: now)  11 until_ms
+--       9 amount (below 0: takes a grant back)  10 from_ms (0: now)  11 until_ms
 -- Reply {'done', now, total granted in the window, or by this}   {'conflict'}   {'no_ledger'}
 --       {'other_schema', found}
 local now = clock(ARGV[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +119,57 @@ class LimitsContract:
         with pytest.raises(ReservationConflict, match="g1"):
             bench.ledger.execute(c.Unfreeze("g1", today.identity))
         assert bench.balance(today).limit == 145
+
+    def test_a_grant_is_taken_back_once_and_whole(self, bench: Bench) -> None:
+        """What it added is gone at once, other grants and what was spent are not; the journal has both."""
+        today = bench.budget(USER, 100)
+        typo = c.Grant("g1", today.identity, today.window, 4000, '{"why":"typo"}')
+        for command in (typo, c.Grant("g2", today.identity, today.window, 5)):
+            bench.ledger.execute(command)
+        bench.spend("s", today, 3000)
+        assert bench.ledger.execute(c.FindGrant("g1")) == dataclasses.replace(typo, record="{}")
+        back = typo.taking_back('{"why":"was a typo"}')
+        for _ in range(2):
+            assert bench.ledger.execute(back) == c.Administered(bench.clock.now_ms, 5)
+        bench.ledger.execute(typo)
+        assert bench.balance(today) == c.Balance(3000, 0, 105)
+        changes = [entry for entry in bench.ledger.execute(c.ReadJournal()) if entry.kind == "grant"]
+        assert [(entry.id, entry.record) for entry in changes if entry.id != "g2"] == [
+            ("g1", typo.record),
+            (back.id, back.record),
+        ]
+
+    def test_only_a_grant_is_found_as_one(self, bench: Bench) -> None:
+        """Neither an id that nobody used nor another change's is a grant's."""
+        bench.ledger.execute(c.Freeze("f1", TEAM, "audit"))
+        bench.ledger.execute(c.Unfreeze("u1", TEAM))
+        assert [bench.ledger.execute(c.FindGrant(name)) for name in ("f1", "u1", "g1")] == [None] * 3
+
+    def test_what_was_changed_is_listed_before_it_is_used(self, bench: Bench) -> None:
+        """Grants by their window; limits, grants between instants and freezes until they are over."""
+        assert bench.ledger.execute(c.ListChanged()) == ()
+        end_ms = bench.clock.now_ms + 1_000
+        granted, typo = c.Grant("g1", USER, "2026-11-21", 4), c.Grant("g2", TEAM, "2026-11", 4)
+        for command in (
+            granted,
+            typo,
+            typo.taking_back("{}"),
+            c.Grant("g3", "org/usd/month", "", 4, until_ms=end_ms),
+            c.SetLimit("l1", "org/usd/day", 4, end_ms),
+            c.SetLimit("l2", "org/usd/life", 4),
+            c.SetLimit("l3", "org/usd/hour", 4),
+            c.SetLimit("l4", "org/usd/hour", None),
+            c.Freeze("f1", USER, "audit"),
+            c.Freeze("f2", "user=bob/usd/day", "audit", end_ms),
+            c.Freeze("f3", "user=eve/usd/day", "audit"),
+            c.Unfreeze("f4", "user=eve/usd/day"),
+        ):
+            bench.ledger.execute(command)
+        lasting = (("org/usd/life", ""), (USER, ""), (USER, "2026-11-21"))
+        ending = (("org/usd/day", ""), ("org/usd/month", ""), ("user=bob/usd/day", ""))
+        assert bench.ledger.execute(c.ListChanged()) == tuple(sorted(lasting + ending))
+        bench.clock.advance(1_000)
+        assert bench.ledger.execute(c.ListChanged()) == lasting
 
     @pytest.mark.parametrize("limit", [0, 30, 500])
     def test_an_override_stands_in_for_the_file(self, bench: Bench, limit: int) -> None:

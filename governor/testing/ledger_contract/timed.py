@@ -60,6 +60,22 @@ class TimedLimitsContract:
             seen.append(bench.balance(bench.budget(identity, 100)).limit)
         assert seen == [100, 140, 140, 140, 100]
 
+    def test_a_grant_between_instants_is_taken_back_at_once(self, bench: Bench) -> None:
+        """Before it begins or while it holds: it adds nothing any more; once it is over nothing is left."""
+        team, start = bench.budget(TEAM, 100), bench.clock.now_ms
+        later = c.Grant("g1", team.identity, "", 40, from_ms=start + HOUR_MS, until_ms=start + 2 * HOUR_MS)
+        now = c.Grant("g2", team.identity, "", 7, until_ms=start + 2 * HOUR_MS)
+        for grant in (later, now):
+            bench.ledger.execute(grant)
+            assert bench.ledger.execute(c.FindGrant(grant.id)) == grant
+            assert bench.ledger.execute(grant.taking_back("{}")) == c.Administered(start, -grant.amount)
+        seen = [bench.balance(team).limit]
+        for hours in (1, 2):
+            bench.clock.now_ms = start + hours * HOUR_MS
+            seen.append(bench.balance(team).limit)
+        assert seen == [100, 100, 100]
+        assert bench.ledger.execute(c.ReadChanges(team.identity, "")).limits == ()
+
     def test_a_change_forgets_for_good_what_is_over(self, bench: Bench) -> None:
         """A grant or a limit that had ended when another was made does not come back with the clock."""
         team, start = bench.budget(TEAM, 100), bench.clock.now_ms

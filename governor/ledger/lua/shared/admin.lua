@@ -15,7 +15,7 @@ end
 local function change(admin_key, identity, entry, alone, now)
   local kept = {}
   for found in string.gmatch(redis.call('HGET', admin_key, 'l:' .. identity) or '', '[^;]+;') do
-    local kind, ends = string.match(found, '^([=+])%d+ %d+ (%d+);$')
+    local kind, ends = string.match(found, '^([=+])%-?%d+ %d+ (%d+);$')
     if (ends == '0' or now < tonumber(ends)) and not (alone and kind == '=') then
       kept[#kept + 1] = found
     end

@@ -15,10 +15,11 @@ local function terms(row)
   return string.match(row, '(%d+) (%d+) (%d+) (%d+) ([%d,]*)$')
 end
 
--- The limit in force: 'changes' is '=amount from until;' for a limit that was set, '+amount from until;' for a grant.
+-- The limit in force: 'changes' is '=amount from until;' for a limit that was set, '+amount from until;' for a grant
+-- (an amount below 0 takes one back).
 local function changed(limit, changes, now)
   local added = 0
-  for kind, amount, from, ends in string.gmatch(changes, '([=+])(%d+) (%d+) (%d+);') do
+  for kind, amount, from, ends in string.gmatch(changes, '([=+])(%-?%d+) (%d+) (%d+);') do
     if now >= tonumber(from) and (ends == '0' or now < tonumber(ends)) then
       if kind == '=' then
         limit = tonumber(amount)
