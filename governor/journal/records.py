@@ -149,4 +149,4 @@ def _ask(ask: Ask | None) -> list[int] | None:
     return None if ask is None else [ask.amount, ask.mark_bp, ask.floor, int(ask.comes_back)]
 
 
-_dump = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_dump = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False).encode
