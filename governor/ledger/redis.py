@@ -7,7 +7,7 @@ import ssl
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 import redis as redis_py
 import redis.asyncio as redis_aio
@@ -235,7 +235,8 @@ class _Shell:
 
     def _lacks(self, error: rex.RedisError, command: c.Command[Any]) -> LedgerUnavailable:
         """Who lacks a right for what, on which keys, and where it is written how to give it."""
-        user = urlsplit(self.where).username or "default"
+        given = self.where.partition("://")[2].rpartition("@")[0]
+        user = unquote(given.partition(":")[0]) or "default"
         role = "governor" if isinstance(command, _APPLICATIONS) else "admin"
         keys = self.keys.admin if isinstance(command, c.Change) else f"{self.keys.prefix}:*"
         verb = re.sub(r"\B([A-Z])", r" \1", type(command).__name__).lower()

@@ -7,6 +7,7 @@ where all connections are in use; here callers beyond `CONNECTIONS` wait for one
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -73,9 +74,11 @@ def parse(url: str) -> Address:
     Raises:
         ValueError: It has no such form.
     """
-    parts = urlsplit(url)
-    scheme, _, kind = parts.scheme.partition("+")
-    given, _, hosts = parts.netloc.rpartition("@")
+    written, _, rest = url.partition("://")
+    scheme, _, kind = written.lower().partition("+")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]  # several hosts, which are no URL's to the library
+    parts = urlsplit(rest.removeprefix(authority))
+    given, _, hosts = authority.rpartition("@")
     service, _, db = parts.path.strip("/").partition("/")
     options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
     if not hosts or (kind == "sentinel") != bool(service) or not options.keys() <= _OPTIONS:
