@@ -93,7 +93,7 @@ def _examine(policies: str, ledger: str, price_file: str | None, archive: str | 
     try:
         yield from _ledger(ledger, loaded.organization, archive)
     except GovernorError as error:
-        yield Finding(WRONG, "ledger", str(error), "correct --ledger (GOVERNOR_LEDGER), or start the server")
+        yield Finding(WRONG, "ledger", str(error))
 
 
 def _versions() -> Iterator[Finding]:

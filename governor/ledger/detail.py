@@ -46,7 +46,9 @@ def write_change(command: c.Change) -> str:
 
 
 def read_change(detail: str) -> dict[str, str]:
-    """The fields of `write_change` by name."""
+    """The fields of `write_change` by name; layout 1 wrote an amount alone."""
+    if detail.isdigit():
+        return {"amount": detail}
     fields, _, reason = detail.partition(" reason=")
     found = dict(field.split("=", 1) for field in fields.split(" ") if "=" in field)
     return {**found, "reason": reason} if reason else found

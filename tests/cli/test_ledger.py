@@ -235,6 +235,8 @@ def test_migrate_brings_an_old_ledger_to_this_release(run, tmp_path):
     assert "from schema 1 to 2" in run("ledger", "migrate", *options).out
     assert "is of schema 2 already" in run("ledger", "migrate", *options).out
     assert len(run("holds", "list", *options, "--json").json["holds"]) == 3
+    shown = run("budget", "show", "department=eng/user=ada@example.com/usd/month", *options).out
+    assert "granted $0.00000004" in shown
 
 
 def test_migrate_moves_every_key_of_a_redis_ledger(run, tmp_path, redis_server):
