@@ -54,7 +54,7 @@ def rebuild(
 ) -> None:
     """Restore what the archive knows into an empty store; calls it saw begin, and not end, are charged."""
     organization = load_policies(policies).organization
-    lost_ms = _lost_ms(lost_at)
+    lost_ms = None if lost_at is None else _lost_ms(lost_at)
     where = url or ledger
     with (
         closing(open_ledger(where, organization)) as store,
@@ -63,8 +63,14 @@ def rebuild(
         now_ms = store.execute(c.Inspect()).now_ms
         with progress("records read", "nothing was changed; run it again") as tell:
             total = kept.count()
-            plan = rebuilding.plan(kept, now_ms, lost_ms or now_ms, lambda done: tell(done, total))
-        _refuse_another_time(lost_ms, plan)
+            plan = rebuilding.plan(
+                kept, now_ms, now_ms if lost_ms is None else lost_ms, lambda done: tell(done, total)
+            )
+        if lost_ms is not None and lost_ms < plan.source.at_ms:
+            raise usage(
+                f"--lost-at {lost_at} is before the archive's last record, of "
+                f"{stamp(plan.source.at_ms)} UTC: correct it, or leave it out"
+            )
         state, epoch = "dry run", None
         if not dry_run:
             notes = {
@@ -90,10 +96,8 @@ def rebuild(
         _say(plan, redact(where), state, frozen=freeze_unsure)
 
 
-def _lost_ms(text: str | None) -> int:
-    """When the ledger was lost, Unix milliseconds; 0 where nobody said."""
-    if text is None:
-        return 0
+def _lost_ms(text: str) -> int:
+    """When the ledger was lost, Unix milliseconds."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -101,19 +105,10 @@ def _lost_ms(text: str | None) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _refuse_another_time(lost_ms: int, plan: Plan) -> None:
-    """A wrong instant would hide what is missing."""
-    if lost_ms and lost_ms < plan.source.at_ms:
-        raise usage(
-            f"--lost-at {stamp(lost_ms)} UTC is before the archive's last record, of "
-            f"{stamp(plan.source.at_ms)}: correct it, or leave it out"
-        )
-
-
 _DONE = {
     "begun": "is rebuilt",
     "resumed": "is rebuilt: what an earlier run had begun was finished",
-    "done": "had been rebuilt from this archive already; nothing was changed",
+    "done": "had been rebuilt from this archive already: its balances were left as they are",
     "dry run": "would be rebuilt; nothing was changed",
 }
 
@@ -132,7 +127,8 @@ def _say(plan: Plan, where: str, state: str, *, frozen: bool) -> None:
     ]
     lines += [f"  {hold.id}: {', '.join(_amounts(hold))}" for hold in plan.charged[:SHOWN]]
     lines += [f"  and {len(plan.charged) - SHOWN} more: see --json"] if len(plan.charged) > SHOWN else []
-    unsure = "frozen" if frozen else "not frozen: see --freeze-unsure"
+    unsure = "would be frozen" if state == "dry run" else "frozen"
+    unsure = unsure if frozen else "not frozen: see --freeze-unsure"
     lines += [f"{len(plan.unsure)} budgets it is unsure of ({unsure})"] if plan.unsure else []
     lines += [f"  {one.identity}: {one.why}; until {when(instant(one.until_ms))}" for one in plan.unsure]
     for line in lines:

@@ -34,11 +34,15 @@ BATCH = 200
 IN_FLIGHT = "a call was in flight at the archive's end"
 LATELY = "money was posted just before the archive's end"
 MISSING = "records are missing in the archive"
+UNREAD = "what was granted, set or frozen of it could not be read"
 
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
-    """A budget whose balance may miss something: which, why, and when its window ends (0: never)."""
+    """A budget whose balance or limit may miss something: which, why, and when its window ends (0: never).
+
+    *window* is '' where it is the budget in every window.
+    """
 
     identity: str
     window: str
@@ -143,7 +147,7 @@ def carry_out(
     """Restore what *plan* says; an interrupted rebuild goes on, one that is done changes nothing.
 
     Args:
-        ledger: An empty or unused store.
+        ledger: An empty or unused store, or the one that was rebuilt so before.
         plan: What to restore.
         epoch: The new ledger's.
         notes: What the journal's record shall tell besides.
@@ -154,17 +158,25 @@ def carry_out(
         LedgerUnavailable: The store is in use, or another rebuild of it was begun.
     """
     begun = ledger.execute(r.BeginRestore(epoch, str(plan.source)))
-    freezes = _freezes(plan, begun.epoch) if freeze else []
-    if begun.state != "done":
+    done_before = begun.state == "done"
+    freezes = _freezes(plan, epoch if done_before else begun.epoch) if freeze else []
+    if not done_before:
         done = 0
         for command in _commands(plan, freezes):
             ledger.execute(command)
             done += len(command.balances) + len(command.holds)
             tell(done)
         ledger.execute(r.FinishRestore(str(plan.source), _detail(plan), json.dumps(notes)))
-    for one in freezes:
-        ledger.execute(one)  # in force already; now the journal has it too
+    for one in _not_in_force(ledger, freezes) if done_before else freezes:
+        ledger.execute(one)  # of a new ledger in force already; now the journal has it too
     return begun
+
+
+def _not_in_force(ledger: Ledger, freezes: list[c.Freeze]) -> list[c.Freeze]:
+    """Those of budgets that are not frozen now."""
+    rows = tuple(c.BudgetRow(one.identity, "", 0, 0, unit_of(one.identity), 0) for one in freezes)
+    balances = ledger.execute(c.Read(rows)).balances
+    return [one for one, balance in zip(freezes, balances, strict=True) if balance.frozen is None]
 
 
 def _commands(plan: Plan, freezes: list[c.Freeze]) -> Iterator[r.Restore]:
@@ -196,7 +208,7 @@ def _batches(rows: Iterable[T]) -> Iterator[tuple[T, ...]]:
 
 
 def _freezes(plan: Plan, epoch: str) -> list[c.Freeze]:
-    """One for each budget it is unsure of and that is not frozen; the same for the same rebuild."""
+    """One for each budget it is unsure of and that was not frozen; the same for the same rebuild."""
     frozen = {
         identity
         for identity, (_, until_ms) in plan.replay.freezes.items()
@@ -210,7 +222,7 @@ def _freezes(plan: Plan, epoch: str) -> list[c.Freeze]:
             until_ms=one.until_ms,
             record=records.administration("governor ledger rebuild", one.why),
         )
-        for one in plan.unsure
+        for one in {one.identity: one for one in plan.unsure}.values()
         if one.identity not in frozen
     ]
 
@@ -218,12 +230,17 @@ def _freezes(plan: Plan, epoch: str) -> list[c.Freeze]:
 def _unsure(
     replay: Replay, charged: tuple[Hold, ...], gaps: tuple[Gap, ...], lag_ms: int, now_ms: int
 ) -> Iterator[Unsure]:
-    """What a lost record may concern: no past window, and no `concurrent` budget, which posts nothing."""
+    """What a lost or unread record may concern.
+
+    Of the lost ones no past window, and no `concurrent` budget, which posts nothing.
+    """
+    yield from (Unsure(identity, "", 0, UNREAD) for identity in sorted(replay.unread))
     in_flight: set[Ref] = {row.ref for hold in charged for row in hold.rows}
     end_ms = replay.last.at_ms if replay.last else 0
     missing_ms = max((gap.next.at_ms for gap in gaps), default=-1)
     for ref, account in sorted(replay.accounts.items()):
-        if unit_of(ref[0]) is Unit.CONCURRENT or (account.end_ms and account.end_ms <= now_ms):
+        over = account.end_ms and account.end_ms <= now_ms
+        if ref[0] in replay.unread or unit_of(ref[0]) is Unit.CONCURRENT or over:
             continue
         if account.counts_since(span_of(ref[0]), now_ms) <= missing_ms:
             yield Unsure(*ref, account.end_ms, MISSING)

@@ -124,6 +124,7 @@ class Replay:
         operations: The payload of every change by its id.
         records: How many were read; *lives* of how many epochs, *last* and *epoch*: the newest.
         strange: Kinds of records that say nothing this release can replay, and how often they came.
+        unread: The budgets of which such a record changed the limit or the freeze.
     """
 
     def __init__(self) -> None:
@@ -139,6 +140,7 @@ class Replay:
         self.epoch = ""
         self.last: c.JournalEntry | None = None
         self.strange: Counter[str] = Counter()
+        self.unread: set[str] = set()
 
     def read(self, epoch: str, entries: Iterable[c.JournalEntry]) -> None:
         """Take in the next records, in order, of the ledger of that *epoch*."""
@@ -313,6 +315,8 @@ class Replay:
 
     def _strange(self, entry: c.JournalEntry) -> None:
         self.strange[entry.kind] += 1
+        if entry.kind in detail.VERBS.values():
+            self.unread.add(entry.outcome)
 
     def _forget(self, now_ms: int) -> None:
         """Let go of holds nobody remembers any more, and of balances whose window is long over."""

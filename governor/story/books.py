@@ -116,9 +116,9 @@ def close(house: House, command: c.Settle | c.Release, *, lenient: bool = False,
     left, closed, interrupted = yield from _say(house, command, lenient=lenient)
     given_up = interrupted or given_up
     if left is not None:
-        house.unheard.append(left)
         if lenient and not owed:
             given_up = (yield from _write_down(left)) or given_up
+        house.unheard.append(left)  # not before: another thread would tell it, and strike out nothing
         level = logging.INFO if owed else logging.ERROR
         text = "the ledger was not told how request %s ended: it is told before the next call"
         log.log(level, text, left.id)

@@ -104,6 +104,32 @@ def test_an_open_call_is_charged_reported_and_its_budgets_frozen(run, firm, org,
     assert "rebuilt after a loss" in shown["frozen"]
 
 
+def test_budgets_it_is_unsure_of_can_be_frozen_afterwards(run, firm, org, tmp_path, where, dollar):
+    """Also after they were unfrozen: what is said to be frozen is, and each freeze is journalled once."""
+    ledger = open_ledger(firm.ledger, org)
+    ledger.execute(reserve("in-flight", (dollar, 10**9)))
+    ledger.close()
+    run("ledger", "archive", where, *firm.options)
+    lose(firm, org, tmp_path)
+
+    def freezes():
+        shown = run("budget", "show", dollar.identity, *firm.options, "--json").json
+        return shown["frozen"], [one["kind"] for one in shown["changes"]]
+
+    run("ledger", "rebuild", where, *firm.options)
+    assert freezes() == (None, [])
+    for _ in range(2):
+        told = run("ledger", "rebuild", where, *firm.options, "--freeze-unsure").out
+        assert "had been rebuilt from this archive already: its balances were left as they are" in told
+        assert "unsure of (frozen)" in told
+        frozen, kinds = freezes()
+        assert (frozen is not None, kinds) == (True, ["freeze"])
+    run("budget", "unfreeze", dollar.identity, *firm.options)
+    run("ledger", "rebuild", where, *firm.options, "--freeze-unsure")
+    frozen, kinds = freezes()
+    assert (frozen is not None, kinds) == (True, ["freeze", "unfreeze", "freeze"])
+
+
 def test_trimming_leaves_what_is_young(run, firm, where):
     """What is archived and older than --keep goes; by default nothing of today's does."""
     first = run("ledger", "archive", where, *firm.options, "--trim", "--json").json
@@ -126,10 +152,11 @@ def test_a_used_ledger_is_not_rebuilt(run, firm, where):
     assert "in use" in said.err
 
 
-def test_a_loss_before_the_archive_s_end_is_refused(run, firm, where):
+@pytest.mark.parametrize("lost_at", ["2020-01-01", "1970-01-01", "0001-01-01T00:00:00+23:00"])
+def test_a_loss_before_the_archive_s_end_is_refused(run, firm, where, lost_at):
     """A mistyped instant would hide what may be missing."""
     run("ledger", "archive", where, *firm.options)
-    said = run("ledger", "rebuild", where, *firm.options, "--lost-at", "2020-01-01", "--dry-run")
+    said = run("ledger", "rebuild", where, *firm.options, "--lost-at", lost_at, "--dry-run")
     assert said.code == 2
     assert "before the archive's last record" in said.err
 

@@ -239,6 +239,23 @@ def test_migrate_brings_an_old_ledger_to_this_release(run, tmp_path):
     assert "granted $0.00000004" in shown
 
 
+def test_what_was_changed_before_a_migration_is_unsure_after_a_loss(run, tmp_path):
+    """Records of layout 1 do not say all of a change: its budget is named, and frozen if asked."""
+    folder = acme(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "old.db")) as database:
+        database.executescript((DATA / "ledger_schema_1.sql").read_text("utf-8"))
+    options = ["--policies", str(folder), "--ledger", f"sqlite:///{tmp_path}/old.db"]
+    run("ledger", "migrate", *options)
+    run("ledger", "archive", str(tmp_path / "a.jsonl"), *options)
+    options[-1] = f"sqlite:///{tmp_path}/new.db"
+    done = run("ledger", "rebuild", str(tmp_path / "a.jsonl"), *options, "--freeze-unsure", "--json").json
+    unsure = {one["identity"] for one in done["unsure"] if "granted, set or frozen" in one["why"]}
+    assert {"department=eng/concurrent/life", "department=eng/usd/month"} <= unsure
+    with closing(open_ledger(options[-1], "acme")) as ledger:
+        row = c.BudgetRow("department=eng/concurrent/life", "life", 0, 0, Unit.CONCURRENT, 5)
+        assert "rebuilt after a loss" in str(ledger.execute(c.Read((row,))).balances[0].frozen)
+
+
 def test_migrate_moves_every_key_of_a_redis_ledger(run, tmp_path, redis_server):
     """With the number of keys it moved; where there is no ledger it says so."""
     folder = acme(tmp_path)

@@ -157,6 +157,28 @@ def test_what_is_written_down_and_when(world):
     assert world.balance() == (3 * COST, 0)
 
 
+def test_nobody_tells_an_end_before_it_is_written_down(world):
+    """A thread that catches up meanwhile would find nothing to strike out, and it would stay owed."""
+    perform, met = world.perform, []
+
+    def with_another_thread(effect):
+        if isinstance(effect, Send):
+            world.away = True
+        elif isinstance(effect, Owe) and not met:
+            met.append(effect.command.id)
+            world.away = False
+            world.clock.forward(2)
+            world.drive(flow.catch_up(world.house))
+        return perform(effect)
+
+    world.perform = with_another_thread
+    world.call("second")
+    world.settle_down()
+    assert (met, world.balance()) == (["second"], (2 * COST, 0))
+    world.house.spool.close()
+    assert not [*(world.folder / "spool").rglob("*.jsonl")]
+
+
 def test_an_absent_ledger_is_not_asked_by_everybody(world):
     """Within a second of a failure calls go through without asking; then one asks."""
     world.away = True
