@@ -122,12 +122,19 @@ def _sqlite_path(url: str) -> Path:
 
 
 def _client(make: Callable[[], R], url: str) -> R:
+    from governor.ledger.urls import WrongPart  # noqa: PLC0415 - as above
+
+    shown = redact(url)
     try:
         return make()
+    except WrongPart as error:
+        if not error.name or f"?{error.name}" in shown or f"&{error.name}" in shown:
+            raise LedgerUnavailable(f"{shown!r} cannot be read: {error}") from None
     except (ValueError, TypeError):
-        # Not the cause's own words: they may quote a piece of a password that was not percent-encoded.
-        raise LedgerUnavailable(
-            f"{redact(url)!r} is no Redis URL: write redis://user:password@host:6379/0, "
-            "redis+cluster://user:password@host:port,host:port or redis+sentinel://host:port/service, with "
-            "the password percent-encoded"
-        ) from None
+        pass
+    # Not the cause's own words: they may quote a piece of a password that was not percent-encoded.
+    raise LedgerUnavailable(
+        f"{shown!r} is no Redis URL: write redis://user:password@host:6379/0, "
+        "redis+cluster://user:password@host:port,host:port or redis+sentinel://host:port/service, with "
+        "the password percent-encoded"
+    ) from None

@@ -7,12 +7,9 @@ where all connections are in use; here callers beyond `CONNECTIONS` wait for one
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis as redis_py
 import redis.asyncio as redis_aio
@@ -23,99 +20,36 @@ from redis.cluster import ClusterNode
 from redis.sentinel import Sentinel
 
 from governor.ledger.forks import renew_in_children
+from governor.ledger.urls import check, parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+    from governor.ledger.urls import Address
 
 CONNECTIONS = 64
 """Connections per process and server; callers beyond wait for one."""
 
 WAIT_FOR_CONNECTION_S = 20.0
 SOCKET_TIMEOUT_S = 5.0
-_PORTS = {"cluster": 6379, "sentinel": 26379}
 _WITHOUT_KEY = frozenset({"INFO", "TIME", "SCAN"})
 """Commands that name no key: on a cluster they go to the node that holds the organisation's slot."""
-_TLS_OPTIONS = frozenset(
-    {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
-)
-_OPTIONS = _TLS_OPTIONS | {"sentinel_username", "sentinel_password"}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """What a URL of a cluster or of sentinels says.
-
-    Attributes:
-        kind: `cluster` or `sentinel`.
-        hosts: Host and port of each node, or of each sentinel.
-        service: The name by which sentinels know the primary; empty for a cluster.
-        db: The database's number; a cluster has 0 only.
-        user: `username` and `password` of the servers, where they are given.
-        sentinel_user: The same of the sentinels.
-        tls: redis-py's `ssl…` options; empty without TLS.
-    """
-
-    kind: str
-    hosts: tuple[tuple[str, int], ...]
-    service: str = ""
-    db: int = 0
-    user: dict[str, str] = field(default_factory=dict)
-    sentinel_user: dict[str, str] = field(default_factory=dict)
-    tls: dict[str, Any] = field(default_factory=dict)
-
-
-def parse(url: str) -> Address:
-    """Read the URL of a cluster or of sentinels.
-
-    Args:
-        url: `redis+cluster://[user:password@]host:port[,host:port…]` or
-            `redis+sentinel://[user:password@]host:port[,…]/service[/db]`; `rediss+…` for TLS.
-
-    Raises:
-        ValueError: It has no such form.
-    """
-    written, _, rest = url.partition("://")
-    scheme, _, kind = written.lower().partition("+")
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]  # several hosts, which are no URL's to the library
-    parts = urlsplit(rest.removeprefix(authority))
-    given, _, hosts = authority.rpartition("@")
-    service, _, db = parts.path.strip("/").partition("/")
-    options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-    if not hosts or (kind == "sentinel") != bool(service) or not options.keys() <= _OPTIONS:
-        raise ValueError("a cluster's URL is hosts, a sentinel's hosts and a service")
-    tls = {name: value for name, value in options.items() if name in _TLS_OPTIONS}
-    name, _, password = given.partition(":")
-    sentinel = {key.removeprefix("sentinel_"): v for key, v in options.items() if key.startswith("sentinel_")}
-    return Address(
-        kind=kind,
-        hosts=tuple(_host(one, _PORTS[kind]) for one in hosts.split(",")),
-        service=unquote(service),
-        db=int(db or 0),
-        user={k: unquote(v) for k, v in (("username", name), ("password", password)) if v},
-        sentinel_user=sentinel,
-        tls={"ssl": True, **tls} if scheme == "rediss" else {},
-    )
-
-
-def _host(text: str, usual_port: int) -> tuple[str, int]:
-    found = urlsplit(f"//{text}")
-    if not found.hostname:
-        raise ValueError(f"{text!r} is no host")
-    return found.hostname, found.port or usual_port
 
 
 def connect(url: str) -> redis_py.Redis:
     """A blocking client of one server on a bounded, waiting pool.
 
     Raises:
-        ValueError, TypeError: The URL has no form that redis-py reads.
+        ValueError: The URL has no form that is read; `WrongPart` where it can be said of which part.
     """
+    check(url)
     pool = redis_py.BlockingConnectionPool.from_url(url, timeout=WAIT_FOR_CONNECTION_S, **_pool_options())
     return redis_py.Redis(connection_pool=pool)
 
 
 def connect_async(url: str) -> redis_aio.Redis:
     """The same for an event loop."""
+    check(url)
     pool = redis_aio.BlockingConnectionPool.from_url(url, timeout=WAIT_FOR_CONNECTION_S, **_pool_options())
     return redis_aio.Redis(connection_pool=pool)
 

@@ -16,7 +16,9 @@ from support.refused import RESERVE, ROW, SECRET, refusal
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import open_async_ledger, open_ledger
-from governor.ledger.servers import parse
+from governor.ledger.opening import redact
+from governor.ledger.servers import connect, connect_async
+from governor.ledger.urls import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,10 +84,12 @@ def test_a_url_of_many_servers_has_its_form(url: str) -> None:
 
 def test_what_a_url_of_many_servers_says() -> None:
     """Hosts with their usual ports, a percent-encoded password, the service and the database, TLS."""
-    cluster = parse("rediss+cluster://me:p%40ss@a:7000,b,[::1]:7002?ssl_ca_certs=/etc/ca.pem")
+    cluster = parse(
+        "rediss+cluster://me:p%40ss@a:7000,b,[::1]:7002?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=no"
+    )
     assert cluster.hosts == (("a", 7000), ("b", 6379), ("::1", 7002))
     assert cluster.user == {"username": "me", "password": "p@ss"}
-    assert cluster.tls == {"ssl": True, "ssl_ca_certs": "/etc/ca.pem"}
+    assert cluster.tls == {"ssl": True, "ssl_ca_certs": "/etc/ca.pem", "ssl_check_hostname": False}
     sentinel = parse("redis+sentinel://:pw@a,b:1/main/3?sentinel_password=other")
     assert (sentinel.hosts, sentinel.service, sentinel.db) == ((("a", 26379), ("b", 1)), "main", 3)
     assert (sentinel.user, sentinel.sentinel_user, sentinel.tls) == (
@@ -107,7 +111,9 @@ def test_a_sqlite_url_without_a_file_is_refused(url: str) -> None:
     [
         "redis://:hunter2/hunter2@db:6379/0",
         "redis://user:hunter2@db:port/0",
-        "redis://db/0?socket_timeout=soon&password=hunter2",
+        "redis://:7713/hunter2@db/0",
+        "redis://:7713#hunter2@db/0",
+        "redis://:7713?hunter2=1@db/0",
         "redis://[db/0",
     ],
 )
@@ -118,6 +124,78 @@ def test_a_malformed_redis_url_is_refused_without_its_password(url: str) -> None
             opener(url, "acme")
         assert SECRET not in str(caught.value)
         assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "redis://u:hunter2@db/0?ssl_ca_cert=/x",
+            "there is no option 'ssl_ca_cert' (did you mean 'ssl_ca_certs'?): correct it, or leave it out",
+        ),
+        ("rediss://db?sl_ca_certs=/x&password=hunter2", "there is no option 'sl_ca_certs' (did you mean"),
+        ("unix:///run/redis.sock?socket_timeot=1", "there is no option 'socket_timeot' (did you mean"),
+        ("redis://db?retry=hunter2", "there is no option 'retry' (known: client_name, db, "),
+        ("redis://db?decode_responses", "there is no option 'decode_responses' ("),
+        (
+            "redis://db?ssl_ca_certs=/x",
+            "the option 'ssl_ca_certs' is of TLS: write rediss://, or leave it out",
+        ),
+        ("unix:///run/redis.sock?socket_keepalive=1", "there is no option 'socket_keepalive' ("),
+    ],
+)
+def test_an_option_that_no_url_has_is_named(url: str, said: str) -> None:
+    """A misspelt option is refused before anything is sent, with the one that was probably meant."""
+    assert_refused(url, said)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://u:hunter2@db/O", "the database after the host is a number, as in redis://host:6379/0"),
+        ("rediss://db/abc?db=1", "the database after the host is a number"),
+        ("redis://db/1/2", "the database after the host is a number"),
+        ("redis://db?db=x", "the option 'db' is a whole number"),
+        ("redis://db?socket_timeout=hunter2", "the option 'socket_timeout' is a number of seconds above 0"),
+        ("redis://db?socket_timeout=nan", "the option 'socket_timeout' is a number of seconds above 0"),
+        ("redis://db?socket_timeout=", "the option 'socket_timeout' is a number of seconds above 0"),
+        ("redis://db?max_connections=0", "the option 'max_connections' is a whole number above 0"),
+        ("unix:///run/redis.sock?protocol=9", "the option 'protocol' is 2 or 3"),
+        ("rediss://db?ssl_cert_reqs=maybe", "the option 'ssl_cert_reqs' is none, optional or required"),
+        ("rediss://db?ssl_min_version=3", "the option 'ssl_min_version' is the number of a TLS version"),
+        ("rediss://db?ssl_include_verify_flags=X", "the option 'ssl_include_verify_flags' is names of"),
+        ("rediss+cluster://db?ssl_check_hostname=flase", "the option 'ssl_check_hostname' is true or false"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_its_name(url: str, said: str) -> None:
+    """It is said what the database or the option is; the value, which may be a secret, is not said again."""
+    assert_refused(url, said)
+
+
+def assert_refused(url: str, said: str) -> None:
+    """Both ledgers refuse *url* as it is opened, and show it without its password."""
+    for opener in (open_ledger, open_async_ledger):
+        with pytest.raises(LedgerUnavailable) as caught:
+            opener(url, "acme")
+        message = str(caught.value)
+        assert message.startswith(f"{redact(url)!r} cannot be read: {said}")
+        assert SECRET not in message.removeprefix(repr(redact(url)))
+        assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://me:pw@db:6380/3/?socket_timeout=2&socket_keepalive=no&client_name=a@b&protocol=3",
+        "rediss://db?ssl_ca_certs=/ca.pem&ssl_min_version=772&ssl_include_verify_flags=[VERIFY_X509_STRICT]",
+        "rediss://db?ssl_ciphers=HIGH&ssl_cert_reqs=none&ssl_check_hostname=False&ssl_password=pw",
+        "unix://me:pw@/run/redis.sock?db=3&timeout=.5&health_check_interval=0",
+    ],
+)
+def test_what_redis_py_reads_is_left_to_it(url: str) -> None:
+    """A URL whose options are right makes a connection's settings, blocking and not."""
+    for pool in (connect(url).connection_pool, connect_async(url).connection_pool):
+        assert pool.connection_class(**pool.connection_kwargs)
 
 
 # SQLite.
