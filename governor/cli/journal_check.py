@@ -56,7 +56,7 @@ def journal(store: Ledger, now_ms: int, organization: str, archive: str | None) 
     if found.state == WRONG:
         return
     if size.last is None or (last is not None and place(last.seq) >= place(size.last.seq)):
-        yield Finding(OK, "journal", f"{text}, all archived")
+        yield Finding(OK, "journal", f"{text}, the newest archived")
         return
     yield Finding(
         NOTE, "journal", f"{text}, the newest not archived", f"`governor ledger archive {redact(archive)}`"

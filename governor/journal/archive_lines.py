@@ -12,14 +12,19 @@ import fcntl
 import json
 import os
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from governor.journal.archive import Archived, ArchiveError, Position, newer
-from governor.ledger.commands import JournalEntry
+from pydantic import ValidationError
+
+from governor.journal.archive import ArchiveError, DamagedArchiveError, Row, fault, newer
+from governor.ledger.recovery import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from governor.journal.archive import Archived, Link, Position
+    from governor.ledger.commands import JournalEntry
 
 BLOCK = 1 << 16
 FIELDS = ("seq", "kind", "id", "at_ms", "outcome", "detail", "record")
@@ -42,7 +47,7 @@ class LinesArchive:
         with self._open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file
             _cut_torn_line(file)
-            new = newer(epoch, entries, after, self._last(file, epoch, None))
+            new = newer(epoch, entries, after, self._last(file, epoch))
             file.seek(0, os.SEEK_END)
             fresh = file.tell() == 0
             file.write(b"".join(self._line(one) for one in new))
@@ -52,21 +57,32 @@ class LinesArchive:
             _sync_folder(self._path.parent)
         return len(new)
 
-    def last(self, epoch: str | None = None, before_ms: int | None = None) -> Position | None:
+    def last(self, epoch: str | None = None) -> Position | None:
         """See `Archive.last`."""
         if not self._path.exists():
             return None
         with self._open("rb") as file:
-            return self._last(file, epoch, before_ms)
+            return self._last(file, epoch)
+
+    def back_to(self, epoch: str, seq: str) -> Iterator[Link]:
+        """See `Archive.back_to`."""
+        end = place(seq)
+        with self._open("rb") as file:
+            for row in self._back(file, epoch):
+                here = place(row.seq)
+                if here >= end:
+                    yield row
+                if here <= end:
+                    return
 
     def read(self) -> Iterator[Archived]:
         """See `Archive.read`."""
         with self._open("rb") as file:
-            for number, line in enumerate(file, 1):
+            start = 0
+            for line in file:
                 if line.endswith(b"\n"):
-                    row = self._parse(line, f"line {number}")
-                    entry = JournalEntry(*(row[name] for name in FIELDS))
-                    yield Archived(row["epoch"], entry, row["after"])
+                    yield self._parse(line, file, start).archived
+                start += len(line)
 
     def count(self) -> int:
         """As many as there would be if all were as long as the first thousand."""
@@ -90,34 +106,46 @@ class LinesArchive:
                 "permissions and the disk"
             ) from error
 
-    def _last(self, file: IO[bytes], epoch: str | None, before_ms: int | None) -> Position | None:
-        for line in _backwards(file):
-            row = self._parse(line, f"the line {line[:40]!r}…")
-            if epoch in (None, row["epoch"]) and (before_ms is None or row["at_ms"] < before_ms):
-                return Position(row["epoch"], row["seq"], row["at_ms"], row["kind"], row["id"])
-        return None
+    def _last(self, file: IO[bytes], epoch: str | None) -> Position | None:
+        row = next(self._back(file, epoch), None)
+        return None if row is None else row.position
+
+    def _back(self, file: IO[bytes], epoch: str | None) -> Iterator[Row]:
+        """The records, of *epoch* where that is given, the newest first."""
+        for start, line in _backwards(file):
+            row = self._parse(line, file, start)
+            if epoch in (None, row.epoch):
+                yield row
 
     def _line(self, one: Archived) -> bytes:
         row = {"organization": self._organization, "epoch": one.epoch, "after": one.after}
         row |= {name: getattr(one.entry, name) for name in FIELDS}
         return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
-    def _parse(self, line: bytes, where: str) -> dict[str, Any]:
+    def _parse(self, line: bytes, file: IO[bytes], start: int) -> Row:
+        """The record of the line that begins at byte *start*."""
         try:
-            row: dict[str, Any] = json.loads(line)
-            owner = row["organization"]
-            if not {"epoch", "after", *FIELDS} <= row.keys():
-                raise KeyError  # noqa: TRY301 - said below, like the others
-        except (ValueError, KeyError, TypeError):
-            raise ArchiveError(
-                f"{self._path}: {where} is no record of a journal: use another file, or repair it"
+            row = Row.model_validate_json(line)
+        except ValidationError as error:
+            raise DamagedArchiveError(
+                f"{self._path}: line {_number(file, start)} is no record of a journal ({fault(error)}): use "
+                "another file, or repair it"
             ) from None
-        if owner != self._organization:
+        if row.organization != self._organization:
             raise ArchiveError(
-                f"{self._path} is the archive of organization {owner!r}, the policies are "
+                f"{self._path} is the archive of organization {row.organization!r}, the policies are "
                 f"{self._organization!r}'s: use another file"
             )
         return row
+
+
+def _number(file: IO[bytes], start: int) -> int:
+    """Which line it is that begins at byte *start*, from 1 on."""
+    file.seek(0)
+    number = 1
+    while left := start - file.tell():
+        number += file.read(min(BLOCK, left)).count(b"\n")
+    return number
 
 
 def _cut_torn_line(file: IO[bytes]) -> None:
@@ -133,21 +161,24 @@ def _cut_torn_line(file: IO[bytes]) -> None:
         file.truncate(kept)
 
 
-def _backwards(file: IO[bytes]) -> Iterator[bytes]:
-    """The file's whole lines, the last one first."""
+def _backwards(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The file's whole lines and where each begins, the last one first."""
     at = file.seek(0, os.SEEK_END)
     rest, torn = b"", True
     while at:
         size = min(BLOCK, at)
         at -= size
         file.seek(at)
-        rest, *lines = (file.read(size) + rest).split(b"\n")
-        if lines and torn:
-            lines.pop()  # what follows the last line's end: nothing, or a line that is torn
-            torn = False
-        yield from reversed(lines)
+        block = file.read(size) + rest
+        start = at + len(block) + 1
+        rest, *lines = block.split(b"\n")
+        for line in reversed(lines):
+            start -= len(line) + 1
+            if not torn:
+                yield start, line
+            torn = False  # what follows the last line's end is nothing, or a line that is torn
     if rest and not torn:
-        yield rest
+        yield 0, rest
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from governor.journal.archive import Archived, ArchiveError, Position, newer
-from governor.ledger.commands import JournalEntry
+from pydantic import ValidationError
+
+from governor.journal.archive import ArchiveError, DamagedArchiveError, Link, Row, fault, newer
 from governor.ledger.recovery import place
 
 try:
@@ -20,6 +21,11 @@ except ImportError:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from governor.journal.archive import Archived, Position
+    from governor.ledger.commands import JournalEntry
+
+R = TypeVar("R", bound=Link)
 
 TABLE = "governor_journal"
 MOST_RACES = 20
@@ -47,6 +53,7 @@ _NOTHING = sa.insert(_journal).from_select(list(_journal.c), sa.select(_journal)
 """Asks the server for the right to write, and writes no row."""
 
 _PLACE = (_journal.c.place, _journal.c.place_minor)
+_NEWEST_FIRST = tuple(column.desc() for column in _PLACE)
 
 
 class SqlArchive:
@@ -82,7 +89,7 @@ class SqlArchive:
         for _ in range(MOST_RACES):
             try:
                 with self._begin(make=True) as connection:
-                    new = newer(epoch, entries, after, self._last(connection, epoch, None))
+                    new = newer(epoch, entries, after, self._last(connection, epoch))
                     if new:
                         connection.execute(sa.insert(_journal), [self._row(one) for one in new])
                     else:
@@ -94,7 +101,7 @@ class SqlArchive:
             f"{self._where}: other archivers keep writing the same records; let one of them do it"
         )
 
-    def last(self, epoch: str | None = None, before_ms: int | None = None) -> Position | None:
+    def last(self, epoch: str | None = None) -> Position | None:
         """See `Archive.last`."""
         with self._begin() as connection:
             if not self._made:
@@ -102,18 +109,26 @@ class SqlArchive:
             if epoch is None:
                 lives = self._lives(connection)
                 epoch = lives[-1] if lives else ""
-            return self._last(connection, epoch, before_ms)
+            return self._last(connection, epoch)
+
+    def back_to(self, epoch: str, seq: str) -> Iterator[Link]:
+        """See `Archive.back_to`."""
+        major, minor = place(seq)
+        column, column_minor = _PLACE
+        reached = (column >= major, sa.or_(column > major, column_minor >= minor))
+        with self._begin() as connection:
+            if self._made:
+                query = self._rows(Link, epoch).where(*reached).order_by(*_NEWEST_FIRST)
+                yield from self._read(connection, Link, query)
 
     def read(self) -> Iterator[Archived]:
         """See `Archive.read`."""
-        columns = [_journal.c[name] for name in ("after", *_FIELDS)]
         with self._begin() as connection:
             if not self._made:
                 raise ArchiveError(f"the archive {self._where} has no table {TABLE}: correct its URL")
             for epoch in self._lives(connection):
-                chosen = sa.select(*columns).where(self._mine, _journal.c.epoch == epoch).order_by(*_PLACE)
-                for after, *row in connection.execution_options(yield_per=1000).execute(chosen):
-                    yield Archived(epoch, JournalEntry(*row), after)
+                query = self._rows(Row, epoch).order_by(*_PLACE)
+                yield from (row.archived for row in self._read(connection, Row, query))
 
     def count(self) -> int:
         """See `Archive.count`."""
@@ -167,13 +182,28 @@ class SqlArchive:
         )
         return list(connection.execute(query).scalars())
 
-    def _last(self, connection: Any, epoch: str, before_ms: int | None) -> Position | None:
-        query = sa.select(*(_journal.c[name] for name in ("seq", "at_ms", "kind", "id")))
-        query = query.where(self._mine, _journal.c.epoch == epoch)
-        if before_ms is not None:
-            query = query.where(_journal.c.at_ms < before_ms)
-        found = connection.execute(query.order_by(*(column.desc() for column in _PLACE)).limit(1)).first()
-        return None if found is None else Position(epoch, *found)
+    def _last(self, connection: Any, epoch: str) -> Position | None:
+        query = self._rows(Row, epoch).order_by(*_NEWEST_FIRST).limit(1)
+        found = connection.execute(query).first()
+        return None if found is None else self._checked(Row, found).position
+
+    def _rows(self, kind: type[Link], epoch: str) -> Any:
+        """What a *kind* is made of, of every record of *epoch*."""
+        columns = (_journal.c[name] for name in kind.model_fields)
+        return sa.select(*columns).where(self._mine, _journal.c.epoch == epoch)
+
+    def _read(self, connection: Any, kind: type[R], query: Any) -> Iterator[R]:
+        for row in connection.execute(query, execution_options={"yield_per": 1000}):
+            yield self._checked(kind, row)
+
+    def _checked(self, kind: type[R], row: Any) -> R:
+        try:
+            return kind(**row._asdict())
+        except ValidationError as error:
+            raise DamagedArchiveError(
+                f"{self._where}: the row of table {TABLE} with seq {row.seq!r} is no record of a journal "
+                f"({fault(error)}): use another archive, or repair it"
+            ) from None
 
     def _row(self, one: Archived) -> dict[str, Any]:
         major, minor = place(one.entry.seq)

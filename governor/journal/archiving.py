@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from governor.journal.archive import ArchiveError
+from governor.errors import LedgerUnavailable
+from governor.journal.archive import ArchiveError, DamagedArchiveError
 from governor.journal.gaps import BEGINNING
 from governor.ledger.recovery import Mark, MeasureJournal, ReadSince, TrimJournal, place
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from governor.journal.archive import Archive, Position
     from governor.ledger import Ledger
     from governor.ledger.recovery import JournalSize
+
+REPAIR = (
+    "nothing was trimmed, and the ledger still has what the archive has from there on: keep a copy of the "
+    "archive, take that out of it, and archive again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ def trim(ledger: Ledger, archive: Archive, epoch: str, before_ms: int, tell: Cal
 
     Args:
         ledger: Whose journal; one of another epoch is left alone.
-        archive: It is asked anew for the newest record to go: nothing beyond that is touched.
+        archive: It is asked anew, for every record from its newest one to the ledger's oldest.
         epoch: The ledger's, as it was copied.
         before_ms: Unix milliseconds by the ledger's clock.
         tell: Is told, after each batch, how many are gone.
@@ -85,18 +91,41 @@ def trim(ledger: Ledger, archive: Archive, epoch: str, before_ms: int, tell: Cal
 
     Raises:
         LedgerUnavailable: The ledger cannot be reached, or was made anew.
-        ArchiveError: The archive cannot be read; or the ledger went back in time.
+        ArchiveError: The archive cannot be read, or misses a record that the ledger has, and nothing was
+            removed; or the ledger went back in time.
     """
-    newest, last = archive.last(epoch, before_ms), archive.last(epoch)
+    last = archive.last(epoch)
     _refuse_one_that_went_back(ledger, last)
-    gone = 0
-    while newest is not None and last is not None:
-        removed = ledger.execute(TrimJournal(epoch, newest.seq, last.mark))
+    size = ledger.execute(MeasureJournal())
+    if last is None or size.first is None:
+        return 0
+    if size.epoch != epoch:
+        raise LedgerUnavailable("the ledger was made anew, and nothing was trimmed: archive it again")
+    newest, gone = _newest_to_go(archive, epoch, size.first.seq, before_ms), 0
+    while newest is not None:
+        removed = ledger.execute(TrimJournal(epoch, newest, last.mark))
         if not removed:
             break
         gone += removed
         tell(gone)
     return gone
+
+
+def _newest_to_go(archive: Archive, epoch: str, first: str, before_ms: int) -> str | None:
+    """The newest record older than *before_ms*, once all from the newest one back to *first* are seen."""
+    newest, behind = None, None
+    try:
+        for link in archive.back_to(epoch, first):
+            if behind is not None and behind.after != link.seq:
+                break
+            behind = link
+            if newest is None and link.at_ms < before_ms:
+                newest = link.seq
+    except DamagedArchiveError as error:
+        raise ArchiveError(f"{error}; {REPAIR}") from error
+    if behind is not None and behind.seq != first:
+        raise ArchiveError(f"the archive misses the record before {epoch}/{behind.seq}; {REPAIR}")
+    return newest
 
 
 def _refuse_another_ledger_s(archive: Archive, size: JournalSize, last: Position | None) -> None:

@@ -81,4 +81,7 @@ class Chain:
         """Whether the records are here from which a ledger was rebuilt; *rebuilt*: `from=epoch/place …`."""
         epoch, _, seq = rebuilt.partition(" ")[0].removeprefix("from=").rpartition("/")
         life = self._lives.get(epoch)
-        return life is not None and place(life.last.seq) >= place(seq)
+        try:
+            return life is not None and place(life.last.seq) >= place(seq)
+        except ValueError:  # it names no place
+            return False

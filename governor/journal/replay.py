@@ -149,7 +149,7 @@ class Replay:
                 self._begin_life(epoch)
             try:
                 self._READERS.get(entry.kind, Replay._strange)(self, entry)
-            except (KeyError, ValueError, TypeError, IndexError):
+            except (KeyError, ValueError, TypeError, IndexError, RecursionError):
                 self._strange(entry)
             self.records += 1
             self.last = entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import threading
 from dataclasses import replace
@@ -153,6 +154,9 @@ def test_a_ledger_made_anew_is_not_trimmed_by_the_old_one_s_archive(ledger, cloc
     assert (size.records, size.first.kind, size.last.kind) == (3, "create", "settle")
     with pytest.raises(LedgerUnavailable, match="made anew meanwhile"):
         ledger.execute(TrimJournal("another-epoch", size.last.seq, Mark.of(size.last)))
+    archive.append("another-epoch", ledger.execute(ReadSince()).entries)
+    with pytest.raises(LedgerUnavailable, match="made anew, and nothing was trimmed"):
+        trim(ledger, archive, "another-epoch", clock.now_ms + 1, lambda _: None)
     assert ledger.execute(MeasureJournal()) == size
 
 
@@ -231,7 +235,8 @@ def test_several_lives_are_read_in_their_order(clock, archive, tmp_path, org):
     ]
     assert archive.last().seq == "11"
     assert archive.last("first").seq == "9"
-    assert archive.last("second", before_ms=6) is None
+    assert [link.seq for link in archive.back_to("second", "10")] == ["11", "10"]
+    assert [link.seq for link in archive.back_to("first", "10")] == []
 
 
 # JSON lines.
@@ -262,16 +267,15 @@ def test_an_archiver_killed_while_it_wrote_leaves_a_line_that_is_repaired(lines,
 
 
 def test_a_long_file_is_read_from_its_end(tmp_path, org):
-    """The last record before an instant is found across blocks and in lines longer than one."""
+    """The records behind a place are found across blocks and in lines longer than one."""
     made = open_archive(str(tmp_path / "journal.jsonl"), org)
     entries = [
         c.JournalEntry(f"{n}", "freeze", "f", n, "b", "", json.dumps("x" * (n * 997 % 90_000)))
         for n in range(1, 120)
     ]
     made.append("e", entries)
-    for before_ms in (None, 119, 60, 2, 1):
-        found = made.last(before_ms=before_ms)
-        assert (found.at_ms if found else 0) == (119 if before_ms is None else before_ms - 1)
+    for seq in (120, 119, 60, 2, 1):
+        assert [link.at_ms for link in made.back_to("e", f"{seq}")] == [*range(119, seq - 1, -1)]
     assert [one.entry for one in made.read()] == entries
 
 
@@ -284,6 +288,55 @@ def test_a_file_that_is_no_archive_is_refused(lines, tmp_path, text):
         with pytest.raises(ArchiveError, match="is no record of a journal"):
             use()
     assert path.read_text().endswith(text)
+
+
+DEEP = "[" * 100_000
+
+
+WRONG = [
+    ("seq", None),
+    ("seq", 2),
+    ("seq", "word"),
+    ("seq", "9" * 19),
+    ("after", 1),
+    ("after", "-1"),
+    ("epoch", ["e"]),
+    ("kind", []),
+    ("id", None),
+    ("at_ms", "2"),
+    ("at_ms", 1.5),
+    ("at_ms", True),
+    ("at_ms", 10**15),
+    ("outcome", {}),
+    ("detail", None),
+    ("record", {"v": 1}),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG)
+def test_a_field_of_a_wrong_type_is_told_with_its_line(lines, tmp_path, field, value):
+    """Whoever reads the line says which it is and what is wrong with it, from either end of the file."""
+    path: Path = tmp_path / "journal.jsonl"
+    rows = path.read_text().splitlines(keepends=True)
+    rows[1] = json.dumps(json.loads(rows[1]) | {field: value}) + "\n"
+    path.write_text("".join(rows))
+    said = f"line 2 is no record of a journal \\(its '{field}' is missing or wrong"
+    for use in (lambda: list(lines.read()), lambda: list(lines.back_to("e", "1"))):
+        with pytest.raises(ArchiveError, match=said):
+            use()
+    path.write_text("".join(rows[:2]))
+    for use in (lines.last, lambda: lines.append("e", THREE)):
+        with pytest.raises(ArchiveError, match=said):
+            use()
+
+
+@pytest.mark.parametrize("text", [DEEP, '{"seq":' * 5000, '{"x":' + DEEP + "]" * 100_000 + "}", "1", "\x00"])
+def test_a_line_that_is_no_object_is_told(lines, tmp_path, text):
+    """Nested however deep, it is an error of the archive's."""
+    path: Path = tmp_path / "journal.jsonl"
+    path.write_text(path.read_text() + text + "\n")
+    with pytest.raises(ArchiveError, match=r"line 4 is no record of a journal \(it is no JSON object\)"):
+        lines.last()
 
 
 def test_another_organization_s_file_is_refused(lines, tmp_path):
@@ -312,6 +365,31 @@ def test_one_table_keeps_many_organizations(tmp_path, org):
     assert (mine.count(), other.count(), mine.last().seq) == (2, 3, "2")
     mine.close()
     other.close()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seq", "word"), ("seq", "1-x"), ("after", "word"), ("at_ms", "soon"), ("at_ms", 1.5)],
+)
+def test_a_row_with_a_wrong_field_is_told(tmp_path, org, field, value):
+    """A row that somebody changed is named wherever it is read."""
+    archive = open_archive(f"sqlite:///{tmp_path}/archive.db", org)
+    archive.append("e", THREE)
+    with sqlite3.connect(tmp_path / "archive.db") as db:
+        db.execute(f"UPDATE governor_journal SET {field} = ? WHERE seq = '3'", (value,))
+    db.close()
+    seq = value if field == "seq" else "3"
+    said = f"with seq '{seq}' is no record of a journal \\(its '{field}' is missing or wrong"
+    uses = (
+        archive.last,
+        lambda: list(archive.read()),
+        lambda: list(archive.back_to("e", "1")),
+        lambda: archive.append("e", THREE),
+    )
+    for use in uses:
+        with pytest.raises(ArchiveError, match=said):
+            use()
+    archive.close()
 
 
 @pytest.mark.parametrize(

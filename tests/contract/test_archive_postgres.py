@@ -93,5 +93,6 @@ def test_archivers_at_once_leave_each_record_once_and_in_order(postgres, org):
     archive = open_archive(postgres, org)
     assert [one.entry for one in archive.read()] == ENTRIES
     assert (archive.last().seq, archive.count()) == (ENTRIES[-1].seq, 60)
-    assert archive.last("e", before_ms=10).seq == ENTRIES[9].seq
+    newest_first = [entry.seq for entry in reversed(ENTRIES[9:])]
+    assert [link.seq for link in archive.back_to("e", ENTRIES[9].seq)] == newest_first
     archive.close()

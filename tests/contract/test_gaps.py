@@ -10,8 +10,9 @@ from support.told import reserve, settle
 
 from governor.journal import rebuild
 from governor.journal.archive import ArchiveError, open_archive
-from governor.journal.archiving import copy_new
+from governor.journal.archiving import copy_new, trim
 from governor.ledger import commands as c
+from governor.ledger.recovery import ReadSince
 from governor.ledger.sqlite import SqliteLedger
 from governor.testing.ledger_contract import Bench, SettableClock
 from governor.testing.ledger_contract.bench import START_MS
@@ -74,8 +75,65 @@ def remove(folder: Path, seq: str) -> None:
     db.close()
 
 
+def cut_back(folder: Path, seq: int) -> None:
+    """Take the record of that place and all behind it out of the archive."""
+    lines = folder / "archive.jsonl"
+    if lines.exists():
+        lines.write_text("".join(lines.read_text().splitlines(keepends=True)[: seq - 1]))
+        return
+    with sqlite3.connect(folder / "archive.db") as db:
+        db.execute("DELETE FROM governor_journal WHERE place >= ?", (seq,))
+    db.close()
+
+
+def damage(folder: Path, seq: str) -> None:
+    """Write something else over a part of the record of that place."""
+    lines = folder / "archive.jsonl"
+    if lines.exists():
+        kept = lines.read_text().splitlines(keepends=True)
+        kept[int(seq) - 1] = "XX" + kept[int(seq) - 1][60:]
+        lines.write_text("".join(kept))
+        return
+    with sqlite3.connect(folder / "archive.db") as db:
+        db.execute("UPDATE governor_journal SET seq = 'XX' WHERE seq = ?", (seq,))
+    db.close()
+
+
+def trimmed(bench: Bench, archive: Archive) -> int:
+    """How many records went from the ledger that are older than now."""
+    return trim(bench.ledger, archive, archive.last().epoch, bench.clock.now_ms, lambda _: None)
+
+
 def planned(archive: Archive, now_ms: int) -> rebuild.Plan:
     return rebuild.plan(archive, now_ms, now_ms, lambda _: None)
+
+
+@pytest.mark.parametrize("harm", [remove, damage])
+@pytest.mark.parametrize("seq", ["1", "2", "4"])
+def test_what_the_archive_has_not_whole_is_not_trimmed(archive, bench, tmp_path, harm, seq):
+    """Where the break is and what to do is said, nothing goes; and once that is done, all of it does."""
+    harm(tmp_path, seq)
+    kept = bench.ledger.execute(ReadSince())
+    line = f"line {seq} is" if (tmp_path / "archive.jsonl").exists() else "seq 'XX' is"
+    where = f"before {kept.epoch}/{int(seq) + 1}" if harm is remove else line
+    with pytest.raises(ArchiveError, match=f"{where}.*nothing was trimmed.*archive again"):
+        trimmed(bench, archive)
+    assert bench.ledger.execute(ReadSince()) == kept
+    cut_back(tmp_path, int(seq))
+    copy(bench.ledger, archive)
+    assert trimmed(bench, archive) == 4
+    assert planned(archive, bench.clock.now_ms).gaps == ()
+
+
+def test_only_what_the_ledger_still_has_must_be_in_the_archive(archive, bench, tmp_path):
+    """A record that is missing before the ledger's oldest is no reason to keep the rest."""
+    assert trimmed(bench, archive) == 4
+    spend(bench, "third")
+    copy(bench.ledger, archive)
+    bench.clock.advance(1)
+    for seq in ("2", "4"):
+        damage(tmp_path, seq)
+    assert trimmed(bench, archive) == 2
 
 
 @pytest.mark.parametrize("seq", ["1", "2", "4"])
@@ -115,6 +173,15 @@ def test_a_rebuilt_ledger_alone_in_an_archive_is_a_gap(archive, bench, tmp_path,
     copy(second, archive)
     assert planned(archive, bench.clock.now_ms).gaps == ()
     second.close()
+
+
+@pytest.mark.parametrize("place", ["", "from=", "from={}/word"])
+def test_a_rebuild_from_no_known_place_is_a_gap(archive, bench, place):
+    """A record of a rebuild that does not say from where is no crash."""
+    epoch, at_ms = archive.last().epoch, bench.clock.now_ms
+    odd = c.JournalEntry("6", "rebuild", "odd", at_ms, "rebuilt", place.format(epoch), "{}")
+    archive.append(epoch, [odd], "5")
+    assert [gap.next.seq for gap in planned(archive, at_ms).gaps] == ["6"]
 
 
 def test_two_ledgers_of_one_time_in_an_archive_are_told(archive, bench):

@@ -336,16 +336,17 @@ def test_what_cannot_be_replayed_is_counted(loss):
     epoch = loss.archive.last().epoch
     at_ms = loss.bench.clock.now_ms
     odd = [
-        ("lend", "x", ""),
-        ("settle", "settled", "overrun=0 unknown=0 posted=1 crossed="),
-        ("grant", TEAM, "5"),
+        ("lend", "x", "", "{}"),
+        ("settle", "settled", "overrun=0 unknown=0 posted=1 crossed=", "{}"),
+        ("grant", TEAM, "5", "{}"),
+        ("settle", "settled", "overrun=0 unknown=1 posted= crossed= refs=", "[" * 100_000),
     ]
     entries = [
-        c.JournalEntry(f"9999999999999{n}", kind, f"odd{n}", at_ms, outcome, text, "{}")
-        for n, (kind, outcome, text) in enumerate(odd)
+        c.JournalEntry(f"9999999999999{n}", kind, f"odd{n}", at_ms, outcome, text, record)
+        for n, (kind, outcome, text, record) in enumerate(odd)
     ]
     loss.archive.append(epoch, entries)
-    assert loss.plan().replay.strange == {"lend": 1, "settle": 1, "grant": 1}
+    assert loss.plan().replay.strange == {"lend": 1, "settle": 2, "grant": 1}
 
 
 def test_an_empty_archive_rebuilds_nothing(tmp_path, org):
