@@ -16,14 +16,16 @@ from typing import IO, TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from governor.journal.archive import ArchiveError, DamagedArchiveError, Row, fault, newer
+from governor.journal.archive import ArchiveError, DamagedArchiveError, newer
+from governor.journal.archive_rows import Row, fault
 from governor.ledger.recovery import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from governor.journal.archive import Archived, Link, Position
+    from governor.journal.archive import Archived, Position
+    from governor.journal.archive_rows import Link
     from governor.ledger.commands import JournalEntry
 
 BLOCK = 1 << 16

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from governor.journal.archive import ArchiveError, DamagedArchiveError, Link, Row, fault, newer
+from governor.journal.archive import ArchiveError, DamagedArchiveError, newer
+from governor.journal.archive_rows import Link, Row, fault
 from governor.ledger.recovery import place
 
 try:
