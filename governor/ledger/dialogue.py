@@ -19,6 +19,7 @@ from governor.ledger.talk import PlainCall, ScriptCall
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
+    from governor.budgets import Unit
     from governor.ledger.keys import Keys
     from governor.ledger.talk import Call, Dialogue
 
@@ -42,9 +43,10 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
     args = [now, str(SCHEMA), command.id, command.payload(), str(command.ttl_ms), command.record]
     args += [str(len(command.candidates)), str(c.DUE_PER_REPLY), unrecorded]
     args += [f"{b.start_ms} {terms(b)}" for b in budgets]
+    units, charge = [b.unit for b in budgets], command.charge_on_expiry
     for asks in command.candidates:
-        pairs = zip(budgets, asks, strict=True)
-        args.append("".join(_ask(b, ask, charge=command.charge_on_expiry) for b, ask in pairs))
+        pairs = zip(units, asks, strict=True)
+        args.append("".join([";" if ask is None else _ask(unit, ask, charge) for unit, ask in pairs]))
     named = [
         keys.meta,
         keys.admin,
@@ -69,11 +71,9 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
     return c.Refused(status, balances, int(earliest) if earliest else None, int(now_ms), due)
 
 
-def _ask(budget: c.BudgetRow, ask: c.Ask | None, *, charge: bool) -> str:
+def _ask(unit: Unit, ask: c.Ask, charge: bool) -> str:
     """One budget's part of a candidate's argument: more arguments would cost more than their parsing."""
-    if ask is None:
-        return ";"
-    on_expiry = lifecycle.charged_on_expiry(budget.unit, ask.amount, charge=charge)
+    on_expiry = lifecycle.charged_on_expiry(unit, ask.amount, charge=charge)
     return f"{ask.amount} {ask.mark_bp} {ask.floor} {int(ask.comes_back)} {on_expiry};"
 
 

@@ -167,7 +167,7 @@ class _Shell:
     def dialogue(self, command: c.Command[Any]) -> Dialogue:
         """The dialogue of *command*, with a look at the server before the first one, and each minute."""
         now = "" if self._clock is None else str(self._clock())
-        if not isinstance(command, c.Inspect | FindOld | Migrate) and not self._knows_the_server():
+        if not self._knows_the_server() and not isinstance(command, c.Inspect | FindOld | Migrate):
             yield from self._greet(now)
         return (yield from converse(command, self.keys, now))
 

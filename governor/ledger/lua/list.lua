@@ -15,8 +15,8 @@ for i = 1, #KEYS - 2 do
   ends[i], file_limits[i], found[i] = row[1] or '', row[2] or '0', look(KEYS[2 + i], row[3] or '0', now)
   keys[i] = KEYS[2 + i]
 end
-local limits, frozen = in_force(KEYS[2], keys, file_limits, now)
-for i, limit in ipairs(limits) do
-  reply[1 + 2 * i], reply[2 + 2 * i] = ends[i], reading(found[i], limit, frozen[i])
+local limits, frozen, said = in_force(KEYS[2], keys, file_limits, now)
+for i = 1, #limits do
+  reply[1 + 2 * i], reply[2 + 2 * i] = ends[i], reading(found[i], said[i], frozen[i])
 end
 return reply

@@ -13,8 +13,8 @@ for i = 1, #KEYS - 2 do
   local limit, bucket_ms = string.match(ARGV[2 + i], '^(%d+) (%d+)$')
   keys[i], file_limits[i], found[i] = KEYS[2 + i], limit, look(KEYS[2 + i], bucket_ms, now)
 end
-local limits, frozen = in_force(KEYS[2], keys, file_limits, now)
-for i, limit in ipairs(limits) do
-  reply[3 + i] = reading(found[i], limit, frozen[i])
+local limits, frozen, said = in_force(KEYS[2], keys, file_limits, now)
+for i = 1, #limits do
+  reply[3 + i] = reading(found[i], said[i], frozen[i])
 end
 return reply

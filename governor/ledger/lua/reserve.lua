@@ -21,19 +21,21 @@ local known = redis.call('HMGET', KEYS[5], 'state', 'payload', 'candidate', 'exp
 if known[1] and known[2] ~= ARGV[4] then
   return {'conflict'}
 end
-local keys, file_limits, found, readings, shown = {}, {}, {}, {}, {}
+local keys, own, file_limits, found, readings, shown = {}, {}, {}, {}, {}, {}
 for i = 1, n do
-  local start, ends, limit, bucket_ms = string.match(ARGV[rows + i], '^(%d+) (%d+) (%d+) (%d+)')
+  local start, row = string.match(ARGV[rows + i], '^(%d+) (.*)$')
+  local ends, limit, bucket_ms = terms(row)
+  own[i] = row
   if not known[1] and ends ~= '0' and (now < tonumber(start) or now >= tonumber(ends)) then
     return {'window_moved', text(now)}
   end
   keys[i], file_limits[i], found[i] = KEYS[5 + i], limit, look(KEYS[5 + i], bucket_ms, now)
 end
-local limits, frozen = in_force(KEYS[2], keys, file_limits, now)
+local limits, frozen, said = in_force(KEYS[2], keys, file_limits, now)
 for i = 1, n do
-  readings[i] = reading(found[i], limits[i], frozen[i])
-  shown[i] = text(found[i].posted) .. ':' .. text(found[i].held) .. ':' .. text(limits[i]) .. ':'
-    .. (frozen[i] == '' and '0' or '1')
+  readings[i] = reading(found[i], said[i], frozen[i])
+  local posted, held = text_of(found[i])
+  shown[i] = posted .. ':' .. held .. ':' .. said[i] .. (frozen[i] == '' and ':0' or ':1')
 end
 
 local function answer(head)
@@ -57,20 +59,20 @@ local chosen, mildest, asked = nil, 3, nil
 for c = 0, m - 1 do
   local verdict, i = 0, 0
   asked = {}
-  for ask in string.gmatch(ARGV[rows + n + 1 + c], '([^;]*);') do
+  local ask = '(%d*) ?(%d*) ?(%d*) ?(%d*) ?(%d*);'
+  for amount_text, bp, floor, comes_back, charge in string.gmatch(ARGV[rows + n + 1 + c], ask) do
     i = i + 1
-    if ask ~= '' then
-      local amount_text, bp, floor, comes_back, charge = string.match(ask, '^(%d+) (%d+) (%d+) (%d) (%d+)$')
-      local amount, said = tonumber(amount_text), 0
+    if amount_text ~= '' then
+      local amount, says = tonumber(amount_text), 0
       local top = math.min(mark(limits[i], tonumber(bp)), limits[i] - tonumber(floor))
       if frozen[i] ~= '' then
-        said = 3
+        says = 3
       elseif found[i].posted + amount > top then
-        said = 2
+        says = 2
       elseif found[i].posted + found[i].held + amount > limits[i] then
-        said = comes_back == '1' and 1 or 2
+        says = comes_back == '1' and 1 or 2
       end
-      verdict = math.max(verdict, said)
+      verdict = math.max(verdict, says)
       asked[#asked + 1] = {i, amount_text, charge}
     end
   end
@@ -94,7 +96,7 @@ end
 local touched, held = {}, {}
 for k, ask in ipairs(asked) do
   local i, amount, charge = ask[1], ask[2], ask[3]
-  local row = string.match(ARGV[rows + i], '^%d+ (.*)$')
+  local row = own[i]
   local _, _, bucket_ms = terms(row)
   ensure(keys[i], found[i], row, now)
   redis.call('HINCRBY', keys[i], 'held', amount)

@@ -17,15 +17,17 @@ local function close(verb)
     keys[i] = KEYS[5 + i]
     amounts[i], own[i] = string.match(ARGV[rows + i], '^(%d+) (.*)$')
     local ends, limit, bucket_ms = terms(own[i])
-    local identity, window = parts(keys[i])
     file_limits[i], found[i] = limit, look(keys[i], bucket_ms, now)
-    refs[i] = table.concat({identity, window, ends, limit, bucket_ms}, ';')
+    if not state then
+      local identity, window = parts(keys[i])
+      refs[i] = table.concat({identity, window, ends, limit, bucket_ms}, ';')
+    end
   end
   local named = member(ARGV[3], keys)
   if (ended and hold[2] ~= ARGV[4]) or (state and not ended and hold[3] ~= named) then
     return {'conflict', state}
   end
-  local limits, frozen = in_force(KEYS[2], keys, file_limits, now)
+  local limits, frozen, said = in_force(KEYS[2], keys, file_limits, now)
 
   if not ended then
     -- decide
@@ -62,7 +64,7 @@ local function close(verb)
 
   local reply = {'closed', text(now), state, detail, text(n)}
   for i = 1, n do
-    reply[#reply + 1] = reading(found[i], limits[i], frozen[i])
+    reply[#reply + 1] = reading(found[i], said[i], frozen[i])
   end
   for _, other in ipairs(due(KEYS[3], now, ARGV[6])) do
     reply[#reply + 1] = other

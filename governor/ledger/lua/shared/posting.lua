@@ -23,6 +23,10 @@ end
 -- Thresholds newly crossed by a posting that took posted from before to after. steps and crossed are
 -- comma-separated basis points, ascending. Returns the new value of crossed and the list of steps to report.
 local function crossings(crossed, before, after, limit, steps)
+  local first = string.match(steps, '^%d+')
+  if crossed == '' and (not first or after < mark(limit, tonumber(first))) then
+    return crossed, {}
+  end
   local kept, list, fired = {}, {}, {}
   local lowest = math.min(before, after)
   for step in string.gmatch(crossed, '%d+') do
@@ -67,6 +71,7 @@ end
 local function post(report, index, key, found, row, limit, posted, held, slot, now)
   local _, _, bucket_ms, _, steps = terms(row)
   ensure(key, found, row, now)
+  found.as_text = nil
   if held ~= '0' then
     found.held = redis.call('HINCRBY', key, 'held', held)
   end
