@@ -89,7 +89,7 @@ def test_an_application_may_spend_and_not_change_limits(
     ):
         with pytest.raises(LedgerUnavailable, match="refuses this user") as refused:
             app.execute(command)
-        assert "script:" not in str(refused.value)
+        assert "@user_script" not in str(refused.value)
     assert ledger.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
     with server.client() as client:
         client.acl_deluser(f"app-{org}")
