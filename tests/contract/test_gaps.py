@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from governor.testing.ledger_contract import Bench, SettableClock
 from governor.testing.ledger_contract.bench import START_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from governor.journal.archive import Archive
@@ -63,40 +64,40 @@ def copy(ledger: Ledger, archive: Archive) -> None:
     copy_new(ledger, archive, lambda *_: None)
 
 
-def remove(folder: Path, seq: str) -> None:
-    """Take the record of that place out of the archive."""
+def edit(folder: Path, change: Callable[[list[str]], list[str]], sql: str, *values: object) -> None:
+    """Change the archive from outside: its lines, or with *sql* its table."""
     lines = folder / "archive.jsonl"
     if lines.exists():
-        kept = [line for line in lines.read_text().splitlines(keepends=True) if f'"seq":"{seq}"' not in line]
-        lines.write_text("".join(kept))
+        lines.write_text("".join(change(lines.read_text().splitlines(keepends=True))))
         return
-    with sqlite3.connect(folder / "archive.db") as db:
-        db.execute("DELETE FROM governor_journal WHERE seq = ?", (seq,))
-    db.close()
+    with closing(sqlite3.connect(folder / "archive.db")) as db, db:
+        db.execute(sql, values)
+
+
+def remove(folder: Path, seq: str) -> None:
+    """Take the record of that place out of the archive."""
+    edit(
+        folder,
+        lambda lines: [line for line in lines if f'"seq":"{seq}"' not in line],
+        "DELETE FROM governor_journal WHERE seq = ?",
+        seq,
+    )
 
 
 def cut_back(folder: Path, seq: int) -> None:
     """Take the record of that place and all behind it out of the archive."""
-    lines = folder / "archive.jsonl"
-    if lines.exists():
-        lines.write_text("".join(lines.read_text().splitlines(keepends=True)[: seq - 1]))
-        return
-    with sqlite3.connect(folder / "archive.db") as db:
-        db.execute("DELETE FROM governor_journal WHERE place >= ?", (seq,))
-    db.close()
+    edit(folder, lambda lines: lines[: seq - 1], "DELETE FROM governor_journal WHERE place >= ?", seq)
 
 
 def damage(folder: Path, seq: str) -> None:
     """Write something else over a part of the record of that place."""
-    lines = folder / "archive.jsonl"
-    if lines.exists():
-        kept = lines.read_text().splitlines(keepends=True)
-        kept[int(seq) - 1] = "XX" + kept[int(seq) - 1][60:]
-        lines.write_text("".join(kept))
-        return
-    with sqlite3.connect(folder / "archive.db") as db:
-        db.execute("UPDATE governor_journal SET seq = 'XX' WHERE seq = ?", (seq,))
-    db.close()
+    at = int(seq) - 1
+    edit(
+        folder,
+        lambda lines: [*lines[:at], "XX" + lines[at][60:], *lines[at + 1 :]],
+        "UPDATE governor_journal SET seq = 'XX' WHERE seq = ?",
+        seq,
+    )
 
 
 def trimmed(bench: Bench, archive: Archive) -> int:

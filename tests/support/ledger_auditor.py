@@ -348,7 +348,9 @@ class Auditor:
     def _change(self, command: c.Change) -> None:
         match command:
             case c.Grant(window=""):
-                made = Override(True, command.amount, command.from_ms, command.until_ms)  # noqa: FBT003 - a field
+                made = Override(
+                    added=True, amount=command.amount, from_ms=command.from_ms, until_ms=command.until_ms
+                )
                 self.overrides[command.identity] = [*self._unended(command.identity), made]
             case c.Grant():
                 self.granted[command.identity, command.window] += command.amount
@@ -356,8 +358,9 @@ class Auditor:
                 kept = self._unended(command.identity)
                 if limit is None or from_ms == until_ms == 0:
                     kept = [one for one in kept if one.added]
-                made = [] if limit is None else [Override(False, limit, from_ms, until_ms)]  # noqa: FBT003 - a field
-                self.overrides[command.identity] = kept + made
+                if limit is not None:
+                    kept.append(Override(added=False, amount=limit, from_ms=from_ms, until_ms=until_ms))
+                self.overrides[command.identity] = kept
             case c.Freeze():
                 self.freezes[command.identity] = command.until_ms
             case _:
