@@ -59,6 +59,8 @@ def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
     def priced(counts: Counts) -> Plan:
         return _priced(house, request, rules, candidates, counts, asked)
 
+    if request.input_tokens is not None:
+        return _checked(priced(counting.known(house, request.input_tokens, candidates)))
     if rules.estimate == "auto" and at_once:
         planned = priced(counting.bounds(house, body, candidates))
         trial = _trial(house, planned)
