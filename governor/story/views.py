@@ -262,9 +262,7 @@ def refusal_sentence(table: Matrix, balances: Sequence[c.Balance], index: int, b
         rule = f"; {offer.candidate.line} may fill it to {share}, {show(shown.unit, top)}"
     if ask.share_bp < c.FULL_MARK_BP and top >= admission.mark(balance.limit, ask.share_bp):
         kept = f"{(c.FULL_MARK_BP - ask.share_bp) / 100:g} %"
-        rule = (
-            f"; the last {kept} of it are kept for {' and '.join(table.terms[binding].kept_for) or 'others'}"
-        )
+        rule = f"; the last {kept} of it are kept for {', '.join(table.terms[binding].kept_for) or 'others'}"
     return f"{shown}; {needs}{rule}"
 
 
