@@ -30,11 +30,15 @@ LISTED_AT_ONCE = 200
 
 def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
     """The dialogue for *command*; *now* is '' or a test's clock in milliseconds."""
-    if type(command) not in _DIALOGUES:
-        from governor.ledger.dialogue_recovery import DIALOGUES  # noqa: PLC0415 - only a rebuild needs it
+    known = _DIALOGUES if type(command) in _DIALOGUES else _rarer_dialogues()
+    return known[type(command)](command, keys, now)
 
-        return DIALOGUES[type(command)](command, keys, now)
-    return _DIALOGUES[type(command)](command, keys, now)
+
+def _rarer_dialogues() -> dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]]:
+    """Those that no call needs: they are imported where one is asked for."""
+    from governor.ledger import dialogue_recovery, dialogue_requests  # noqa: PLC0415 - as said
+
+    return {**dialogue_recovery.DIALOGUES, **dialogue_requests.DIALOGUES}
 
 
 def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
