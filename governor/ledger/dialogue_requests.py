@@ -14,7 +14,7 @@ from governor.ledger.scripts import script
 from governor.ledger.talk import PlainCall, ScriptCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from governor.ledger.keys import Keys
     from governor.ledger.talk import Dialogue
@@ -50,7 +50,11 @@ def _approve(command: c.Approve, keys: Keys, now: str) -> Dialogue:
     grant = command.grant
     change = (grant.window, str(grant.amount), str(grant.from_ms), str(grant.until_ms))
     operation = (grant.id, detail.operation(grant))
-    return (yield from _answer(command, "approve", detail.write_approval(command), (*operation, *change), keys, now))
+    return (
+        yield from _answer(
+            command, "approve", detail.write_approval(command), (*operation, *change), keys, now
+        )
+    )
 
 
 def _deny(command: c.Deny, keys: Keys, now: str) -> Dialogue:
@@ -61,7 +65,16 @@ def _answer(
     command: c.Approve | c.Deny, verb: str, said: str, more: tuple[str, ...], keys: Keys, now: str
 ) -> Dialogue:
     request, answer = command.request, command.answer
-    args = (now, str(SCHEMA), request.id, row_of(request), command.record, request.identity, said, answer.said)
+    args = (
+        now,
+        str(SCHEMA),
+        request.id,
+        row_of(request),
+        command.record,
+        request.identity,
+        said,
+        answer.said,
+    )
     named = (keys.meta, keys.admin, keys.requests, keys.journal)
     reply = yield ScriptCall(script(verb), named, (*args, *more))
     if reply[0] == "done":

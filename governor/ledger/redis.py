@@ -239,7 +239,9 @@ class _Shell:
         given = self.where.partition("://")[2].rpartition("@")[0]
         user = unquote(given.partition(":")[0]) or "default"
         role = "governor" if isinstance(command, _APPLICATIONS) else "admin"
-        keys = self.keys.admin if isinstance(command, c.Change | c.Approve | c.Deny) else f"{self.keys.prefix}:*"
+        keys = (
+            self.keys.admin if isinstance(command, c.Change | c.Approve | c.Deny) else f"{self.keys.prefix}:*"
+        )
         verb = re.sub(r"\B([A-Z])", r" \1", type(command).__name__).lower()
         said = _PLACE.sub("", str(error)).rstrip(".")
         return LedgerUnavailable(

@@ -13,6 +13,7 @@ from governor.ledger.sqlite_holds import write_journal
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
     from governor.ledger.sqlite_holds import Verb
 
@@ -82,6 +83,12 @@ def list_requests(db: sqlite3.Connection, _: c.ListRequests, __: int) -> tuple[c
     return q.in_order([_read(*row) for row in rows])
 
 
+def restore_requests(db: sqlite3.Connection, requests: Iterable[c.BudgetRequest]) -> None:
+    """Put these in place of what there is of them; see `Restore`."""
+    rows = [(one.id, one.at_ms, one.ends_ms, one.said, *_answer_columns(one.answer)) for one in requests]
+    db.executemany("INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
 VERBS: dict[type[c.Command[Any]], Verb] = {
     c.RequestGrant: request,
     c.Approve: approve,
@@ -110,6 +117,10 @@ def _answer(db: sqlite3.Connection, command: c.Approve | c.Deny, now_ms: int) ->
         (now_ms, command.answer.said, command.request.id),
     )
     return q.answered(command.request, command.answer, now_ms)
+
+
+def _answer_columns(answer: c.Answer | None) -> tuple[int, str]:
+    return (0, "") if answer is None else (answer.at_ms, answer.said)
 
 
 def _forget(db: sqlite3.Connection, now_ms: int) -> None:
