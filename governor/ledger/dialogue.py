@@ -188,12 +188,14 @@ def _list_balances(command: c.ListBalances, keys: Keys, now: str) -> Dialogue:
 
 
 def _read_changes(command: c.ReadChanges, keys: Keys, now: str) -> Dialogue:
-    fields = (f"g:{command.identity}:{command.window}", f"l:{command.identity}")
-    granted, text = yield PlainCall(("HMGET", keys.admin, *fields))
+    fields = (f"g:{command.identity}:{command.window}", f"l:{command.identity}", f"z:{command.identity}")
+    granted, text, freeze = yield PlainCall(("HMGET", keys.admin, *fields))
     now_ms = yield from _clock(now)
     limits = (_limit_change(entry) for entry in (text or "").split(";")[:-1])
     kept = tuple(change for change in limits if not change.until_ms or now_ms < change.until_ms)
-    return c.Changes(int(granted or 0), kept, now_ms)
+    until_ms = int(freeze.partition(" ")[0]) if freeze else None
+    frozen = until_ms is not None and (not until_ms or now_ms < until_ms)
+    return c.Changes(int(granted or 0), kept, now_ms, until_ms if frozen else None)
 
 
 def _find_grant(command: c.FindGrant, keys: Keys, _: str) -> Dialogue:

@@ -49,12 +49,8 @@ def _approve(command: c.Approve, keys: Keys, now: str) -> Dialogue:
         return c.NotAnswered("own", command.request)
     grant = command.grant
     change = (grant.window, str(grant.amount), str(grant.from_ms), str(grant.until_ms))
-    operation = (grant.id, detail.operation(grant))
-    return (
-        yield from _answer(
-            command, "approve", detail.write_approval(command), (*operation, *change), keys, now
-        )
-    )
+    more = (grant.id, detail.operation(grant), *change)
+    return (yield from _answer(command, "approve", detail.write_approval(command), more, keys, now))
 
 
 def _deny(command: c.Deny, keys: Keys, now: str) -> Dialogue:

@@ -265,7 +265,8 @@ def read_request(identifier: str, said: str, at_ms: int, answer: Answer | None =
     """
     found = fields(said)
     amount, from_ms, until_ms, ends_ms = (int(found[name]) for name in ("amount", "from", "until", "ends"))
-    span_of(found["identity"]), unit_of(found["identity"])
+    span_of(found["identity"])
+    unit_of(found["identity"])
     _refuse_beyond(amount, MAX_NANOS)
     for instant_ms in (from_ms, until_ms, ends_ms, at_ms):
         _refuse_beyond(instant_ms + 1, LATEST_MS)

@@ -79,7 +79,11 @@ def read_changes(db: sqlite3.Connection, command: c.ReadChanges, now_ms: int) ->
         (command.identity, now_ms),
     ).fetchall()
     limits = tuple(c.LimitChange(bool(added), *rest) for added, *rest in rows)
-    return c.Changes(granted[0] if granted else 0, limits, now_ms)
+    freeze = db.execute(
+        "SELECT until_ms FROM freeze WHERE identity = ? AND (until_ms = 0 OR ? < until_ms)",
+        (command.identity, now_ms),
+    ).fetchone()
+    return c.Changes(granted[0] if granted else 0, limits, now_ms, freeze[0] if freeze else None)
 
 
 def find_grant(db: sqlite3.Connection, command: c.FindGrant, _: int) -> c.Grant | None:

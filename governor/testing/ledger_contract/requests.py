@@ -92,6 +92,7 @@ class RequestsContract:
         assert limit(bench) == 140
         made = bench.ledger.execute(c.FindGrant("approve-q1"))
         assert made == c.Grant("approve-q1", TODAY, kept.window, 40)
+        assert made is not None
         bench.ledger.execute(made.taking_back("{}"))
         assert limit(bench) == 100
 
@@ -99,6 +100,7 @@ class RequestsContract:
         """Repeated it gives the same answer; another way to answer is refused and says what was first."""
         kept = ask(bench, wish(bench))
         done = approve(bench, kept)
+        assert isinstance(done, c.BudgetRequest)
         bench.clock.advance(7)
         assert approve(bench, kept) == done
         for other in (
@@ -140,6 +142,7 @@ class RequestsContract:
         """Whoever asked may withdraw; either way it cannot be approved any more, and repeats itself."""
         kept = ask(bench, wish(bench))
         done = bench.ledger.execute(c.Deny(kept, by, TEXT))
+        assert isinstance(done, c.BudgetRequest)
         assert done == replace(kept, answer=c.Answer(state, by, TEXT, 40, bench.clock.now_ms))
         bench.clock.advance(7)
         assert bench.ledger.execute(c.Deny(kept, by, TEXT)) == done
