@@ -102,10 +102,10 @@ def approve(
     by, why = person(actor), plain("--reason", reason)
     with open_desk(policies, ledger) as desk:
         asked = _require(desk, request)
-        if by.is_also(asked.request.by):
-            raise _refusal("own", asked, by)
         if not asked.is_open:
             raise _refusal("answered" if asked.request.answer else "over", asked, by)
+        if by.is_also(asked.request.by):
+            raise _refusal("own", asked, by)
         term = balances.require_term(desk, asked.request.identity)
         refuse_unreachable(desk, term, prices)
         granted = asked.request.amount if amount is None else parse_amount(amount, term.unit)
