@@ -125,6 +125,7 @@ class Replay:
         records: How many were read; *lives* of how many epochs, *last* and *epoch*: the newest.
         strange: Kinds of records that say nothing this release can replay, and how often they came.
         unread: The budgets of which such a record changed the limit or the freeze.
+        policies: The newest version of policies that was pushed, and its hash; `None`: none, or withdrawn.
     """
 
     def __init__(self) -> None:
@@ -141,6 +142,7 @@ class Replay:
         self.last: c.JournalEntry | None = None
         self.strange: Counter[str] = Counter()
         self.unread: set[str] = set()
+        self.policies: tuple[int, str] | None = None
 
     def read(self, epoch: str, entries: Iterable[c.JournalEntry]) -> None:
         """Take in the next records, in order, of the ledger of that *epoch*."""
@@ -310,6 +312,11 @@ class Replay:
         """Remember the payload of a change, as `detail.operation` writes it."""
         self.operations[entry.id] = f"{entry.kind} {entry.outcome} {entry.detail}"
 
+    def _policy(self, entry: c.JournalEntry) -> None:
+        """A version of policies: only that there was one is known, for a record does not have its texts."""
+        said = detail.read_change(entry.detail)
+        self.policies = (int(said["version"]), said["hash"]) if said["hash"] else None
+
     def _nothing(self, entry: c.JournalEntry) -> None:
         """A record that changes no balance."""
 
@@ -336,6 +343,7 @@ class Replay:
         "set": _set,
         "freeze": _freeze,
         "unfreeze": _unfreeze,
+        "policy": _policy,
         "create": _nothing,
         "rebuild": _nothing,
     }

@@ -38,8 +38,11 @@ GREETED_FOR_S = 60.0
 _APPLICATIONS = (
     *(c.Reserve, c.Settle, c.Release, c.Extend, c.Expire, c.Read, c.ReadChanges),
     *(c.FindGrant, c.ListChanged, c.ListBalances, c.ListHolds, c.ReadJournal, c.Inspect),
+    *(c.ReadPolicyHead, c.ReadPolicies, c.ListPolicyVersions),
 )
 """What the first Redis user of docs/ledger.md may ask; for anything else it takes the second."""
+
+_OF_POLICIES = (c.PushPolicies, c.ReadPolicyHead, c.ReadPolicies, c.ListPolicyVersions)
 
 _NO_RIGHT = re.compile("user executing the script|ACL failure in script")
 """How servers word a right that a user lacks inside a script."""
@@ -239,6 +242,7 @@ class _Shell:
         user = unquote(given.partition(":")[0]) or "default"
         role = "governor" if isinstance(command, _APPLICATIONS) else "admin"
         keys = self.keys.admin if isinstance(command, c.Change) else f"{self.keys.prefix}:*"
+        keys = self.keys.policies if isinstance(command, _OF_POLICIES) else keys
         verb = re.sub(r"\B([A-Z])", r" \1", type(command).__name__).lower()
         said = _PLACE.sub("", str(error)).rstrip(".")
         return LedgerUnavailable(

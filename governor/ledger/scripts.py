@@ -23,6 +23,7 @@ _SHARED = {
     "set": _ADMINISTER,
     "freeze": _ADMINISTER,
     "unfreeze": _ADMINISTER,
+    "push": ("prelude",),
     "read": _LOOK,
     "list": _LOOK,
     "reserve": _CHANGE,

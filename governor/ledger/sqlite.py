@@ -21,7 +21,7 @@ import anyio.to_thread
 
 from governor.errors import LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
-from governor.ledger import recovery, sqlite_admin, sqlite_holds, sqlite_recovery
+from governor.ledger import recovery, sqlite_admin, sqlite_holds, sqlite_policies, sqlite_recovery
 from governor.ledger.migration import FindOld, Migrate, OldLedger
 from governor.ledger.sqlite_migration import OLDEST, migrate
 
@@ -44,6 +44,7 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 _VERBS: dict[type[c.Command[Any]], Verb] = {
     **sqlite_holds.VERBS,
     **sqlite_admin.VERBS,
+    **sqlite_policies.VERBS,
     **sqlite_recovery.VERBS,
 }
 
