@@ -69,6 +69,7 @@ class PoliciesContract:
         """Based on a version that is not the newest any more, it is told which one is."""
         assert bench.ledger.execute(push("early", 3)) == c.Overtaken(None)
         first = bench.ledger.execute(push("p1", 0))
+        assert isinstance(first, c.PolicyVersion)
         assert bench.ledger.execute(push("p2", 0, {"a.yaml": "x"})) == c.Overtaken(first)
         assert bench.ledger.execute(c.ReadPolicies()) == c.PushedPolicies(first, FILES)
 
