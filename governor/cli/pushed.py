@@ -1,0 +1,53 @@
+"""What commands know of the policies that were pushed to the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from governor.cli.output import note
+from governor.errors import LedgerDown, LedgerUnavailable, PolicyError
+from governor.ledger import commands as c
+
+if TYPE_CHECKING:
+    from governor.ledger import Ledger
+    from governor.policy import Policies
+
+
+def in_force(store: Ledger, loaded: Policies, source: str) -> Policies:
+    """The policies that the applications go by: those that were pushed, else *loaded*; says which.
+
+    Args:
+        store: The ledger.
+        loaded: Of the files.
+        source: What `--policies` names.
+
+    Raises:
+        LedgerUnavailable: The ledger is away.
+    """
+    from governor.policy.pushed import load_pushed  # noqa: PLC0415 - a command without policies need not pay
+
+    try:
+        pushed = store.execute(c.ReadPolicies())
+    except LedgerDown:
+        raise
+    except LedgerUnavailable as error:
+        note(f"what was pushed to the ledger is not known, so this goes by {source}: {error}")
+        return loaded
+    if pushed is None or not pushed.files:
+        return loaded
+    about = pushed.about
+    try:
+        policies = load_pushed(pushed.files, loaded.organization, about.version)
+    except PolicyError as error:
+        note(f"{said(about)} cannot be read by this release, so this goes by {source}:\n{error}")
+        return loaded
+    note(f"{said(about)} is in force, and not {source}")
+    return policies
+
+
+def said(about: c.PolicyVersion) -> str:
+    """A version as sentences name it: `policy version 7 (push 1a2b3c4d5e6f, by ada@host)`."""
+    of = f" to {about.of}" if about.of else ""
+    return (
+        f"policy version {about.version} ({about.what}{of} {about.hash}, by {about.actor or 'nobody named'})"
+    )
