@@ -9,9 +9,9 @@ from typing import Any
 import typer
 
 from governor.cli.budget_changes import YES
-from governor.cli.context import JSON, LEDGER, POLICIES, load_policies
+from governor.cli.context import JSON, LEDGER, POLICIES
 from governor.cli.output import Failure, confirm, console, note, print_json
-from governor.cli.policy_push import open_place
+from governor.cli.policy_push import open_place, organization_of
 
 DIR: Any = typer.Argument("policies", metavar="[DIR]", help="The folder to write them into.")
 
@@ -27,7 +27,7 @@ def pull(
 
     Where there are no files yet, `--policies ledger:NAME` names the organization.
     """
-    with open_place(load_policies(policies).organization, ledger) as place:
+    with open_place(organization_of(policies), ledger) as place:
         about, files = place.about, place.newest.files if place.newest else None
     if about is None or not files:
         raise Failure(f"no policies are pushed to {place.where}: each process goes by its own files")

@@ -10,13 +10,15 @@ import typer
 
 from governor.cli.budget_changes import ACTOR, REASON, YES, actor_of
 from governor.cli.context import JSON, LEDGER, POLICIES, PRICES, checked_now_ms, load_policies, load_prices
-from governor.cli.output import Failure, confirm, console, print_json, print_rows, stamp, usage
+from governor.cli.output import Failure, confirm, console, note, print_json, print_rows, stamp, usage
 from governor.cli.policy import PATH, refuse_ledger, refuse_unpriced
 from governor.cli.typed import required
+from governor.errors import PolicyError
 from governor.ids import new_id
 from governor.journal.records import administration
 from governor.ledger import commands as c
 from governor.ledger.opening import open_ledger, redact
+from governor.ledger.policies import MOST_BYTES, size_of
 from governor.story.decision import instant
 
 if TYPE_CHECKING:
@@ -72,6 +74,19 @@ def open_place(organization: str, url: str) -> Iterator[Place]:
         store.close()
 
 
+def organization_of(policies: str) -> str:
+    """The organisation's name, of its files or of `ledger:NAME`.
+
+    Raises:
+        PolicyError: The files do not load.
+    """
+    try:
+        return load_policies(policies).organization
+    except PolicyError:
+        note("only the organization's name is needed of the files: without them, add --policies ledger:NAME")
+        raise
+
+
 def push(
     path: str | None = PATH,
     reason: str = REASON,
@@ -103,7 +118,7 @@ def push(
 
 def versions(policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON) -> None:
     """List what was pushed to the ledger, the newest first: who, when and why."""
-    with open_place(load_policies(policies).organization, ledger) as place:
+    with open_place(organization_of(policies), ledger) as place:
         found = place.ledger.execute(c.ListPolicyVersions())
         in_force = place.about.version if place.about else None
     if as_json:
@@ -143,7 +158,7 @@ def rollback(
     from governor.policy.pushed import load_pushed  # noqa: PLC0415 - `--help` need not pay for it
 
     record = administration(actor_of(actor), required("--reason", reason))
-    with open_place(load_policies(policies).organization, ledger) as place:
+    with open_place(organization_of(policies), ledger) as place:
         files = _texts(place, version)
         if place.about and place.about.version == version:
             _say(place, None, f"is in force already: {place.now}", as_json=as_json)
@@ -166,7 +181,7 @@ def withdraw(
 ) -> None:
     """Let every process go by its own files again; one that has none refuses every call."""
     record = administration(actor_of(actor), required("--reason", reason))
-    with open_place(load_policies(policies).organization, ledger) as place:
+    with open_place(organization_of(policies), ledger) as place:
         if place.about is None:
             _say(place, None, "has none in force: each process goes by its own files", as_json=as_json)
             return
@@ -186,6 +201,9 @@ def _read(folder: str) -> tuple[dict[str, str], Policies]:
     if Path(folder).is_file():
         raise usage(f"{folder} is one file, and a version is all of them: name its folder")
     files = read_texts(folder)
+    size = size_of(files)
+    if size > MOST_BYTES:
+        raise Failure(f"the files of {folder} have {size:,} bytes, and a version {MOST_BYTES:,} at most")
     return files, load_texts({str(Path(folder, name)): text for name, text in files.items()})
 
 

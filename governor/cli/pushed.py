@@ -46,8 +46,6 @@ def in_force(store: Ledger, loaded: Policies, source: str) -> Policies:
 
 
 def said(about: c.PolicyVersion) -> str:
-    """A version as sentences name it: `policy version 7 (push 1a2b3c4d5e6f, by ada@host)`."""
-    of = f" to {about.of}" if about.of else ""
-    return (
-        f"policy version {about.version} ({about.what}{of} {about.hash}, by {about.actor or 'nobody named'})"
-    )
+    """A version as sentences name it: `policy version 7 (push, 1a2b3c4d5e6f, by ada@host)`."""
+    what = f"{about.what} to {about.of}" if about.of else about.what
+    return f"policy version {about.version} ({what}, {about.hash}, by {about.actor or 'nobody named'})"

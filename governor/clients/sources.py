@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from governor.errors import PolicyError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     Accept = Callable[[Policies], None]
 
 log = logging.getLogger("governor")
+
+SETTLED_AFTER_NS = 100_000_000
+"""Files written this lately are read once more: the clock of a file system ticks every few milliseconds."""
 
 
 class PolicyFiles:
@@ -42,6 +46,8 @@ class PolicyFiles:
         self._accept = accept
         self._organization = ""
         self._seen: Fingerprint | str = fingerprint(path)
+        self._sure = _settled(self._seen)
+        self._error = ""
         self.policies = self._load()
         self._organization = self.policies.organization
 
@@ -54,19 +60,26 @@ class PolicyFiles:
             PolicyError: They are broken, or gone; raised once, not again until they change.
         """
         before = self._state()
-        if before == self._seen and not force:
+        again = before == self._seen
+        sure = again or _settled(before)
+        if again and self._sure and not force:
             return
         try:
             if isinstance(before, str):
                 fingerprint(self._path)  # raises, and says what is wrong with each file
             policies = self._load()
-        except PolicyError:
-            if self._state() == before or force:
-                self._seen = before
-                raise
-            return
+        except PolicyError as error:
+            if self._state() != before and not force:
+                return
+            known, self._error = again and str(error) == self._error, str(error)
+            self._seen, self._sure = before, sure
+            if known and not force:
+                return
+            raise
         if self._state() == before or force:
-            self._seen, self.policies = before, policies
+            same = again and not self._error and policies.hash == self.policies.hash
+            self._seen, self._sure, self._error = before, sure, ""
+            self.policies = self.policies if same else policies
 
     def _state(self) -> Fingerprint | str:
         """The fingerprint, or why there is none."""
@@ -81,6 +94,13 @@ class PolicyFiles:
             refuse_another(policies, self._organization, str(self._path))
         self._accept(policies)
         return policies
+
+
+def _settled(state: Fingerprint | str) -> bool:
+    """Whether the files are old enough that a later change must show in their times."""
+    if isinstance(state, str):
+        return True
+    return max(mtime_ns for *_, mtime_ns, _ in state) < time.time_ns() - SETTLED_AFTER_NS
 
 
 class PushedPolicies:

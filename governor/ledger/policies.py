@@ -112,7 +112,7 @@ class PushPolicies(Command["PolicyVersion | Overtaken"]):
     of: int = 0
 
     def __post_init__(self) -> None:
-        size = len(self.text().encode())
+        size = size_of(self.files)
         if size > MOST_BYTES:
             raise ValueError(f"the policy files have {size:,} bytes, and a version at most {MOST_BYTES:,}")
 
@@ -123,9 +123,7 @@ class PushPolicies(Command["PolicyVersion | Overtaken"]):
 
     def text(self) -> str:
         """The files as they are kept; '' without any."""
-        if not self.files:
-            return ""
-        return json.dumps(self.files, ensure_ascii=False, separators=(",", ":"))
+        return _dump(self.files)
 
     def payload(self) -> str:
         """A digest of what makes this the same change again."""
@@ -154,6 +152,15 @@ class ListPolicyVersions(Command[tuple[PolicyVersion, ...]]):
     """The newest *limit* versions, the newest first."""
 
     limit: int = KEPT_TEXTS
+
+
+def size_of(files: dict[str, str]) -> int:
+    """How many bytes the texts of a version have, as they are kept."""
+    return len(_dump(files).encode())
+
+
+def _dump(files: dict[str, str]) -> str:
+    return json.dumps(files, ensure_ascii=False, separators=(",", ":")) if files else ""
 
 
 def read_files(text: str | None) -> dict[str, str] | None:
