@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from governor.cli.findings import OK, WRONG, Finding
 from governor.cli.output import note
 from governor.errors import LedgerDown, LedgerUnavailable, PolicyError
 from governor.ledger import commands as c
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from governor.ledger import Ledger
     from governor.policy import Policies
 
@@ -43,6 +46,29 @@ def in_force(store: Ledger, loaded: Policies, source: str) -> Policies:
         return loaded
     note(f"{said(about)} is in force, and not {source}")
     return policies
+
+
+def findings(store: Ledger, loaded: Policies) -> Iterator[Finding]:
+    """What `governor doctor` says of the policies that were pushed."""
+    from governor.policy.pushed import load_pushed  # noqa: PLC0415 - as above
+
+    try:
+        pushed = store.execute(c.ReadPolicies())
+    except LedgerUnavailable as error:
+        yield Finding(WRONG, "policies", f"what was pushed is not known: {error}")
+        return
+    if pushed is None or not pushed.files:
+        if not loaded.departments:
+            text = "there are no files, and nothing is pushed: every call is refused"
+            yield Finding(WRONG, "policies", text, "`governor policy push PATH --reason …`")
+        return
+    try:
+        load_pushed(pushed.files, loaded.organization, pushed.about.version)
+    except PolicyError as error:
+        text = f"{said(pushed.about)} cannot be read by this release: {error}"
+        yield Finding(WRONG, "policies", text, "update the package, or `governor policy rollback VERSION`")
+        return
+    yield Finding(OK, "policies", f"{said(pushed.about)} is in force, in place of files")
 
 
 def said(about: c.PolicyVersion) -> str:

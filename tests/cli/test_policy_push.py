@@ -270,6 +270,23 @@ def test_commands_fall_back_on_files_where_a_version_cannot_be_read(run, firm, o
     assert f"ledger:{org}@1/legal.yaml:1:10: " in said.err
 
 
+def test_the_doctor_looks_at_what_was_pushed(run, firm, org, act, monkeypatch):
+    """In force, not to be read, or nothing where there are no files: each is told from the others."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
+    only = ["--policies", f"ledger:{org}", "--ledger", firm.ledger]
+    said = run("doctor", *only)
+    assert (said.code, "nothing is pushed: every call is refused" in said.out) == (1, True)
+    act("push")
+    for options in (only, firm.options):
+        said = run("doctor", *options)
+        assert (said.code, ", by ada) is in force, in place of files" in said.out) == (0, True)
+    ledger = open_ledger(firm.ledger, org)
+    ledger.execute(c.PushPolicies("newer", 1, {"legal.yaml": "version: 9\ndepartment: legal\n"}, "abc"))
+    ledger.close()
+    said = run("doctor", *firm.options)
+    assert (said.code, "or `governor policy rollback VERSION`" in said.out) == (1, True)
+
+
 def test_a_rebuild_says_what_to_push_again(run, firm, org, act, tmp_path):
     """The journal has the hash of what was pushed and not its files: the report names it."""
     act("push")
