@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from governor.cli.findings import OK, WRONG, Finding
 from governor.cli.output import note
 from governor.errors import LedgerDown, LedgerUnavailable, PolicyError
 from governor.ledger import commands as c
+from governor.ledger import detail
+from governor.story.decision import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +50,46 @@ def in_force(store: Ledger, loaded: Policies, source: str) -> Policies:
         return loaded
     note(f"{said(about)} is in force, and not {source}")
     return policies
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A version of the policies, as its record in the journal tells of it.
+
+    Attributes:
+        version: Its number.
+        what: `push`, `rollback` or `withdraw`.
+        hash: Of its policies; '' where they were withdrawn.
+        at_ms: When, Unix milliseconds by the ledger's clock.
+        actor: Who; may be empty, like *reason*.
+        reason: Why.
+    """
+
+    version: int
+    what: str
+    hash: str
+    at_ms: int
+    actor: str
+    reason: str
+
+    def __str__(self) -> str:
+        """For example `policy version 7 (push, 1a2b3c4d5e6f) by ada@host: launch week`."""
+        named = ", ".join(filter(None, (self.what, self.hash)))
+        return f"policy version {self.version} ({named}) by {self.actor or 'somebody'}" + (
+            f": {self.reason}" if self.reason else ""
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The version as JSON."""
+        told = {name: getattr(self, name) for name in ("version", "what", "hash", "actor", "reason")}
+        return {**told, "at": instant(self.at_ms)}
+
+
+def push_of(entry: c.JournalEntry) -> Push:
+    """The version that a journal entry of the kind `policy` records."""
+    record, fields = json.loads(entry.record), detail.read_change(entry.detail)
+    who = (str(record.get("actor", "")), str(record.get("reason", "")))
+    return Push(int(fields["version"]), entry.outcome, fields["hash"], entry.at_ms, *who)
 
 
 def findings(store: Ledger, loaded: Policies) -> Iterator[Finding]:

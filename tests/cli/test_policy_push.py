@@ -287,6 +287,15 @@ def test_the_doctor_looks_at_what_was_pushed(run, firm, org, act, monkeypatch):
     assert (said.code, "or `governor policy rollback VERSION`" in said.out) == (1, True)
 
 
+def test_why_tells_of_a_push(run, firm, act):
+    """By its id: which version, who and why."""
+    made = act("push")["version"]
+    said = run("why", made["id"], *firm.options)
+    assert f"UTC  policy version 1 (push, {made['hash']}) by ada: a test" in said.out
+    (told,) = run("why", made["id"], *firm.options, "--json").json["policies"]
+    assert (told["version"], told["what"], told["reason"]) == (1, "push", "a test")
+
+
 def test_a_rebuild_says_what_to_push_again(run, firm, org, act, tmp_path):
     """The journal has the hash of what was pushed and not its files: the report names it."""
     act("push")
