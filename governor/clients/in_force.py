@@ -174,23 +174,21 @@ class InForce:
                 error = self._ask_first(lenient)
         finally:
             self._first.release()
-        if error is not None and (
-            self._files is None or (isinstance(error, LedgerDown) and lenient is False)
-        ):
+        if error is not None and (self._files is None or lenient is False):
             raise error
 
     def _ask_first(self, lenient: bool | None) -> LedgerUnavailable | None:
         """Look, and once more where no answer came; returns why there is still none."""
         breaker, failed = self.house.breaker, self._failed
-        if lenient and not breaker.turn():
+        if not breaker.turn() and lenient:
             return failed
-        if failed is not None and not isinstance(failed, LedgerDown) and self._age_s() < LOOK_EVERY_S:
-            return failed  # not an outage: the call itself meets the same, or it is a right that lacks
         try:
             self._look_twice()
         except LedgerUnavailable as error:
             if isinstance(error, LedgerDown):
                 breaker.away(error)
+            else:
+                breaker.there()
             self._failed, self._failures = error, self._failures + 1
             self._tell(error)
             return error
@@ -240,7 +238,8 @@ class InForce:
     def _look(self, *, first: bool = False, force: bool = False) -> None:
         """Look at both sources, and put in force what they say; the caller holds `_looking`.
 
-        Errors are logged, and the old policies stay; with *force* they are raised, with *first* the ledger's.
+        Errors are logged, and the old policies stay; with *force* they are raised. With *first* the ledger's
+        is, if it is away or there are no files: else a right lacks, or the call itself meets the same.
         """
         if self._pushed is not None:
             self._look_at_ledger(self._pushed, first=first, force=force)
@@ -262,7 +261,7 @@ class InForce:
                 raise
             log.error("The policies pushed to the ledger are not taken over; the old ones stay:\n%s", error)  # noqa: TRY400 - the problems say it all
         except LedgerUnavailable as error:
-            if force or first:
+            if force or (first and (isinstance(error, LedgerDown) or self._files is None)):
                 raise
             self._tell(error)
             return

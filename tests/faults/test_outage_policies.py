@@ -90,7 +90,10 @@ def test_a_running_process_goes_on_by_what_it_knows(stage, caplog):
 
 
 def test_a_user_who_may_not_read_them_is_told_and_goes_by_its_files(stage, caplog):
-    """Rights of before there was anything to push are enough for calls; the missing one is an error."""
+    """Rights of before there was anything to push are enough for calls and for files that change.
+
+    The missing one is said once, as an error.
+    """
     pushed(stage)
     prefix = f"gov:2:{{{stage.org}}}:"
     with stage.redis.client() as client:
@@ -101,5 +104,10 @@ def test_a_user_who_may_not_read_them_is_told_and_goes_by_its_files(stage, caplo
     caller = stage.governor(team("refuse"), ledger=url, create_ledger=False, spool=stage.folder / "spool")
     for _ in range(3):
         assert caller.call().receipt.decision.policy_hash == load(stage.policies).hash
+    stage.write(team("refuse", usd="3"))
+    stage.clock.forward(60)
+    caller.call()
+    caller.governor._in_force.join()
+    assert caller.governor.policies.hash == load(stage.policies).hash
     (message,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
     assert f"has no right to `read policy head` on {prefix}policies" in message
