@@ -18,6 +18,8 @@ from governor.cli import (
     doctor,
     ledger,
     policy,
+    policy_pull,
+    policy_push,
     prices,
     prices_check,
     prices_diff,
@@ -119,7 +121,18 @@ def _group(name: str, about: str, commands: dict[str, Callable[..., None]]) -> N
 
 
 app.command("demo")(demo.demo)
-_group("policy", "Read and check policy files.", {"check": policy.check})
+_group(
+    "policy",
+    "Check policy files; push them to the ledger, and take them back.",
+    {
+        "check": policy.check,
+        "push": policy_push.push,
+        "versions": policy_push.versions,
+        "rollback": policy_push.rollback,
+        "withdraw": policy_push.withdraw,
+        "pull": policy_pull.pull,
+    },
+)
 _group(
     "budget",
     "See budgets; grant, set and freeze them, or ask for more. Changes hold at once, in every process.",

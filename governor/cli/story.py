@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.budgets import span_of, unit_of
 from governor.cli.changes import KINDS, Change, change_of
+from governor.cli.pushed import Push, push_of
 from governor.ledger import admission, detail
 from governor.ledger import commands as c
 from governor.money import Money
@@ -127,6 +128,7 @@ class Story:
     rulings: list[Ruling] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    pushes: list[Push] = field(default_factory=list)
 
     @property
     def held(self) -> Ruling | None:
@@ -151,6 +153,8 @@ def tell(identifier: str, entries: Sequence[c.JournalEntry]) -> Story:
             story.endings.append(_ending(entry, touched))
         elif entry.kind in KINDS:
             story.changes.append(change_of(entry))
+        elif entry.kind == "policy":
+            story.pushes.append(push_of(entry))
     return story
 
 

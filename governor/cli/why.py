@@ -63,6 +63,8 @@ def _lines(story: Story) -> Iterator[str]:
         yield f"Request {story.id}" if story.rulings or story.endings else f"Operation {story.id}"
     for change in story.changes:
         yield f"  {stamp(change.at_ms)} UTC  {change.identity} {change}"
+    for push in story.pushes:
+        yield f"  {stamp(push.at_ms)} UTC  {push}"
     if story.rulings:
         yield from _asked(story.rulings[0])
         yield from _waited(story)
@@ -232,6 +234,7 @@ def _as_json(story: Story) -> dict[str, Any]:
         "lease": None if story.lease is None else asdict(story.lease) | {"at": instant(story.lease.at_ms)},
         "endings": [_ending_json(ending) for ending in story.endings],
         "changes": [change.as_json() for change in story.changes],
+        "policies": [push.as_json() for push in story.pushes],
     }
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from governor.errors import Problem, nearest
-from governor.policy.schema import AnyPolicy, DepartmentPolicy, OrganizationPolicy
-from governor.policy.words import REFUSAL
+from governor.policy.schema import AnyPolicy, DepartmentPolicy, OrganizationPolicy, User
+from governor.policy.words import REFUSAL, Id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from governor.policy.positions import Document
 
+_USERS = TypeAdapter(Annotated[dict[Id, User], Field(min_length=1)], config=ConfigDict(strict=True))
 _KEY = "[key]"
 """How pydantic marks that a mapping's key, not its value, is wrong."""
 
@@ -30,6 +31,15 @@ class PolicyFile:
 
     document: Document
     policy: AnyPolicy
+    people: Document | None = None
+    """The file of users that it names, if it does."""
+
+    def place_of_user(self, user: str) -> tuple[Document, tuple[Any, ...]]:
+        """The document that a user's row is in, and its path there."""
+        own = ("users", user)
+        if self.people is None or self.document.find(own) is not None:
+            return self.document, own
+        return self.people, (user,)
 
     @property
     def name(self) -> str:
@@ -57,6 +67,21 @@ def read_shape(document: Document) -> tuple[PolicyFile | None, list[Problem]]:
     return (None if problems else PolicyFile(document, policy)), problems
 
 
+def read_users(document: Document) -> tuple[dict[str, User] | None, list[Problem]]:
+    """Validate a file of users: user to row.
+
+    Returns:
+        The users, or `None` where the file's shape is wrong, and every problem found.
+    """
+    problems = list(document.problems)
+    try:
+        users = _USERS.validate_python(document.root.plain())
+    except ValidationError as error:
+        found = (_problem(document, dict[str, User], detail) for detail in error.errors(include_url=False))
+        return None, problems + list(found)
+    return (None if problems else users), problems
+
+
 def _kind(document: Document, problems: list[Problem]) -> type[DepartmentPolicy | OrganizationPolicy] | None:
     keys = document.root.value
     if not isinstance(keys, dict):
@@ -78,7 +103,7 @@ def _kind(document: Document, problems: list[Problem]) -> type[DepartmentPolicy 
     return DepartmentPolicy
 
 
-def _problem(document: Document, kind: type[AnyPolicy], detail: ErrorDetails) -> Problem:
+def _problem(document: Document, kind: Any, detail: ErrorDetails) -> Problem:
     loc, context = list(detail["loc"]), detail.get("ctx", {})
     on_key = loc[-1:] == [_KEY]
     if on_key:
@@ -92,9 +117,7 @@ def _problem(document: Document, kind: type[AnyPolicy], detail: ErrorDetails) ->
     return document.problem(loc, message, hint, on_key=on_key or detail["type"] == "extra_forbidden")
 
 
-def _words(
-    document: Document, kind: type[AnyPolicy], loc: list[Any], detail: ErrorDetails
-) -> tuple[str, str]:
+def _words(document: Document, kind: Any, loc: list[Any], detail: ErrorDetails) -> tuple[str, str]:
     """Message and hint for what pydantic itself refused."""
     wrong, where = show(detail.get("input")), dotted(document.known_path(loc))
     match detail["type"]:

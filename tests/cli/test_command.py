@@ -31,7 +31,7 @@ def test_version(shell, tmp_path):
     [
         [],
         ["demo"],
-        ["policy", "check"],
+        *(["policy", verb] for verb in ("check", "push", "versions", "rollback", "withdraw", "pull")),
         *(["budget", verb] for verb in ("list", "show", "grant", "revoke", "set", "freeze", "unfreeze")),
         ["why"],
         ["doctor"],
