@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from governor.clients.sources import PushedPolicies
 from governor.errors import GovernorError, LedgerDown, LedgerUnavailable, PolicyError, PolicyViolation
 from governor.ledger.forks import renew_in_children
+from governor.story.outage import may_go_without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,7 +212,7 @@ class InForce:
             rules = house.policies.rules(request.who)
         except GovernorError:
             return None
-        return rules.if_ledger_is_down != "refuse" and house.spool is not None
+        return may_go_without(house, rules)
 
     def _start(self) -> threading.Thread | None:
         """Look in a thread of its own, unless one is under way; returns the thread."""

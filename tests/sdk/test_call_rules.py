@@ -293,7 +293,7 @@ def test_parameters_reach_the_api_unchanged(stage):
 
 @on_sqlite
 def test_the_application_tells_who_its_users_are(stage):
-    """A callable's premium user has the premium budget, one it does not know is refused, decided or called."""
+    """A callable's premium user has the premium budget, one it does not know is refused."""
     asked = []
 
     def look_up(user, department):
