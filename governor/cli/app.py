@@ -15,6 +15,7 @@ from governor.cli import (
     budget_changes,
     demo,
     doctor,
+    init,
     ledger,
     policy,
     policy_fmt,
@@ -119,6 +120,7 @@ def _group(name: str, about: str, commands: dict[str, Callable[..., None]]) -> N
 
 
 app.command("demo")(demo.demo)
+app.command("init")(init.init)
 _group(
     "policy",
     "Read and check policy files.",
