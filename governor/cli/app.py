@@ -13,6 +13,7 @@ from governor.cli import (
     archive,
     budget,
     budget_changes,
+    completion,
     demo,
     doctor,
     init,
@@ -166,4 +167,4 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """The entry point of the `governor` command."""
-    app(prog_name="governor")
+    completion.run(lambda: app(prog_name="governor"))

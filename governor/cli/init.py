@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from governor.cli.completion import timezones
 from governor.cli.context import JSON
 from governor.cli.output import Failure, console, print_json, usage
 from governor.data import data_file
@@ -25,7 +26,11 @@ DEPARTMENT: Any = typer.Option(
     "engineering", "--department", metavar="NAME", help="The first department's name, as calls give it."
 )
 TIMEZONE: Any = typer.Option(
-    "UTC", "--timezone", metavar="ZONE", help="In which days and months begin, for example Europe/Berlin."
+    "UTC",
+    "--timezone",
+    metavar="ZONE",
+    help="In which days and months begin, for example Europe/Berlin.",
+    autocompletion=timezones,
 )
 
 LEDGER = "sqlite:///governor.db"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from governor.cli.completion import policy_files
 from governor.cli.context import JSON, POLICIES, flag
 from governor.cli.output import FAILURE, console, note, print_json
 from governor.errors import PolicyError, Problem
@@ -23,7 +24,11 @@ MAX_FILE_BYTES = 1 << 20
 """What a policy file may have at most, as the loader says."""
 
 PATH: Any = typer.Argument(
-    None, metavar="[PATH]", help="The folder, or one file; else --policies.", show_default=False
+    None,
+    metavar="[PATH]",
+    help="The folder, or one file; else --policies.",
+    show_default=False,
+    autocompletion=policy_files,
 )
 CHECK: Any = flag("--check", help="Write nothing; exit code 1 if a file would change.")
 DIFF: Any = flag("--diff", help="Write nothing; print what would change.")
