@@ -27,6 +27,7 @@ from governor.cli import (
     why,
 )
 from governor.cli.context import AS_JSON, flag
+from governor.cli.examples import epilog
 from governor.cli.output import exit_code, report, report_json, usage
 from governor.cli.progress import Interrupted
 from governor.errors import GovernorError
@@ -116,12 +117,12 @@ def _governor(*, version: bool = _VERSION) -> None:
 def _group(name: str, about: str, commands: dict[str, Callable[..., None]]) -> None:
     group = typer.Typer(no_args_is_help=True, help=about)
     for command, function in commands.items():
-        group.command(command)(function)
+        group.command(command, epilog=epilog(name, command))(function)
     app.add_typer(group, name=name)
 
 
-app.command("demo")(demo.demo)
-app.command("init")(init.init)
+app.command("demo", epilog=epilog("demo"))(demo.demo)
+app.command("init", epilog=epilog("init"))(init.init)
 _group(
     "policy",
     "Read and check policy files.",
@@ -150,7 +151,7 @@ _group(
         "update": prices_diff.update,
     },
 )
-app.command("why")(why.why)
+app.command("why", epilog=epilog("why"))(why.why)
 _group("holds", "See what is promised to calls in flight.", {"list": ledger.holds, "reap": ledger.reap})
 _group(
     "ledger",
@@ -162,7 +163,7 @@ _group(
         "rebuild": rebuild.rebuild,
     },
 )
-app.command("doctor")(doctor.doctor)
+app.command("doctor", epilog=epilog("doctor"))(doctor.doctor)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from governor.errors import nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DIR: Any = typer.Argument("policies", metavar="[DIR]", help="The folder; it is made if it is not there.")
+DIR: Any = typer.Argument("policies", metavar="DIR", help="The folder; it is made if it is not there.")
 ORGANIZATION: Any = typer.Option(
     "example", "--organization", metavar="NAME", help="The organisation's name, which the ledger goes by."
 )

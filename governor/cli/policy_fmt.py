@@ -25,7 +25,7 @@ MAX_FILE_BYTES = 1 << 20
 
 PATH: Any = typer.Argument(
     None,
-    metavar="[PATH]",
+    metavar="PATH",
     help="The folder, or one file; else --policies.",
     show_default=False,
     autocompletion=policy_files,
