@@ -31,7 +31,9 @@ def test_version(shell, tmp_path):
     [
         [],
         ["demo"],
+        ["init"],
         ["policy", "check"],
+        ["policy", "fmt"],
         *(["budget", verb] for verb in ("list", "show", "grant", "revoke", "set", "freeze", "unfreeze")),
         ["why"],
         ["doctor"],

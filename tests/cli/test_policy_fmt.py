@@ -64,7 +64,8 @@ def test_tests_keep_the_order_of_their_keys(run, tmp_path):
 
 def test_the_reference_files_are_right(run):
     """The files that ship are in canonical form already, comments in their columns."""
-    assert run("policy", "fmt", str(POLICIES), "--check").out == "4 files are in canonical form\n"
+    said = run("policy", "fmt", str(POLICIES), "--check")
+    assert (said.code, "files are in canonical form" in said.out) == (0, True)
 
 
 def test_check_writes_nothing(run, folder):

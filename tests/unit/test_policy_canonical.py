@@ -70,7 +70,7 @@ def test_a_loose_file_becomes_even() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_files_are_canonical(name: str) -> None:
     """Every policy file of the repository is in canonical form, the reference file with its columns."""
-    assert canonical(name, SHIPPED[name]) == SHIPPED[name]
+    assert canonical(name, SHIPPED[name], ordered=".tests." not in name) == SHIPPED[name]
 
 
 def test_a_long_row_is_broken_after_commas() -> None:
