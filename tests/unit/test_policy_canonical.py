@@ -130,6 +130,15 @@ def test_what_cannot_be_read_is_refused_with_its_place(text: str, line: int, col
     assert (problem.file, problem.line, problem.column) == ("a.yaml", line, column)
 
 
+@pytest.mark.parametrize(("old", "new"), [("usd: 5", "usd: 6"), ("  # a", ""), ("# the end", "# an end")])
+def test_a_fault_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    """Should the layout ever change a value or lose a comment, the file is refused rather than written."""
+    even = layout.even
+    monkeypatch.setattr(layout, "even", lambda text: even(text).replace(old, new))
+    with pytest.raises(PolicyError, match="cannot be formatted without changing what it says"):
+        canonical("research.yaml", LOOSE)
+
+
 def holds(before: str, after: str) -> None:
     """The promises: the same values and comments, no trailing blanks, and formatted for good."""
     assert read_yaml("a", after).root.plain() == read_yaml("a", before).root.plain()
