@@ -96,7 +96,7 @@ def _filled(name: str, words: Mapping[str, str]) -> str:
     lines = []
     for line in template.split("\n"):
         said, mark, comment = line.partition("  #")
-        filled = said.rstrip()
+        filled = said.rstrip()  # nothing, where the line is a comment alone
         for word, value in words.items():
             filled = filled.replace(word, value if line.startswith("#") else _quoted(value))
             comment = comment.replace(word, value)

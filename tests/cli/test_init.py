@@ -55,11 +55,13 @@ def test_what_it_writes_is_right(run, tmp_path, options):
 
 
 def test_it_is_commented(run, tmp_path):
-    """A newcomer finds a comment on most lines: at least half of those that say something."""
+    """A newcomer finds a comment on every line that says something, or right above it."""
     run("init", str(tmp_path))
     for file in tmp_path.glob("*.yaml"):
-        lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
-        assert sum("  # " in line for line in lines) * 2 > len(lines)
+        lines = file.read_text().splitlines()
+        bare = [number for number, line in enumerate(lines) if line and "# " not in line]
+        above = "\n".join(lines[number - 2] + lines[number - 1] for number in bare)
+        assert above.count("  # ") >= len(bare)
 
 
 def test_a_second_department(run, tmp_path):
