@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from governor.budgets import Unit
 from governor.errors import Problem, nearest
-from governor.policy.budget_check import budget_problems, reach
-from governor.policy.schema import DepartmentPolicy, Downgrade, OrganizationPolicy
+from governor.policy.budget_check import budget_problems
+from governor.policy.schema import DepartmentPolicy, OrganizationPolicy
 from governor.policy.shape import dotted
-from governor.policy.terms import LINES, Notice
+from governor.policy.terms import LINES
+from governor.policy.threshold_check import lines_stepped_to, threshold_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from governor.policy.resolve import Policies
-    from governor.policy.schema import AnyPolicy, Budget
+    from governor.policy.schema import AnyPolicy
     from governor.policy.shape import PolicyFile
 
 EVERYONE = "*"
@@ -83,37 +84,10 @@ def _shared(file: PolicyFile) -> bool:
     return isinstance(file.policy, OrganizationPolicy)
 
 
-def remarks(policies: Policies) -> list[Notice]:
-    """Limits of a department that the organisation's own limit makes unreachable; nothing is refused."""
-    ceilings: dict[tuple[object, ...], int] = {}
-    found = []
-    for file in policies.files:
-        for index, budget in enumerate(file.policy.budgets):
-            unit = budget.units[0]
-            limit = getattr(budget, unit)
-            kind = (tuple(sorted(budget.names.items())), budget.user_tier, unit, reach(budget))
-            if isinstance(file.policy, OrganizationPolicy):
-                ceilings[_within(budget, "organization"), *kind] = limit
-                continue
-            scopes = _within(budget, "department")
-            above = [(covering, *kind) for covering in (scopes, ("department", *scopes))]
-            ceiling = min((ceilings[key] for key in above if key in ceilings), default=None)
-            if ceiling is not None and limit > ceiling:
-                path = ("budgets", index, unit.value)
-                line, column = file.document.place(path)
-                text = "this limit is above the organisation's for the same window, which comes first"
-                found.append(Notice(file.name, line, column, dotted(path), text))
-    return found
-
-
-def _within(budget: Budget, file_scope: str) -> tuple[str, ...]:
-    return tuple(scope for scope in budget.scopes if scope != file_scope)
-
-
 def file_problems(file: PolicyFile) -> Iterator[Problem]:
     """What one file of the right shape says that cannot be meant."""
     yield from budget_problems(file)
-    yield from _falling_thresholds(file)
+    yield from threshold_problems(file)
     if isinstance(file.policy, DepartmentPolicy):
         yield from _unknown_lines(file, file.policy)
         yield from _routing_faults(file, file.policy)
@@ -133,14 +107,16 @@ def cross_problems(
     yield from _written_twice(files)
     shared = [file for file in files if isinstance(file.policy, OrganizationPolicy)]
     everybody: set[str | None] = set()
+    anybody = False
     for file in files:
         if isinstance(file.policy, DepartmentPolicy):
             everybody |= file.policy.user_tiers
+            anybody = anybody or file.policy.asks_application
             yield from _idle_tiers(file, file.policy.user_tiers)
             if shared or not unread:
                 yield from _tier_faults(file, file.policy, shared)
                 yield from _idle_floors(file, file.policy, shared)
-    if len(files) > len(shared) and not (unread or alone):
+    if len(files) > len(shared) and not (unread or alone or anybody):
         for file in shared:
             yield from _idle_tiers(file, everybody)
 
@@ -158,34 +134,9 @@ def _written_twice(files: Sequence[PolicyFile]) -> Iterator[Problem]:
         first.setdefault(what, file.name)
 
 
-def _falling_thresholds(file: PolicyFile) -> Iterator[Problem]:
-    lowest, blocked = len(LINES), ""
-    for percent in sorted(file.policy.thresholds, key=lambda percent: int(percent[:-1])):
-        actions = file.policy.thresholds[percent]
-        path = ("thresholds", percent)
-        steps = [action.downgrade for action in actions if isinstance(action, Downgrade)]
-        heavy = len(steps) + actions.count("block")
-        if heavy > 1 or actions.count("warn") > 1:
-            message = f"{percent} does the same thing twice"
-            yield file.document.problem(path, message, "one downgrade or block each")
-        elif steps and blocked:
-            message = f"{percent} comes after {blocked}, which blocks already"
-            yield file.document.problem(path, message, "thresholds must rise in severity", on_key=True)
-        for step in steps:
-            if LINES.index(step) > lowest:
-                message = f"{percent} allows {step} again, which a lower threshold took away"
-                hint = f"downgrade to {LINES[lowest]} or a cheaper line"
-                yield file.document.problem(path, message, hint, on_key=True)
-            lowest = min(lowest, LINES.index(step))
-        blocked = blocked or (percent if "block" in actions else "")
-
-
 def _lines_named(policy: DepartmentPolicy) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Every place that names a line, and the line."""
-    for percent, actions in policy.thresholds.items():
-        for index, action in enumerate(actions):
-            if isinstance(action, Downgrade):
-                yield ("thresholds", percent, index, "downgrade"), action.downgrade
+    yield from lines_stepped_to(policy)
     for key in ("complexity", "floors"):
         for line in getattr(policy.routing, key):
             yield ("routing", key, line), line

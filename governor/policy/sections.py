@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 _TOP = (
     *("version", "organization", "department", "timezone", "owner", "estimate", "server_tools", "workspace"),
-    *("budgets", "thresholds", "routing", "limits", "features", "users", "mode", "if_ledger_is_down"),
-    *("on_expiry", "uncertain", "retry_uncertain", "deadline"),
+    *("budgets", "thresholds", "routing", "limits", "features", "users", "users_from", "mode"),
+    *("if_ledger_is_down", "on_expiry", "uncertain", "retry_uncertain", "deadline"),
 )
-_BUDGET = ("per", "name", "user_tier", "usd", "tokens", "requests", "concurrent", "window")
+_BUDGET = (
+    *("per", "name", "user_tier", "usd", "tokens", "requests", "concurrent", "window"),
+    *("thresholds", "pace", "keep", "for", "mode"),
+)
 _MODELS = {
     ("routing",): "Routing",
     ("routing", "tiers"): "Tiers",
@@ -140,7 +143,7 @@ def _start(lines: list[str], before: _Entry, entry: _Entry) -> int:
 
 def _rank(path: tuple[str, ...]) -> Callable[[str], int] | None:
     """What the keys of the mapping at *path* are sorted by; `None` where the order is the author's."""
-    if path == ("thresholds",):
+    if path[:1] == ("thresholds",) or path[2:] == ("thresholds",):
         return lambda key: int(key[:-1]) if key[:-1].isdecimal() else 101
     names = _names(path)
     if names is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from governor.budgets import Unit
 from governor.ledger.admission import Verdict, cap, decide, judge, judge_candidate
+from governor.ledger.values import FULL_MARK_BP
 from governor.money import MAX_NANOS
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _extra(
     """By how much the limits had to be larger for candidate *index* to be taken; `None` where they cannot."""
     extra: dict[int, int] = {}
     for budget, (ask, balance) in enumerate(zip(asks[index], balances, strict=True)):
-        if ask is None:
+        if ask is None or not ask.enforced:
             continue
         least = _least_limit(ask, balance)
         if least is None:
@@ -149,16 +150,20 @@ def _extra(
 def _least_limit(ask: Ask, balance: Balance) -> int | None:
     """The least limit with which *balance* bears *ask*; `None` if the ledger cannot count to it."""
     spent = balance.posted + ask.amount
-    if ask.mark_bp <= 0:
-        return None if spent > 0 else balance.limit
-    by_mark = -(-spent * 10_000 // ask.mark_bp)
-    least = max(by_mark, spent + ask.floor, spent + balance.held)
+    shares = ((spent, ask.mark_bp), (spent, ask.share_bp), (spent + balance.held, ask.share_bp))
+    if any(bp <= 0 < amount for amount, bp in shares):
+        return None
+    least = max(spent + ask.floor, *(-(-amount * FULL_MARK_BP // bp) for amount, bp in shares if bp > 0))
     return least if least <= max(MAX_NANOS, balance.limit) else None
 
 
 def _frozen(asks: Sequence[Ask | None], balances: Sequence[Balance]) -> tuple[int, ...]:
     pairs = enumerate(zip(asks, balances, strict=True))
-    return tuple(index for index, (ask, balance) in pairs if ask is not None and balance.frozen is not None)
+    return tuple(
+        index
+        for index, (ask, balance) in pairs
+        if ask is not None and ask.enforced and balance.frozen is not None
+    )
 
 
 def _largest(

@@ -34,6 +34,11 @@ def bounds(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate
     return found
 
 
+def known(house: House, tokens: int, candidates: Sequence[Candidate]) -> Counts:
+    """A count of *tokens* that was made before, for each tokenizer among the candidates."""
+    return {str(house.prices.model(candidate.model).tokenizer): (tokens, True) for candidate in candidates}
+
+
 def counts(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate]) -> Story:
     """Tokens of the prompt for each tokenizer among the candidates: `Counts`.
 

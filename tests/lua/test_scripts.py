@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -40,6 +41,7 @@ VERBS = sorted(
     for path in files("governor.ledger").joinpath("lua").iterdir()
     if path.name.endswith(".lua")
 )
+ASKED = c.BudgetRequest("q1", REVIEW.identity, REVIEW.window, 9, c.Person("a", "a@h"), "", at_ms=NOW_MS)
 STORY: list[tuple[int, c.Command[Any]]] = [
     (NOW_MS, c.Create("epoch-1")),
     (NOW_MS, reserve("r1")),
@@ -58,6 +60,10 @@ STORY: list[tuple[int, c.Command[Any]]] = [
     (LATER_MS, c.Freeze("f", REVIEW.identity, "audit")),
     (LATER_MS, c.Unfreeze("u", REVIEW.identity)),
     (LATER_MS, c.Read((TEAM, REVIEW))),
+    (NOW_MS, c.RequestGrant(ASKED)),
+    (NOW_MS, c.RequestGrant(replace(ASKED, id="q2"))),
+    (LATER_MS, c.Approve(ASKED, c.Person("b", "b@h"), "", 9)),
+    (LATER_MS, c.Deny(replace(ASKED, id="q2"), c.Person("b", "b@h"), "")),
 ]
 """Every verb at least once, with the clock it is told at."""
 
@@ -167,7 +173,7 @@ def test_what_never_comes_back_is_exhausted_while_held(ledger: Server) -> None:
     requests = c.BudgetRow("user=ada/requests/life", "life", 0, 0, Unit.REQUESTS, 1)
     ask = c.Ask(1, comes_back=False)
     command = c.Reserve("r1", (requests,), ((ask,),), 60_000, charge_on_expiry=False)
-    assert "1 10000 0 0 1;" in ledger.call(command).args
+    assert "1 10000 0 0 1 10000;" in ledger.call(command).args
     assert ledger.run(command)[0] == "held"
     second = c.Reserve("r2", (requests,), ((ask,),), 60_000)
     assert ledger.run(second)[:2] == ["exhausted", str(NOW_MS)]

@@ -263,7 +263,10 @@ class MemoryLedger:
 
     def _read_changes(self, command: c.ReadChanges) -> c.Changes:
         granted = self._granted.get((command.identity, command.window), 0)
-        return c.Changes(granted, self._unended(command.identity), self._now_ms)
+        _, until_ms = self._freezes.get(command.identity, ("", -1))
+        frozen = until_ms == 0 or self._now_ms < until_ms
+        limits = self._unended(command.identity)
+        return c.Changes(granted, limits, self._now_ms, until_ms if frozen else None)
 
     def _find_grant(self, command: c.FindGrant) -> c.Grant | None:
         return detail.read_grant(command.id, self._operations.get(command.id))
@@ -327,7 +330,7 @@ class MemoryLedger:
         if not row.steps or not posted:
             return []
         limit, (total, _) = self._limit(name, row.limit), account.spent(self._now_ms)
-        account.crossed, fired = self._crossed(account.crossed, total - posted, total, limit, row.steps)
+        account.crossed, fired = self._crossed(account.crossed, total - posted, total, limit, row)
         return [(step, total, limit) for step in fired]
 
     def _count(self, account: Account, slot: int, posted: int) -> int:
@@ -343,9 +346,9 @@ class MemoryLedger:
         return posted
 
     def _crossed(
-        self, crossed: frozenset[int], before: int, posted: int, limit: int, steps: tuple[int, ...]
+        self, crossed: frozenset[int], before: int, posted: int, limit: int, row: c.BudgetRow
     ) -> tuple[frozenset[int], list[int]]:
-        return admission.crossings(crossed, before, posted, limit, steps)
+        return admission.crossings(crossed, before, posted, limit, row.steps, row.pace_bp)
 
     def _write(self, kind: str, identifier: str, outcome: str, text: str, record: str) -> None:
         self._journal.append((kind, identifier, self._now_ms, outcome, text, record))

@@ -48,6 +48,8 @@ def ask(unit, output):
         "mark_bp": st.integers(1, 10_000) | st.just(10_000),
         "floor": st.just(0) | st.integers(0, LIMIT),
         "comes_back": st.just(unit is not Unit.REQUESTS),
+        "share_bp": st.just(10_000) | st.integers(1, 10_000),
+        "enforced": st.sampled_from([True, True, True, False]),
     }
 
 
