@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from governor.budgets import Period, Rolling
+from governor.cli.completion import policy_files
 from governor.cli.context import JSON, POLICIES, PRICES, load_policies, load_prices
 from governor.cli.output import console, print_json, problem_json, usage
 from governor.errors import PolicyError
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from governor.pricing import PriceTable
 
 PATH: Any = typer.Argument(
-    None, metavar="[PATH]", help="The folder, or one file; else --policies.", show_default=False
+    None,
+    metavar="[PATH]",
+    help="The folder, or one file; else --policies.",
+    show_default=False,
+    autocompletion=policy_files,
 )
 
 

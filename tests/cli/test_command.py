@@ -31,7 +31,8 @@ def test_version(shell, tmp_path):
     [
         [],
         ["demo"],
-        *(["policy", verb] for verb in ("check", "push", "versions", "rollback", "withdraw", "pull")),
+        ["init"],
+        *(["policy", verb] for verb in ("check", "fmt", "push", "versions", "rollback", "withdraw", "pull")),
         *(["budget", verb] for verb in ("list", "show", "grant", "revoke", "set", "freeze", "unfreeze")),
         ["why"],
         ["doctor"],
