@@ -1,7 +1,7 @@
 """What would a policy do? The same story as a real call's, told on balances that somebody gives.
 
-Nothing is sent, counted, held or written here. What `policy explain`, `test`, `diff` and `simulate` say is what
-the ledger would do, for it is decided by the code that decides real calls.
+Nothing is sent, counted, held or written here. What `policy explain`, `test`, `diff` and `simulate` say is
+what the ledger would do, for it is decided by the code that decides real calls.
 """
 
 from __future__ import annotations
