@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
 
-from governor.budgets import Unit, unit_of
+from governor.budgets import unit_of
 from governor.ledger import detail
 from governor.money import MAX_NANOS
 
@@ -38,19 +38,14 @@ class Priced(NamedTuple):
     expected_nanos: int | None
 
 
-class Seen(NamedTuple):
-    """A budget as a record names it: its identity, the window, and when that ends (Unix ms; 0: never)."""
+_Priced = tuple[str, str, int, int, "int | None"]
+"""A `Priced` without its name: it is made by the million."""
 
-    identity: str
-    window: str
-    end_ms: int
+Seen = tuple[str, str, int]
+"""A budget as a record names it: its identity, the window, and when that ends (Unix ms; 0: never)."""
 
-
-class Change(NamedTuple):
-    """What administrators had made of a budget: how much was added to the file's limit, and its freeze."""
-
-    added: int
-    frozen: bool
+Change = tuple[int, bool]
+"""What administrators had made of a budget: how much was added to the file's limit, and whether it was frozen."""
 
 
 class Began(NamedTuple):
@@ -69,10 +64,10 @@ class Began(NamedTuple):
         skipped: Those that the policy ruled out.
         chosen: Which of *offers* was held; `None`: refused.
         outcome: `held`, or why it was refused.
-        units: What the budgets of the chosen candidate count, in order.
         budgets: Every budget that was asked.
+        touched: Which of them the chosen candidate touches; `None`: all.
         posted: What was spent of each, before this.
-        changes: What administrators had changed of each; `None` where they had changed nothing.
+        changes: What administrators had changed, by identity; `None` where that is nothing.
         prices: The version of the price table.
     """
 
@@ -84,20 +79,20 @@ class Began(NamedTuple):
     max_tokens: int
     input_tokens: int
     counted: bool
-    offers: tuple[Priced, ...]
-    skipped: tuple[Priced, ...]
+    offers: tuple[_Priced, ...]
+    skipped: tuple[_Priced, ...]
     chosen: int | None
     outcome: str
-    units: tuple[str, ...]
     budgets: tuple[Seen, ...]
+    touched: tuple[bool, ...] | None
     posted: tuple[int, ...]
-    changes: tuple[Change, ...] | None
+    changes: dict[str, Change] | None
     prices: str
 
     @property
     def served(self) -> Priced | None:
         """The candidate that was held; `None`: it was refused."""
-        return None if self.chosen is None else self.offers[self.chosen]
+        return None if self.chosen is None else Priced(*self.offers[self.chosen])
 
 
 class Ended(NamedTuple):
@@ -166,18 +161,21 @@ class Reader:
         record = from_json(entry.record)
         if "lease" in record:
             return Other(entry.at_ms, LEASE)
-        chosen, balances = detail.read_balances(entry.detail)
-        budgets = record["budgets"]
+        budgets, (chosen, rows) = record["budgets"], _chosen(entry.detail)
+        seen, posted, changes = [], [], {}
+        for budget, row in zip(budgets, rows, strict=True):  # as `detail.write_balances` writes them
+            spent, _, limit, frozen = row.split(":")
+            identity, added = budget["identity"], int(limit) - budget["limit"]
+            seen.append((identity, budget["window"], budget["end_ms"]))
+            posted.append(int(spent))
+            if added or frozen == "1":
+                changes[identity] = (added, frozen == "1")
+        touched = None
+        if chosen is not None and None in record["asks"][chosen]:
+            touched = tuple(ask is not None for ask in record["asks"][chosen])
         offers = tuple(self._priced(one) for one in record["candidates"])
-        units: tuple[str, ...] = ()
-        if chosen is not None:
-            pairs = zip(budgets, record["asks"][chosen], strict=True)
-            units = tuple(unit_of(budget["identity"]).value for budget, ask in pairs if ask is not None)
-            offers[chosen]
-        changed = [
-            Change(balance.limit - _whole(budget["limit"]), balance.frozen is not None)
-            for budget, balance in zip(budgets, balances, strict=True)
-        ]
+        if chosen is not None and chosen >= len(offers):
+            raise IndexError(chosen)
         return Began(
             at_ms=entry.at_ms,
             id=entry.id,
@@ -191,10 +189,10 @@ class Reader:
             skipped=tuple(self._priced(one) for one in record.get("skipped", ())),
             chosen=chosen,
             outcome=entry.outcome,
-            units=self._same(units),
-            budgets=self._same(tuple(self._seen(budget) for budget in budgets)),
-            posted=tuple(balance.posted for balance in balances),
-            changes=tuple(changed) if any(one.added or one.frozen for one in changed) else None,
+            budgets=self._same(tuple(seen)),
+            touched=touched,
+            posted=tuple(posted),
+            changes=changes or None,
             prices=self._text(record.get("prices", "")),
         )
 
@@ -230,18 +228,15 @@ class Reader:
         found: Who = self._same((*who, tuple(sorted(tags.items()))))
         return found
 
-    def _priced(self, one: Mapping[str, Any]) -> Priced:
+    def _priced(self, one: Mapping[str, Any]) -> _Priced:
         nanos, expected = _whole(one["ceiling_nanos"]), one.get("expected_nanos")
-        return Priced(
+        return (
             self._text(one["model"]),
             self._text(one["line"]),
             nanos,
             _whole(one["ceiling_tokens"], MOST_TOKENS),
             None if expected is None else _whole(expected),
         )
-
-    def _seen(self, budget: Mapping[str, Any]) -> Seen:
-        return Seen(budget["identity"], budget["window"], _whole(budget["end_ms"]))
 
     def _text(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -256,10 +251,17 @@ class Reader:
         return self._known.setdefault(value, value)
 
 
-def spent(units: tuple[str, ...], posted: tuple[int, ...]) -> int | None:
-    """How many nano-dollars were posted, by the first budget that counts dollars; `None` without one."""
-    pairs = zip(units, posted, strict=False)
-    return next((amount for unit, amount in pairs if unit == Unit.USD), None)
+def posted_to(call: Began, posted: tuple[int, ...], unit: str) -> int | None:
+    """What the end of a call posted to the first of its budgets that counts *unit*; `None` without one."""
+    touched = call.touched or (True,) * len(call.budgets)
+    units = (unit_of(identity) for (identity, _, _), mine in zip(call.budgets, touched, strict=True) if mine)
+    return next((amount for one, amount in zip(units, posted, strict=False) if one == unit), None)
+
+
+def _chosen(text: str) -> tuple[int | None, list[str]]:
+    """Of a reserve's detail: the chosen candidate, and the balances, not taken apart yet."""
+    chosen, _, rows = text.partition(" ")
+    return None if chosen == "-" else int(chosen), rows.split(",") if rows else []
 
 
 def _whole(value: Any, most: int = MAX_NANOS * 1000) -> int:

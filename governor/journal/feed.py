@@ -6,6 +6,7 @@ records are read in this one. A full pipe makes the reader wait: what is read ah
 
 from __future__ import annotations
 
+import gc
 import pickle
 import signal
 from contextlib import closing, contextmanager
@@ -175,6 +176,7 @@ def _start(journal: Journal) -> tuple[SpawnProcess, Connection] | None:
 def _read(journal: Journal, to: Connection) -> None:
     """The second process: an empty message is the end, a text is an error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one says what is interrupted
+    gc.disable()  # nothing here is in a circle, and there is much of it
     try:
         try:
             for batch in journal.batches():

@@ -20,7 +20,7 @@ from governor.rehearsal.tally import Cause, Days, Found
 from governor.routing import LINES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Sequence
 
     from governor.journal.calls import Event, Priced
     from governor.policy import Policies
@@ -123,7 +123,7 @@ class Backtest:
     def _began(self, call: Began) -> None:
         lost = self._flights.pop(call.id, None)
         if lost is not None:
-            self._close(lost, 0, 0, (0 for _ in lost.holds), (0 for _ in lost.real))
+            self._close(lost, 0, 0, [0] * len(lost.holds), [0] * len(lost.real))
         then = call.served
         department = call.who[0]
         if self._covered is not None and department not in self._covered:
@@ -143,7 +143,7 @@ class Backtest:
             flight = Flight(
                 at_ms=call.at_ms,
                 then=then,
-                units=call.units,
+                call=call,
                 offer=None,
                 blocked=False,
                 charge=True,
@@ -175,7 +175,7 @@ class Backtest:
         offer, holds = judged.offer, flights.parts(judged)
         same = offer is not None and offer.candidate.model == then.model
         if same and len(holds) == len(judged.seats):
-            real = tuple(part._replace(held=0) for part in holds)
+            real = holds
         else:
             real = self._real(call, then)
         if offer is None:
@@ -187,7 +187,7 @@ class Backtest:
         flight = Flight(
             at_ms=call.at_ms,
             then=then,
-            units=call.units,
+            call=call,
             offer=None if same else offer,
             blocked=offer is None,
             charge=judged.charge_on_expiry,
@@ -242,7 +242,7 @@ class Backtest:
         for account, _, held in flight.holds:
             account.held += held
             account.open += 1
-        for account, _, _ in flight.real:
+        for account, _, _ in () if flight.real is flight.holds else flight.real:
             account.open += 1
         self._looked_at += flight.counts is not None
         self._flights[call.id] = flight
@@ -260,11 +260,14 @@ class Backtest:
             self._settle(flight, ended, then_nanos, flights.new_cost(self._prices, flight, ended, then_nanos))
 
     def _settle(self, flight: Flight, ended: Ended, then_nanos: int, new_nanos: int) -> None:
-        tokens = -1
+        tokens, kind = -1, ended.kind
         if any(part.unit is Unit.TOKENS for part in (*flight.holds, *flight.real)):
             tokens = flights.tokens(flight, ended)
-        posts = (flights.posted(part, ended.kind, new_nanos, tokens) for part in flight.holds)
-        real = (flights.posted(part, ended.kind, then_nanos, tokens) for part in flight.real)
+        posts = [flights.posted(part, kind, new_nanos, tokens) for part in flight.holds]
+        if flight.real is flight.holds and then_nanos == new_nanos:
+            real = posts
+        else:
+            real = [flights.posted(part, kind, then_nanos, tokens) for part in flight.real]
         self._close(flight, then_nanos, new_nanos, posts, real)
 
     def _expire(self, name: str, flight: Flight, then_nanos: int) -> None:
@@ -273,7 +276,7 @@ class Backtest:
         new_nanos = then_nanos if offer is None else offer.ceiling.nanos * charge
         if not flight.holds:
             new_nanos = 0
-        posts = (lifecycle.charged_on_expiry(p.unit, p.held, charge=charge) for p in flight.holds)
+        posts = [lifecycle.charged_on_expiry(p.unit, p.held, charge=charge) for p in flight.holds]
         real = (
             flights.amount(part, then_nanos, flight.then.tokens * (then_nanos > 0)) for part in flight.real
         )
@@ -335,15 +338,19 @@ class Backtest:
                 one.new_nanos += cost
 
     def _close(
-        self, flight: Flight, then_nanos: int, new_nanos: int, posts: Iterator[int], real: Iterator[int]
+        self, flight: Flight, then_nanos: int, new_nanos: int, posts: Sequence[int], real: Sequence[int]
     ) -> None:
-        for (account, _, held), amount in zip(flight.holds, posts, strict=True):
+        at_ms, apart = flight.at_ms, flight.real is not flight.holds
+        for index, (account, _, held) in enumerate(flight.holds):
             account.held -= held
-            account.post(amount, flight.at_ms)
+            account.post(posts[index], at_ms)
+            if not apart:
+                account.post_real(real[index], at_ms)
             self._let_go(account)
-        for (account, _, _), amount in zip(flight.real, real, strict=True):
-            account.post_real(amount, flight.at_ms)
-            self._let_go(account)
+        if apart:
+            for (account, _, _), amount in zip(flight.real, real, strict=True):
+                account.post_real(amount, at_ms)
+                self._let_go(account)
         self._looked_at -= flight.counts is not None
         flights.add(flight, then_nanos, new_nanos)
 

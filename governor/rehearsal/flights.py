@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from governor.budgets import Unit
 from governor.errors import UnknownModel
-from governor.journal.calls import spent
+from governor.journal.calls import posted_to
 from governor.ledger import lifecycle
 from governor.pricing import cost_nanos, read_usage
 from governor.rehearsal.tally import Cause
@@ -35,19 +35,19 @@ class Flight(NamedTuple):
     Attributes:
         at_ms: When it was reserved.
         then: The model that served, with its ceiling.
-        units: What the budgets count that it really touched, in order.
+        call: How it began.
         offer: What serves it under the new policies; `None`: nothing, or what did then.
         blocked: Whether the new policies refuse it.
         charge: Whether its expiry is charged under the new policies.
         holds: What it holds of the new policies' budgets.
-        real: Those that it really spent of.
+        real: Those that it really spent of; the same object as *holds* where it goes as it went.
         counts: Whose counts it is in; `None`: it is only posted.
         day: Likewise.
     """
 
     at_ms: int
     then: Priced
-    units: tuple[str, ...]
+    call: Began
     offer: Offer | None
     blocked: bool
     charge: bool
@@ -81,8 +81,12 @@ def held(seat: Seat, then: Priced) -> int:
 
 def amount(part: Part, nanos: int, tokens: int) -> int:
     """What a call that was sent posts to one budget."""
-    used = {Unit.USD: nanos, Unit.TOKENS: tokens, Unit.REQUESTS: 1, Unit.CONCURRENT: 0}
-    return used[part.unit]
+    unit = part.unit
+    if unit is Unit.USD:
+        return nanos
+    if unit is Unit.TOKENS:
+        return tokens
+    return 1 if unit is Unit.REQUESTS else 0
 
 
 def posted(part: Part, kind: str, nanos: int, tokens: int) -> int:
@@ -96,13 +100,13 @@ def cost(flight: Flight, ended: Ended) -> int:
         return ended.cost_nanos
     if ended.kind == "release":
         return 0
-    told = spent(flight.units, ended.posted)
+    told = posted_to(flight.call, ended.posted, Unit.USD)
     return flight.then.nanos if told is None else told
 
 
 def charged(flight: Flight, ended: Ended) -> int:
     """What an expiry really charged."""
-    told = spent(flight.units, ended.posted)
+    told = posted_to(flight.call, ended.posted, Unit.USD)
     return flight.then.nanos * any(ended.posted) if told is None else told
 
 
@@ -111,8 +115,8 @@ def tokens(flight: Flight, ended: Ended) -> int:
     known = None if ended.uncertain else usage_tokens(ended)
     if known is not None:
         return known
-    pairs = zip(flight.units, ended.posted, strict=False)
-    return next((amount for unit, amount in pairs if unit == Unit.TOKENS), flight.then.tokens)
+    told = posted_to(flight.call, ended.posted, Unit.TOKENS)
+    return flight.then.tokens if told is None else told
 
 
 def usage_tokens(ended: Ended) -> int | None:
@@ -154,6 +158,6 @@ def new_cost(prices: PriceTable, flight: Flight, ended: Ended, then_nanos: int) 
 
 def expected(call: Began, offer: Offer) -> int:
     """What a call that was refused would have cost: what was expected of it, else its ceiling."""
-    told = (one for one in call.offers if one.model == offer.candidate.model)
-    nanos = next((one.expected_nanos for one in told), None)
+    told = (nanos for model, _, _, _, nanos in call.offers if model == offer.candidate.model)
+    nanos = next(told, None)
     return offer.ceiling.nanos if nanos is None else min(nanos, offer.ceiling.nanos)

@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from governor.budgets import Period, Unit, balance_identity
 from governor.errors import PolicyViolation, UnknownModel
+from governor.journal.calls import Priced
 from governor.ledger import admission
 from governor.ledger.commands import Balance
 from governor.policy import Attribution
+from governor.policy.terms import clean_id
 from governor.pricing import Bounds, Ceiling, bounded, ceiling_of, demand
 from governor.rehearsal.balances import Place
 from governor.routing import plan
@@ -106,8 +109,9 @@ class Judge:
         self.priced = self.scaled = 0
         self._ended = ended
         self._places: dict[str, Place] = {}
-        self._ways: dict[tuple[Who, str, bool], Way] = {}
+        self._ways: dict[Any, Way] = {}
         self._seats: dict[tuple[Who, tuple[str, ...]], tuple[Seat, ...]] = {}
+        self._of_runs: dict[Any, tuple[str, Sequence[BudgetTerm]]] = {}
         self._demands: dict[tuple[int, Bounds], Demand] = {}
 
     def judge(self, call: Began) -> Judged:
@@ -150,7 +154,11 @@ class Judge:
         return Judged("held", offer, seats, accounts, held, binding, why, "", rules.on_expiry_charge)
 
     def _way(self, call: Began) -> Way:
-        key = (call.who, call.asked, call.pin)
+        who = call.who
+        run = (
+            None if who[3] is None or clean_id(who[3]) else who[3]
+        )  # of runs, only odd ones make a difference
+        key = (*who[:3], run, who[4], call.asked, call.pin)
         found = self._ways.get(key)
         if found is None:
             if len(self._ways) >= MOST_KEPT:
@@ -231,12 +239,12 @@ class Judge:
     def _ceiling(self, call: Began, candidate: Candidate, max_tokens: int, bounds: Bounds) -> Ceiling:
         known = call.prices == self.prices.version
         if known and max_tokens == call.max_tokens:
-            for one in (*call.offers, *call.skipped):
-                if one.model == candidate.model:
-                    return Ceiling(one.nanos, one.tokens, call.input_tokens, max_tokens)
+            for model, _, nanos, tokens, _ in (*call.offers, *call.skipped):
+                if model == candidate.model:
+                    return Ceiling(nanos, tokens, call.input_tokens, max_tokens)
         self.priced += 1
         plain = self._plain(call, candidate.model, max_tokens, bounds)
-        told = call.served or next(iter((*call.offers, *call.skipped)), None)
+        told = call.served or next((Priced(*one) for one in (*call.offers, *call.skipped)), None)
         if told is None:
             return plain
         try:
@@ -269,9 +277,15 @@ class Judge:
         )
 
 
+def _run_part(run: str) -> str:
+    """What tells a run in an identity."""
+    return f"/{balance_identity({'run': run}, Unit.USD, Period.LIFE).partition('/')[0]}/"
+
+
 def _begin(account: Account, identity: str, call: Began) -> None:
+    wanted = (identity, account.id, account.end_ms)
     for seen, posted in zip(call.budgets, call.posted, strict=True):
-        if seen.identity == identity and (seen.window, seen.end_ms) == (account.id, account.end_ms):
+        if seen == wanted:
             account.post(posted, call.at_ms)
             account.post_real(posted, call.at_ms)
             return
@@ -283,10 +297,9 @@ def _balances(call: Began, seats: Sequence[Seat], accounts: Sequence[Account]) -
         for seat, account in zip(seats, accounts, strict=True):
             account.limit = seat.term.limit
         return [Balance(one.posted, one.held, one.limit) for one in accounts]
-    changes = dict(zip((seen.identity for seen in call.budgets), call.changes, strict=True))
     found = []
     for seat, account in zip(seats, accounts, strict=True):
-        added, frozen = changes.get(seat.term.identity, (0, False))
+        added, frozen = call.changes.get(seat.term.identity, (0, False))
         account.limit = seat.term.limit + added
         found.append(Balance(account.posted, account.held, account.limit, "as then" if frozen else None))
     return found
