@@ -45,7 +45,7 @@ Seen = tuple[str, str, int]
 """A budget as a record names it: its identity, the window, and when that ends (Unix ms; 0: never)."""
 
 Change = tuple[int, bool]
-"""What administrators had made of a budget: how much was added to the file's limit, and whether it was frozen."""
+"""What administrators had made of a budget: how much was added to its limit, and whether it was frozen."""
 
 
 class Began(NamedTuple):

@@ -174,10 +174,7 @@ class Backtest:
         judged = self.judge.judge(call)
         offer, holds = judged.offer, flights.parts(judged)
         same = offer is not None and offer.candidate.model == then.model
-        if same and len(holds) == len(judged.seats):
-            real = holds
-        else:
-            real = self._real(call, then)
+        real = holds if same and len(holds) == len(judged.seats) else self._real(call, then)
         if offer is None:
             counts.block(call.at_ms)
             self.found.outcomes[judged.outcome] += 1
@@ -277,9 +274,8 @@ class Backtest:
         if not flight.holds:
             new_nanos = 0
         posts = [lifecycle.charged_on_expiry(p.unit, p.held, charge=charge) for p in flight.holds]
-        real = (
-            flights.amount(part, then_nanos, flight.then.tokens * (then_nanos > 0)) for part in flight.real
-        )
+        tokens = flight.then.tokens * (then_nanos > 0)
+        real = [flights.amount(part, then_nanos, tokens) for part in flight.real]
         self._close(flight, then_nanos, new_nanos, posts, real)
         self._expired[name] = (flight, then_nanos, new_nanos)
         if len(self._expired) > MOST_EXPIRED:
