@@ -17,6 +17,7 @@ from governor.cli import (
     doctor,
     ledger,
     policy,
+    policy_diff,
     policy_simulate,
     prices,
     prices_check,
@@ -122,7 +123,7 @@ app.command("demo")(demo.demo)
 _group(
     "policy",
     "Read and check policy files, and see what they would do.",
-    {"check": policy.check, "simulate": policy_simulate.simulate},
+    {"check": policy.check, "diff": policy_diff.diff, "simulate": policy_simulate.simulate},
 )
 _group(
     "budget",
