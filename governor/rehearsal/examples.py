@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from governor.budgets import Unit
 from governor.errors import PolicyViolation
 from governor.ledger.commands import Balance
-from governor.policy import LINES, Attribution
+from governor.policy import Attribution
 from governor.pricing import Unbounded
 from governor.rehearsal.compare import Way
 from governor.rehearsal.sides import Side
@@ -31,11 +32,14 @@ REFUSED = -1
 Spent = tuple[int, int]
 """What is spent and what is held."""
 
-MOST_PROBES = 400
+MOST_PROBES = 1_000
 """So many requests are tried for one change; whoever has no example by then has none."""
 
 _SIZES = ((100, 16), (5_000, 1_000), (60_000, 4_096), (180_000, 8_192))
 """Tokens of the prompt, and `max_tokens`."""
+
+_LEFT = tuple(1_000_000 * 2**step for step in range(13))
+"""What is left of a budget, nano-dollars: from $0.001 to $4.10, each twice the one before."""
 
 
 class Treatment(NamedTuple):
@@ -130,24 +134,28 @@ class Examples:
         return tuple(found[way] for way in (Way.TIGHTER, Way.LOOSER) if way in found and way in wanted)
 
     def _probes(self, department: str, difference: Difference) -> Iterator[Probe]:
-        who = difference.who
         asked = [*self._asked(department)]
-        for one in self._askers(who, difference.rows):
+        for one in self._askers(difference.who, difference.rows):
             for tokens, most in self._sizes(difference):
                 for model in asked:
                     for spent in self._spent(one, difference.rows):
                         yield Probe(one, model, tokens, most, spent)
                         if not difference.rows and model != "auto":
                             yield Probe(one, model, tokens, most, spent, pin=True)
+        if not difference.rows:  # what it changes may show where little is left
+            for one in self._askers(difference.who, ()):
+                for spent in self._nearly_spent(one):
+                    for model in asked[-2:]:
+                        yield Probe(one, model, *_SIZES[-1], spent)
 
     def _asked(self, department: str) -> Iterator[str]:
-        lines: dict[str, None] = {"auto": None}
+        """The lines of either, dearest first, then `auto`."""
+        lines: set[str] = set()
         for policies in self._policies:
             if department in policies.departments:
-                lines |= dict.fromkeys(map(str, Side(department, policies).own.routing.lines))
-        yield from sorted(
-            lines, key=lambda line: LINES.index(line) if line in LINES else len(LINES), reverse=True
-        )
+                lines.update(Side(department, policies).own.routing.lines)
+        yield from sorted(lines, key=rank, reverse=True)
+        yield "auto"
 
     def _askers(self, who: Attribution, rows: tuple[BudgetRow, ...]) -> Iterator[Attribution]:
         """Who could feel it: with the feature and tags that the budgets name, and a feature that may ask."""
@@ -192,6 +200,15 @@ class Examples:
                     for cap in sorted(set(side.caps(row, who.user)), reverse=True):
                         yield {identity: (max(cap, 0), 0)}
                     yield {identity: (0, row.limit)}
+
+    def _nearly_spent(self, who: Attribution) -> Iterator[Mapping[str, Spent]]:
+        """Each budget in dollars of the old policies with as little left as `_LEFT` has it."""
+        policies = self._policies[0]
+        for row in policies.all_terms():
+            if row.unit is Unit.USD and row.department in (None, who.department):
+                for identity in self._identities(policies, who, row):
+                    for left in _LEFT:
+                        yield {identity: (max(row.limit - left, 0), 0)}
 
     @staticmethod
     def _identities(policies: Policies, who: Attribution, row: BudgetRow) -> Iterator[str]:
