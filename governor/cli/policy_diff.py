@@ -93,10 +93,8 @@ def _request(probe: Probe) -> str:
     who = probe.who
     parts = [who.user, *([f"feature {who.feature}"] if who.feature else [])]
     parts += [f"{name}={value}" for name, value in who.tags]
-    parts += [
-        f"{'pinned ' if probe.pin else ''}{probe.asked}",
-        f"{probe.input_tokens:,} + {probe.max_tokens:,} tokens",
-    ]
+    parts += [f"pinned {probe.asked}" if probe.pin else probe.asked]
+    parts += [f"{probe.input_tokens:,} + {probe.max_tokens:,} tokens"]
     for identity, (spent, held) in probe.spent.items():
         parts.append(f"{identity} at {_amount(identity, spent)} spent, {_amount(identity, held)} held")
     return ", ".join(parts)

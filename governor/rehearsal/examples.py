@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from governor.budgets import Unit
 from governor.errors import PolicyViolation
 from governor.ledger.commands import Balance
-from governor.policy import Attribution
 from governor.pricing import Unbounded
 from governor.rehearsal.compare import Way
 from governor.rehearsal.sides import Side
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from governor.ledger.commands import BudgetRow as LedgerRow
-    from governor.policy import BudgetRow, Policies
+    from governor.policy import Attribution, BudgetRow, Policies
     from governor.pricing import PriceTable
     from governor.rehearsal.compare import Compared, Difference
 
@@ -38,6 +37,7 @@ MOST_PROBES = 1_000
 _SIZES = ((100, 16), (5_000, 1_000), (60_000, 4_096), (180_000, 8_192))
 """Tokens of the prompt, and `max_tokens`."""
 
+_MOSTLY_OUTPUT = (100, 8_192)
 _LEFT = tuple(1_000_000 * 2**step for step in range(13))
 """What is left of a budget, nano-dollars: from $0.001 to $4.10, each twice the one before."""
 
@@ -145,8 +145,8 @@ class Examples:
         if not difference.rows:  # what it changes may show where little is left
             for one in self._askers(difference.who, ()):
                 for spent in self._nearly_spent(one):
-                    for model in asked[-2:]:
-                        yield Probe(one, model, *_SIZES[-1], spent)
+                    yield Probe(one, asked[-2], *_MOSTLY_OUTPUT, spent)
+                    yield Probe(one, "auto", *_MOSTLY_OUTPUT, spent)
 
     def _asked(self, department: str) -> Iterator[str]:
         """The lines of either, dearest first, then `auto`."""
