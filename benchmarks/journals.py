@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from governor.routing import Candidate
     from governor.story.matrix import Matrix
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 MONTH_MS = 30 * DAY_MS
 START_MS = 1_793_491_200_000
 """2026-11-01, 00:00 UTC."""
