@@ -1,4 +1,4 @@
-"""A made-up journal of a firm's calls, as an archive of JSON lines: decided by the rule, on balances that add up.
+"""A made-up journal of a firm's calls, in JSON lines: decided by the rule, on balances that add up.
 
 Every record has what a ledger's and the flow's have, so a back-test under the same policies finds no change.
 """

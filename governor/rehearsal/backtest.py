@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from governor.policy import Policies
     from governor.pricing import PriceTable
     from governor.rehearsal.balances import Account
+    from governor.rehearsal.flights import BlockedBy
     from governor.rehearsal.judging import Judged
     from governor.rehearsal.tally import Counts, Day
     from governor.story.matrix import Offer
@@ -175,10 +176,11 @@ class Backtest:
         offer, holds = judged.offer, flights.parts(judged)
         same = offer is not None and offer.candidate.model == then.model
         real = holds if same and len(holds) == len(judged.seats) else self._real(call, then)
+        rolling = None
         if offer is None:
             counts.block(call.at_ms)
             self.found.outcomes[judged.outcome] += 1
-            self._blame(call, judged)
+            rolling = self._blame(call, judged)
         else:
             self._compare(call, then, offer, judged, counts)
         flight = Flight(
@@ -192,6 +194,7 @@ class Backtest:
             real=real,
             counts=counts,
             day=day,
+            rolling=rolling,
         )
         self._take_off(call, flight)
 
@@ -209,18 +212,21 @@ class Backtest:
             cause = flights.cause(judged.seats[judged.binding].term)
         self.found.cause(cause).downgrade(call.at_ms)
 
-    def _blame(self, call: Began, judged: Judged) -> None:
-        """Count what refused a call; whether it is a false block is known when the window is over."""
+    def _blame(self, call: Began, judged: Judged) -> tuple[Account, BlockedBy] | None:
+        """Count what refused a call; whether falsely is known when the window is over, or the call is."""
         if judged.outcome == POLICY or judged.binding is None:
             self.found.cause(Cause(judged.refusal)).block(call.at_ms)
-            return
+            return None
         cause, account = flights.cause(judged.seats[judged.binding].term), judged.accounts[judged.binding]
         self.found.cause(cause).block(call.at_ms)
+        key = (*call.who[:2], cause)
+        if account.bucket_ms:
+            return account, key
         if account.blocks is None:
             account.blocks = {}
-        key = (*call.who[:2], cause)
         account.blocks[key] = account.blocks.get(key, 0) + 1
         self._blocking.add(account)
+        return None
 
     def _real(self, call: Began, then: Priced) -> tuple[Part, ...]:
         """The new policies' budgets, as the call really touched them."""
@@ -347,6 +353,8 @@ class Backtest:
             for (account, _, _), amount in zip(flight.real, real, strict=True):
                 account.post_real(amount, at_ms)
                 self._let_go(account)
+        if flight.rolling is not None and flight.rolling[0].real <= flight.rolling[0].limit:
+            self._count_false(flight.rolling[1], 1)
         self._looked_at -= flight.counts is not None
         flights.add(flight, then_nanos, new_nanos)
 
@@ -362,11 +370,15 @@ class Backtest:
     def _judge_blocks(self, account: Account) -> None:
         """Blocks of a window are false where all that was really spent in it fits the limit."""
         if account.real <= account.limit:
-            for (department, user, cause), count in (account.blocks or {}).items():
-                self.found.person(department, user).false_blocks += count
-                self.found.cause(cause).false_blocks += count
+            for blocked, count in (account.blocks or {}).items():
+                self._count_false(blocked, count)
         account.blocks = None
         self._blocking.discard(account)
+
+    def _count_false(self, blocked: BlockedBy, count: int) -> None:
+        department, user, cause = blocked
+        self.found.person(department, user).false_blocks += count
+        self.found.cause(cause).false_blocks += count
 
     def _count(self, call: Began) -> Counts:
         counts = self.found.person(*call.who[:2])

@@ -29,6 +29,10 @@ class Part(NamedTuple):
     held: int
 
 
+BlockedBy = tuple[str, str, Cause]
+"""Department and user, and what blocked them."""
+
+
 class Flight(NamedTuple):
     """A call between its reserve and its end.
 
@@ -43,6 +47,7 @@ class Flight(NamedTuple):
         real: Those that it really spent of; the same object as *holds* where it goes as it went.
         counts: Whose counts it is in; `None`: it is only posted.
         day: Likewise.
+        rolling: What blocked it, where that is a rolling window: then this call's end judges whether falsely.
     """
 
     at_ms: int
@@ -55,6 +60,7 @@ class Flight(NamedTuple):
     real: tuple[Part, ...]
     counts: Counts | None
     day: Day | None
+    rolling: tuple[Account, BlockedBy] | None = None
 
 
 def add(flight: Flight, then_nanos: int, new_nanos: int) -> None:

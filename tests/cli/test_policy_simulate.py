@@ -27,10 +27,10 @@ def archive(policies: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tighter(policies: Path, tmp_path: Path) -> Path:
-    """The firm's policies with a hundredth of legal's budget, and half of a user's in engineering."""
+    """The firm's policies with a cent for legal, and half of a user's in engineering."""
     folder = tmp_path / "tighter"
     shutil.copytree(policies, folder)
-    for name, old, new in (("legal", "usd: 6,", "usd: 0.06,"), ("engineering", "usd: 0.5,", "usd: 0.25,")):
+    for name, old, new in (("legal", "usd: 6,", "usd: 0.01,"), ("engineering", "usd: 0.5,", "usd: 0.25,")):
         file = folder / f"{name}.yaml"
         assert old in file.read_text()
         file.write_text(file.read_text().replace(old, new))
@@ -82,7 +82,7 @@ def test_tighter_policies_block_and_save(run, archive, tighter, tmp_path):
         "legal.yaml:4",
         "engineering.yaml:6",
     }
-    for words in ("<b>bob</b>", "first blocked", "department, usd in all", "$0.06", "2026-11-01"):
+    for words in ("<b>bob</b>", "first blocked", "department, usd in all", "$0.01", "2026-11-01"):
         assert words in said.out
     text = page.read_text()
     assert "&lt;b&gt;bob&lt;/b&gt;" in text
@@ -154,7 +154,7 @@ def test_diff_shows_requests(run, policies, tighter):
             assert example["before"] != example["after"]
             assert example["balances"]
     said = run("policy", "diff", str(policies), str(tighter)).out
-    for words in ("for example ", "before: ", "after:  refused: ", "limit $6.00 → $0.06"):
+    for words in ("for example ", "before: ", "after:  refused: ", "limit $6.00 → $0.01"):
         assert words in said
 
 

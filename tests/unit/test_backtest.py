@@ -128,7 +128,7 @@ def test_the_fast_path_decides_as_the_stage_does(seed):
 
 
 def test_the_policies_that_were_in_force_change_nothing(tmp_path):
-    """A journal replayed under the policies it was made under: every call goes as it went, at the same cost."""
+    """A journal replayed under the policies it was made under: every call goes as it went, at its cost."""
     old = policies(
         tmp_path,
         {"per": "department", "usd": 3, "window": "day"},
@@ -231,6 +231,20 @@ def test_a_block_is_false_where_all_that_was_really_spent_fits_the_limit(tmp_pat
     assert total.false_blocks == (0 if over else total.blocked)
     (cause,) = found.causes.values()
     assert (cause.blocked, cause.false_blocks) == (total.blocked, total.false_blocks)
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_rolling_window_is_judged_when_the_call_ends(tmp_path, over):
+    """Where then all that was really spent lately fits the limit, the block was a false one."""
+    old = policies(tmp_path / "old", {"per": "department", "usd": 100, "window": "day"})
+    records = team_calls(tmp_path, old, 40)
+    limit = _spent(records) // 4 if over else 99 * DOLLAR
+    usd = f"{limit // DOLLAR}.{limit % DOLLAR:09d}"
+    block = {} if over else {"thresholds": {"1%": "block"}}
+    new = policies(tmp_path / "new", {"per": "department", "usd": usd, "window": "rolling 7d"}, **block)
+    total = replayed(Backtest(new, PRICES), records).total()
+    assert total.blocked > 5
+    assert (total.false_blocks < total.blocked // 2) if over else (total.false_blocks == total.blocked)
 
 
 def test_calls_at_once_are_false_blocks(tmp_path):
