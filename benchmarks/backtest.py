@@ -49,7 +49,6 @@ def backtest(options: Options, step: Step) -> Result:
             capture_output=True,
             text=True,
             check=True,
-            env={**os.environ},
         )
         wall_s = time.perf_counter() - start
         step()

@@ -212,11 +212,14 @@ class Judge:
 
     def accounts(self, call: Began, seats: Sequence[Seat]) -> list[Account]:
         """The accounts of a call's budgets; a new one begins with what the record says was spent."""
-        found = [seat.place.at(call.at_ms) for seat in seats]
-        for seat, account in zip(seats, found, strict=True):
+        at_ms, found = call.at_ms, []
+        for term, place in seats:
+            account = place.at(at_ms)
             if account.fresh:
                 account.fresh = False
-                _begin(account, seat.term.identity, call)
+                _begin(account, term.identity, call)
+            account.limit = term.limit
+            found.append(account)
         return found
 
     def _offers(self, call: Began, way: Way, rules: Rules) -> Iterator[Offer]:
@@ -294,8 +297,6 @@ def _begin(account: Account, identity: str, call: Began) -> None:
 def _balances(call: Began, seats: Sequence[Seat], accounts: Sequence[Account]) -> list[Balance]:
     """The balances as they are; the limits are the policies', with what administrators had added by then."""
     if call.changes is None:
-        for seat, account in zip(seats, accounts, strict=True):
-            account.limit = seat.term.limit
         return [Balance(one.posted, one.held, one.limit) for one in accounts]
     found = []
     for seat, account in zip(seats, accounts, strict=True):
