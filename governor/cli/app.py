@@ -20,9 +20,11 @@ from governor.cli import (
     init,
     ledger,
     policy,
+    policy_diff,
     policy_fmt,
     policy_pull,
     policy_push,
+    policy_simulate,
     prices,
     prices_check,
     prices_diff,
@@ -128,10 +130,12 @@ app.command("demo", epilog=epilog("demo"))(demo.demo)
 app.command("init", epilog=epilog("init"))(init.init)
 _group(
     "policy",
-    "Check policy files and lay them out; push them to the ledger, and take them back.",
+    "Check policy files and see what they would do; push them to the ledger, and take them back.",
     {
         "check": policy.check,
         "fmt": policy_fmt.fmt,
+        "diff": policy_diff.diff,
+        "simulate": policy_simulate.simulate,
         "push": policy_push.push,
         "versions": policy_push.versions,
         "rollback": policy_push.rollback,

@@ -7,6 +7,8 @@ EXAMPLES: dict[str, str] = {
     "init": "governor init policies --organization acme --department legal --timezone Europe/Berlin",
     "policy check": "governor policy check policies/",
     "policy fmt": "governor policy fmt policies/ --check",
+    "policy diff": "governor policy diff main/policies policies",
+    "policy simulate": "governor policy simulate policies/ --journal journal.jsonl --html backtest.html",
     "policy push": 'governor policy push policies/ --reason "the new quarter"',
     "policy versions": "governor policy versions",
     "policy rollback": 'governor policy rollback 7 --reason "too strict for support"',
