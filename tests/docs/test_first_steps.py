@@ -27,9 +27,8 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("GOVERNOR", "ANTHROPIC"))
     }
-    return subprocess.run(
-        [*head, *words[1:]], cwd=folder, env=kept, capture_output=True, text=True, check=False, timeout=120
-    )
+    command = [*head, *words[1:]]
+    return subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, check=False)
 
 
 def test_the_readme_alone_leads_from_nothing_to_a_refused_call_and_its_why(tmp_path: Path) -> None:
