@@ -6,6 +6,7 @@ the ledger would do, for it is decided by the code that decides real calls.
 
 from __future__ import annotations
 
+from governor.rehearsal.explanation import Explanation, Need, Weight
 from governor.rehearsal.stage import Refusal, Stage, made_up
 
-__all__ = ["Refusal", "Stage", "made_up"]
+__all__ = ["Explanation", "Need", "Refusal", "Stage", "Weight", "made_up"]
