@@ -17,6 +17,7 @@ from governor.cli import (
     doctor,
     ledger,
     policy,
+    policy_explain,
     prices,
     prices_check,
     prices_diff,
@@ -118,7 +119,14 @@ def _group(name: str, about: str, commands: dict[str, Callable[..., None]]) -> N
 
 
 app.command("demo")(demo.demo)
-_group("policy", "Read and check policy files.", {"check": policy.check})
+_group(
+    "policy",
+    "Read, check and try policy files.",
+    {
+        "check": policy.check,
+        "explain": policy_explain.explain,
+    },
+)
 _group(
     "budget",
     "See budgets; grant, set and freeze them. Changes hold at once, in every process.",

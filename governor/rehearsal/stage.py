@@ -89,9 +89,7 @@ class Stage:
         except StopIteration as done:
             return done.value
 
-    def _read(
-        self, asked: c.Read, read: Callable[[Sequence[BudgetRow]], Sequence[Balance]]
-    ) -> c.Readings:
+    def _read(self, asked: c.Read, read: Callable[[Sequence[BudgetRow]], Sequence[Balance]]) -> c.Readings:
         return c.Readings(tuple(read(asked.budgets)), self.now_ms)
 
 
@@ -109,6 +107,7 @@ def made_up(
     max_tokens: int | None = None,
     pin: bool = False,
     body: Mapping[str, Any] | None = None,
+    identifier: str = _REHEARSED,
 ) -> Request:
     """A request that nobody makes, of which the length of the prompt is all that matters.
 
@@ -119,9 +118,10 @@ def made_up(
         max_tokens: As it would be asked for; `None`: the feature's.
         pin: Never swap the model.
         body: Other parameters that cost something, such as `speed` or `tools`.
+        identifier: Its id.
     """
     return Request(
-        id=_REHEARSED,
+        id=identifier,
         who=who,
         asked=model,
         max_tokens=max_tokens,
@@ -129,3 +129,11 @@ def made_up(
         pin=pin,
         input_tokens=input_tokens,
     )
+
+
+def usual_max_tokens(policies: Policies, who: Attribution, otherwise: int) -> int | None:
+    """`max_tokens` of a request that nobody says it of: `None`, the policy's, or *otherwise* without one."""
+    try:
+        return None if policies.rules(who).max_tokens is not None else otherwise
+    except PolicyViolation:
+        return otherwise

@@ -93,8 +93,8 @@ class Request:
         max_tokens: As asked; `None` if the feature's is to be used.
         body: The other parameters of `messages.create`.
         pin: Never swap the model.
-        input_tokens: Tokens of the prompt, where they are known as if the API had counted them: a rehearsal has
-            no prompt to count.
+        input_tokens: Tokens of the prompt, where they are known as if the API had counted them: a rehearsal
+            has no prompt to count.
     """
 
     id: str
