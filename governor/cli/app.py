@@ -18,6 +18,7 @@ from governor.cli import (
     ledger,
     policy,
     policy_explain,
+    policy_test,
     prices,
     prices_check,
     prices_diff,
@@ -125,6 +126,7 @@ _group(
     {
         "check": policy.check,
         "explain": policy_explain.explain,
+        "test": policy_test.run_tests,
     },
 )
 _group(

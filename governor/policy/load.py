@@ -22,7 +22,8 @@ ORGANIZATION = "organization.yaml"
 """Everybody's floor: read with a single file of the same folder, too."""
 
 _ENDINGS = (".yaml", ".yml")
-_TEST_ENDINGS = (".tests.yaml", ".tests.yml")
+TEST_ENDINGS = (".tests.yaml", ".tests.yml")
+"""Files of tests, which are no policies."""
 
 _logger = logging.getLogger("governor")
 
@@ -48,7 +49,7 @@ def load(path: str | os.PathLike[str]) -> Policies:
     documents = []
     paths = _files(Path(path))
     for file in paths:
-        document = _read(file, problems)
+        document = read_document(file, problems)
         if document is not None:
             documents.append(document)
     files = _validate(documents, problems, alone=Path(path) in paths)
@@ -76,7 +77,7 @@ def _files(path: Path) -> list[Path]:
 
 def _is_policy(entry: Path) -> bool:
     name = entry.name.lower()
-    if name.startswith(".") or not name.endswith(_ENDINGS) or name.endswith(_TEST_ENDINGS):
+    if name.startswith(".") or not name.endswith(_ENDINGS) or name.endswith(TEST_ENDINGS):
         return False
     return not entry.is_dir()
 
@@ -89,7 +90,8 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _read(path: Path, problems: list[Problem]) -> Document | None:
+def read_document(path: Path, problems: list[Problem]) -> Document | None:
+    """Read one YAML file; `None` where it cannot be, with why added to *problems*."""
     from governor.policy.positions import read_yaml  # noqa: PLC0415 - `import governor` stays cheap
 
     def refuse(message: str, hint: str, line: int = 0, column: int = 0) -> None:
@@ -120,7 +122,7 @@ def _read(path: Path, problems: list[Problem]) -> Document | None:
 
 def _validate(documents: Sequence[Document], problems: list[Problem], *, alone: bool) -> list[PolicyFile]:
     """The files of the right shape; what is wrong is added to *problems*, file by file."""
-    from governor.policy.check import cross_problems, file_problems  # noqa: PLC0415 - as in _read
+    from governor.policy.check import cross_problems, file_problems  # noqa: PLC0415 - as in read_document
     from governor.policy.shape import read_shape  # noqa: PLC0415 - same
 
     files = []
@@ -137,7 +139,7 @@ def _validate(documents: Sequence[Document], problems: list[Problem], *, alone: 
 
 
 def _compile(files: Sequence[PolicyFile]) -> Policies:
-    from governor.policy.in_force import not_in_force  # noqa: PLC0415 - as in _read
+    from governor.policy.in_force import not_in_force  # noqa: PLC0415 - as in read_document
     from governor.policy.resolve import Policies  # noqa: PLC0415 - same
     from governor.policy.rows import budget_rows  # noqa: PLC0415 - same
     from governor.policy.schema import OrganizationPolicy  # noqa: PLC0415 - same

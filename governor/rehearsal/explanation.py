@@ -34,6 +34,7 @@ class Need:
         rule: Where that stands: `80 %`, `all but $200.00`, `the limit`; of a frozen budget, `frozen`.
         by: What *top* comes from: `mark`, `floor` or `limit`.
         mark_bp: The candidate's mark, basis points of the limit.
+        floor: What it must leave of the limit.
         verdict: `fits`, `contended`, `exhausted` or `frozen`.
         binds: Whether this budget is the one that the candidate's refusal names.
     """
@@ -45,6 +46,7 @@ class Need:
     rule: str
     by: str
     mark_bp: int
+    floor: int
     verdict: str
     binds: bool
 
@@ -169,6 +171,7 @@ def _need(term: BudgetTerm, shown: BudgetView, ask: Ask, balance: Balance, *, bi
         rule=rule if balance.frozen is None else "frozen",
         by=by,
         mark_bp=ask.mark_bp,
+        floor=ask.floor,
         verdict=admission.judge(ask, balance).name.lower(),
         binds=binds,
     )
