@@ -158,7 +158,8 @@ def _keys(identity: str) -> Iterator[str]:
     ends = ["", *ends] if window == "life" and unit == Unit.USD else ends
     inner = slice(1 if len(names) > 1 else 0, None)
     valued = ["=".join(map(unquote, part.split("=", 1))) for part in parts]
-    for dimensions in (names[inner], names, valued[inner], valued):
+    one = [[*names[:i], valued[i], *names[i + 1 :]][inner] for i in reversed(range(len(names)))]
+    for dimensions in (names[inner], names, *one, valued[inner], valued):
         for end in ends:
             yield "/".join(dimensions) + end
 
