@@ -201,7 +201,8 @@ def _print(
     untested = {name for name in (goal.place.rpartition(":")[0] for goal in left) if name not in tested}
     for name in loaded.sources:
         if name in untested:
-            out.print(f"{name} has no tests: `governor policy test {name} --init` writes a first file")
+            hint = f"`governor policy test {name} --init` writes a first file"
+            out.print(f"{name} has no tests: {hint}", soft_wrap=True)
     if not left:
         out.print("every threshold is reached", style="green")
 
