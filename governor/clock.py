@@ -24,6 +24,10 @@ class LedgerClock:
         """The ledger's time, as well as it is known."""
         return self._local() + self._offset_ms
 
+    def local_ms(self) -> int:
+        """This host's own time, for how long something took: it does not jump when the ledger is heard."""
+        return self._local()
+
     def learn(self, ledger_now_ms: int) -> None:
         """Take the ledger's word for what time it is."""
         self._offset_ms = ledger_now_ms - self._local()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from governor.story.books import Story
     from governor.story.decision import Decision
     from governor.story.matrix import Matrix, Offer
+    from governor.story.patience import Deadline
     from governor.story.request import House, Plan, Request
     from governor.story.settlement import Outcome
 
@@ -36,6 +37,9 @@ TTL_BEYOND_SILENCE_S = 60
 
 EXTEND_EVERY_S = 20.0
 """How often the hold of a stream that is still running is extended."""
+
+SHORTEST_SILENCE_S = 0.1
+"""A call whose deadline is as good as over is sent all the same: its hold is open."""
 
 POLL_S = (0.05, 0.5)
 """Shortest and longest wait between two looks at a contended budget; each is drawn at random below."""
@@ -51,15 +55,19 @@ def govern(house: House, request: Request) -> Story:
         GovernorError: It was refused; see `governor.errors`.
         Exception: What the SDK raised, after the hold was settled or released.
     """
+    began_ms = house.clock.local_ms()
     planned = yield from prepare(house, request)
+    deadline = patience.Deadline(house.clock, began_ms, planned.rules.deadline_s)
     asked: list[Asked] = []
     try:
-        planned, admitted = yield from _ask(house, planned, asked)
-    except LedgerDown as down:
+        planned, admitted = yield from _ask(house, planned, asked, deadline)
+    except LedgerUnavailable as down:
+        if planned.rules.enforced and not isinstance(down, LedgerDown):
+            raise
         unanswered = asked[-1].table if asked else None
         admitted = yield from outage.through(house, planned, down, unanswered)
     decision = views.decision(house, planned, admitted)
-    ended, attempts = yield from _send(house, planned, admitted)
+    ended, attempts = yield from _send(house, planned, admitted, deadline)
     receipt, given_up = yield from _close(house, planned, admitted, decision, ended, attempts)
     yield from books.expire(house, admitted.held.due)
     error = ended.error or given_up
@@ -84,7 +92,9 @@ def decide(house: House, request: Request) -> Story:
         if planned.trial and weighed.decision.outcome != "held":
             planned = yield from prepare(house, request, at_once=False)
             weighed = yield from _judge(house, planned)
-    except LedgerDown as down:
+    except LedgerUnavailable as down:
+        if planned.rules.enforced and not isinstance(down, LedgerDown):
+            raise
         return views.unasked_decision(house, planned, outage.admit(house, planned, down, dry=True))
     return weighed.decision
 
@@ -116,7 +126,7 @@ def _judge(house: House, planned: Plan) -> Story:
     return Weighed(planned, table, readings, views.dry_decision(house, planned, table, readings))
 
 
-def _ask(house: House, planned: Plan, asked: list[Asked]) -> Story:
+def _ask(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) -> Story:
     """Have the ledger hold what the request may cost; returns the plan it was held for, and `Admitted`.
 
     What was asked is added to *asked*; where no answer came, it is the last.
@@ -125,10 +135,10 @@ def _ask(house: House, planned: Plan, asked: list[Asked]) -> Story:
     away = yield from books.catch_up(house)
     if away is not None and outage.lenient(house, planned):
         raise away
-    found = yield from _hold(house, planned, asked)
+    found = yield from _hold(house, planned, asked, deadline)
     if found is None:
         planned = yield from prepare(house, planned.request, at_once=False)
-        found = yield from _hold(house, planned, asked)
+        found = yield from _hold(house, planned, asked, deadline)
     return found
 
 
@@ -140,7 +150,7 @@ class Asked(NamedTuple):
     command: c.Reserve
 
 
-def _hold(house: House, planned: Plan, asked: list[Asked]) -> Story:
+def _hold(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) -> Story:
     """Open the hold, waiting while the money is only held; returns the plan held for, and `Admitted`.
 
     A trial is asked for once: `None` where a budget cannot bear it.
@@ -149,7 +159,7 @@ def _hold(house: House, planned: Plan, asked: list[Asked]) -> Story:
     looked: set[str] = set()
     call = secrets.token_hex(8)  # so that a second call with this id is told, and not served on this hold
     while True:
-        left_s = planned.rules.max_wait_s - waited_s
+        left_s = min(planned.rules.max_wait_s - waited_s, deadline.left_s())
         latest = _asking(house, planned, call, quiet=left_s > 0)
         (planned, table, _), reply = yield from _put(house, latest, asked)
         house.clock.learn(reply.now_ms)
@@ -217,21 +227,23 @@ def _ttl_ms(planned: Plan) -> int:
     return int((planned.rules.timeout_s + TTL_BEYOND_SILENCE_S) * 1000)
 
 
-def _send(house: House, planned: Plan, admitted: Admitted) -> Story:
+def _send(house: House, planned: Plan, admitted: Admitted, deadline: Deadline) -> Story:
     """Send until it is answered or retrying would not help; returns its end and how often it was sent."""
     body = planned.body(admitted.table.offers[admitted.held.candidate].candidate)
     extension = c.Extend(planned.request.id, _ttl_ms(planned)) if admitted.how == "held" else None
     attempts = 0
     while True:
         attempts += 1
-        ended = yield Send(body, planned.rules.timeout_s, EXTEND_EVERY_S)
+        silence_s = max(min(planned.rules.timeout_s, deadline.left_s()), SHORTEST_SILENCE_S)
+        ended = yield Send(body, silence_s, min(EXTEND_EVERY_S, deadline.left_s()))
         while isinstance(ended, Running):
-            given_up = yield from books.extend(house, extension)
-            ended = yield (Resume(EXTEND_EVERY_S) if given_up is None else Abandon(given_up))
+            given_up = (yield from books.extend(house, extension)) or deadline.over()
+            again = Resume(min(EXTEND_EVERY_S, deadline.left_s()))
+            ended = yield (again if given_up is None else Abandon(given_up))
         if not ended.retriable or attempts > planned.rules.retries:
             return ended, attempts
         pause_s = patience.retry_pause_s(ended, attempts)
-        if pause_s is None:
+        if pause_s is None or pause_s >= deadline.left_s():
             return ended, attempts
         given_up = (yield from books.extend(house, extension)) or (yield from books.pause(pause_s))
         given_up = given_up or (yield from books.extend(house, extension))
@@ -269,7 +281,7 @@ def _close(
 
 def _learn(house: House, planned: Plan, offer: Offer, outcome: Outcome) -> None:
     """Take in what an answer really used."""
-    if outcome.output_tokens is not None and not outcome.unpriced:
+    if outcome.output_tokens is not None and not outcome.unpriced and not planned.unpriced:
         _, counted = count_for(planned.counts, house.prices.model(offer.candidate.model))
         key = key_of(planned.request, offer.candidate, counted=counted)
         house.learned.observe(key, offer.ceiling, outcome.nanos, outcome.output_tokens)

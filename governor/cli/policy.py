@@ -10,6 +10,7 @@ from governor.budgets import Period, Rolling
 from governor.cli.context import JSON, POLICIES, PRICES, load_policies, load_prices
 from governor.cli.output import console, print_json, problem_json
 from governor.errors import PolicyError
+from governor.policy.terms import FULL_BP, LINES
 from governor.story.decision import show
 
 if TYPE_CHECKING:
@@ -82,15 +83,17 @@ def _print(loaded: Policies, notices: Iterable[Notice]) -> None:
     for file in loaded.files:
         department = getattr(file.policy, "department", None)
         rows = [row for row in loaded.all_terms() if row.department == department]
-        steps = [*_steps(file.policy.thresholds)]
         names = [department or f"org {loaded.organization}", *_auto(loaded, department)]
-        for index in range(max(len(rows), len(steps), len(names))):
+        told = ""
+        for index in range(max(len(rows), len(names))):
             row = rows[index] if index < len(rows) else None
+            happens = what_happens(row) if row else ""
+            shown, told = ("the same" if happens and happens == told else happens), happens or told
             table.add_row(
                 names[index] if index < len(names) else "",
                 whose(row) if row else "",
                 amount_and_window(row) if row else "",
-                steps[index] if index < len(steps) else "",
+                shown,
             )
         table.add_row()
     out.print(table)
@@ -114,12 +117,22 @@ def _auto(loaded: Policies, department: str | None) -> list[str]:
     return []
 
 
-def _steps(thresholds: Any) -> Iterator[str]:
-    for step, actions in sorted(thresholds.items(), key=lambda item: int(item[0].rstrip("%"))):
-        said = (
-            f"to {action.downgrade}" if hasattr(action, "downgrade") else str(action) for action in actions
-        )
-        yield f"{step}: {', '.join(said)}"
+def what_happens(row: BudgetRow) -> str:
+    """What happens at which share of a budget: `80%: warn, to sonnet; 100%: block; even pace`."""
+    said = [f"{step // 100}%: {', '.join(_at(row, step))}" for step in row.steps]
+    said += ["even pace"] if row.paced else []
+    said += [f"last {row.keep_bp // 100}% for {', '.join(row.kept_for)}"] if row.keep_bp else []
+    return "; ".join(said + (["shadow"] if row.shadow else []))
+
+
+def _at(row: BudgetRow, step: int) -> Iterator[str]:
+    if step in row.warn_steps:
+        yield "warn"
+    capped = [LINES.index(line) for line, mark in row.caps.items() if mark == step]
+    if step in (row.block_bp, FULL_BP):
+        yield "block"
+    elif capped:
+        yield f"to {LINES[min(capped) - 1]}"
 
 
 def _as_json(loaded: Policies, notices: Iterable[Notice]) -> dict[str, Any]:
@@ -147,5 +160,10 @@ def _row_json(row: BudgetRow) -> dict[str, Any]:
         "steps_bp": list(row.steps),
         "warn_steps_bp": list(row.warn_steps),
         "caps_bp": dict(row.caps),
+        "block_bp": row.block_bp,
+        "pace": "even" if row.paced else None,
+        "keep_bp": row.keep_bp,
+        "for": list(row.kept_for),
+        "mode": "shadow" if row.shadow else "enforce",
         "source": row.source,
     }

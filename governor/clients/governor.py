@@ -112,6 +112,7 @@ class Governor:
         feature: str | None = None,
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
+        priority: str | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -126,6 +127,7 @@ class Governor:
             feature: What it is for; a file that declares features refuses others.
             run: The agent run or job it belongs to.
             tags: What else to count it under, such as `{"project": "atlas"}`; at most 16.
+            priority: How urgent it is, in the policy's words: budgets may keep their last part for some.
             model: `auto`, a line (`haiku`, `sonnet`, `opus`) or a model id: a preference.
             max_tokens: The most tokens of output; may be left out where the feature has a maximum.
             pin: Refuse rather than swap the model.
@@ -149,6 +151,7 @@ class Governor:
             feature=feature,
             run=run,
             tags=tags,
+            priority=priority,
             model=model,
             max_tokens=max_tokens,
             pin=pin,
@@ -166,6 +169,7 @@ class Governor:
         feature: str | None = None,
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
+        priority: str | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -183,6 +187,7 @@ class Governor:
             feature=feature,
             run=run,
             tags=tags,
+            priority=priority,
             model=model,
             max_tokens=max_tokens,
             pin=pin,

@@ -67,6 +67,7 @@ def make_request(
     feature: str | None,
     run: str | None,
     tags: Mapping[str, str] | None,
+    priority: str | None,
     model: str,
     max_tokens: int | None,
     pin: bool,
@@ -98,7 +99,7 @@ def make_request(
         raise PolicyViolation(f"max_tokens is {max_tokens!r:.40}: give a whole number of tokens")
     return Request(
         id=_checked_id(request_id) if request_id is not None else new_id(),
-        who=Attribution(department=department, user=user, feature=feature, run=run, tags=_pairs(tags)),
+        who=Attribution(department, user, feature, run, _pairs(tags), priority),
         asked=model,
         max_tokens=max_tokens,
         body=body,

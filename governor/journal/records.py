@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from governor.ledger.values import FULL_MARK_BP
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.ledger.commands import Ask, BudgetRow
+    from governor.story.decision import Would
     from governor.story.effects import Ended
     from governor.story.matrix import Matrix, Offer
-    from governor.story.request import Admitted, House, Plan
+    from governor.story.request import Admitted, House, Plan, Request
     from governor.story.settlement import Outcome
 
 VERSION = 1
@@ -31,6 +34,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
             "feature": request.who.feature,
             "run": request.who.run,
             "tags": dict(request.who.tags),
+            **_priority(request),
             "asked": request.asked,
             "pin": request.pin,
             "max_tokens": planned.max_tokens,
@@ -48,6 +52,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
             "asks": [[_ask(ask) for ask in asks] for asks in table.asks],
             "policy": house.policies.hash,
             "prices": house.prices.version,
+            **({"complaints": planned.rules.complaints} if planned.rules.complaints else {}),
         }
     )
 
@@ -60,11 +65,12 @@ def closing(
     ended: Ended,
     attempts: int,
     admitted: Admitted,
+    watched: Would | None = None,
 ) -> str:
     """The record of an end: the model that served, its usage and cost, how it ended, how long it took.
 
     *admitted* says how it began: `held`; or, while the ledger was away, `allowed` or `leased`, and then the
-    record tells the call from another one of its id.
+    record tells the call from another one of its id. *watched* is what a policy in shadow would have done.
     """
     request = planned.request
     return _dump(
@@ -75,6 +81,7 @@ def closing(
             "feature": request.who.feature,
             "run": request.who.run,
             "tags": dict(request.who.tags),
+            **_priority(request),
             "asked": request.asked,
             "admitted": admitted.how,
             **({"call": admitted.call} if admitted.call else {}),
@@ -97,6 +104,7 @@ def closing(
             "prices": house.prices.version,
             "priced_at_ms": planned.at_ms,
             "endpoint": planned.rules.endpoint,
+            **({"shadow": watched.as_json()} if watched else {}),
         }
     )
 
@@ -128,6 +136,10 @@ def administration(actor: str, reason: str) -> str:
     return _dump({"v": VERSION, "actor": actor, "reason": reason})
 
 
+def _priority(request: Request) -> dict[str, str]:
+    return {} if request.who.priority is None else {"priority": request.who.priority}
+
+
 def _candidate(offer: Offer) -> dict[str, Any]:
     return {
         "model": offer.candidate.model,
@@ -146,7 +158,12 @@ def _budget(row: BudgetRow) -> dict[str, Any]:
 
 
 def _ask(ask: Ask | None) -> list[int] | None:
-    return None if ask is None else [ask.amount, ask.mark_bp, ask.floor, int(ask.comes_back)]
+    if ask is None:
+        return None
+    usual = [ask.amount, ask.mark_bp, ask.floor, int(ask.comes_back)]
+    if ask.enforced and ask.share_bp == FULL_MARK_BP:
+        return usual
+    return [*usual, ask.share_bp, int(ask.enforced)]
 
 
 _dump = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False).encode

@@ -1,7 +1,8 @@
 """The admission rule: which candidate can every budget bear? Pure; `lua/reserve.lua` says it again.
 
-A budget bears a candidate if `posted + amount ≤ the candidate's mark` and `posted + held + amount ≤ limit`:
-thresholds judge money spent, the limit judges money spent or promised.
+A budget bears a candidate if `posted + amount ≤ the candidate's mark` and `posted + held + amount ≤ its share
+of the limit`: thresholds judge money spent, the limit judges money spent or promised. The share is the whole
+limit but where a part is kept for others. A budget that is not enforced bears everything.
 """
 
 from __future__ import annotations
@@ -56,17 +57,19 @@ def mark(limit: int, bp: int) -> int:
 
 
 def cap(limit: int, ask: Ask) -> int:
-    """How much may be posted after *ask*: its mark, and never into its floor."""
-    return min(mark(limit, ask.mark_bp), limit - ask.floor)
+    """How much may be posted after *ask*: its mark, never into its floor, nor beyond its share."""
+    return min(mark(limit, ask.mark_bp), limit - ask.floor, mark(limit, ask.share_bp))
 
 
 def judge(ask: Ask, balance: Balance) -> Verdict:
     """What one budget says to one candidate."""
+    if not ask.enforced:
+        return Verdict.FITS
     if balance.frozen is not None:
         return Verdict.FROZEN
     if balance.posted + ask.amount > cap(balance.limit, ask):
         return Verdict.EXHAUSTED
-    if balance.posted + balance.held + ask.amount > balance.limit:
+    if balance.posted + balance.held + ask.amount > mark(balance.limit, ask.share_bp):
         return Verdict.CONTENDED if ask.comes_back else Verdict.EXHAUSTED
     return Verdict.FITS
 
@@ -92,7 +95,7 @@ def decide(candidates: Sequence[Sequence[Ask | None]], balances: Sequence[Balanc
 
 
 def crossings(
-    crossed: frozenset[int], before: int, posted: int, limit: int, steps: Sequence[int]
+    crossed: frozenset[int], before: int, posted: int, limit: int, steps: Sequence[int], pace_bp: int = 0
 ) -> tuple[frozenset[int], list[int]]:
     """Which thresholds *posted* has newly crossed.
 
@@ -102,11 +105,12 @@ def crossings(
         posted: Spent, after the posting.
         limit: In force now.
         steps: The budget's thresholds in basis points.
+        pace_bp: What an even pace would have spent, in basis points: no step is new below it.
 
     Returns:
         The steps reported so far, and those to report now, ascending.
     """
     lowest = min(before, posted)
     kept = {step for step in crossed if lowest >= mark(limit, max(step - REARM_BP, 0))}
-    fired = [step for step in sorted(steps) if step not in kept and posted >= mark(limit, step)]
+    fired = [step for step in sorted(steps) if step not in kept and posted >= mark(limit, max(step, pace_bp))]
     return frozenset(kept.union(fired)), fired

@@ -164,7 +164,10 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
     def payload(self) -> str:
         """A digest of what makes this the same request again; its windows too, for a hold belongs to them."""
         budgets = [(b.identity, b.window, b.unit.value, b.limit, b.steps) for b in self.budgets]
-        asks = [[a and (a.amount, a.mark_bp, a.floor, a.comes_back) for a in row] for row in self.candidates]
+        asks = [
+            [a and (a.amount, a.mark_bp, a.floor, a.comes_back, a.share_bp, a.enforced) for a in row]
+            for row in self.candidates
+        ]
         return _digest((budgets, asks, self.ttl_ms, self.charge_on_expiry, self.call))
 
 

@@ -74,7 +74,8 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
 def _ask(unit: Unit, ask: c.Ask, charge: bool) -> str:
     """One budget's part of a candidate's argument: more arguments would cost more than their parsing."""
     on_expiry = lifecycle.charged_on_expiry(unit, ask.amount, charge=charge)
-    return f"{ask.amount} {ask.mark_bp} {ask.floor} {int(ask.comes_back)} {on_expiry};"
+    share = ask.share_bp if ask.enforced else "-"
+    return f"{ask.amount} {ask.mark_bp} {ask.floor} {int(ask.comes_back)} {on_expiry} {share};"
 
 
 def _close(command: c.Settle | c.Release, keys: Keys, now: str) -> Dialogue:
@@ -369,6 +370,8 @@ def _balance_keys(keys: Keys, budgets: Iterable[c.BudgetRow]) -> list[str]:
 
 
 def terms(budget: c.BudgetRow) -> str:
-    """A budget's terms as they travel and are kept: end_ms, limit, bucket_ms, kept_ms and steps."""
+    """A budget's terms as they travel and are kept: end_ms, limit, bucket_ms, kept_ms, steps and pace."""
     steps = ",".join(map(str, budget.steps))
+    if budget.pace_bp:
+        steps += f"@{budget.pace_bp}"
     return f"{budget.end_ms} {budget.limit} {budget.bucket_ms} {budget.kept_ms} {steps}"

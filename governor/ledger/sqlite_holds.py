@@ -328,7 +328,7 @@ def _post(
         total, _ = _rolled(db, budget, now_ms)
     limit = limit_in_force(db, budget.identity, budget.window, budget.limit, now_ms)
     before = frozenset(int(step) for step in crossed_text.split(",") if step)
-    crossed, fired = crossings(before, total - posted, total, limit, budget.steps)
+    crossed, fired = crossings(before, total - posted, total, limit, budget.steps, budget.pace_bp)
     if crossed != before:
         db.execute(
             "UPDATE balance SET crossed = ? WHERE identity = ? AND window = ?",
@@ -354,7 +354,7 @@ def dump_rows(rows: Iterable[Row]) -> str:
     """What a hold keeps of its budgets, as text."""
     return json.dumps(
         [
-            [b.identity, b.window, b.end_ms, b.unit.value, b.limit, list(b.steps), b.bucket_ms, *rest]
+            [b.identity, b.window, b.end_ms, b.unit.value, b.limit, [*b.steps], b.bucket_ms, *rest, b.pace_bp]
             for b, *rest in rows
         ]
     )
@@ -362,6 +362,23 @@ def dump_rows(rows: Iterable[Row]) -> str:
 
 def _load_rows(text: str) -> list[Row]:
     return [
-        Row(c.BudgetRow(identity, window, 0, end_ms, Unit(unit), limit, tuple(steps), bucket_ms), *rest)
-        for identity, window, end_ms, unit, limit, steps, bucket_ms, *rest in json.loads(text)
+        Row(
+            c.BudgetRow(identity, window, 0, end_ms, Unit(unit), limit, tuple(steps), bucket_ms, *pace),
+            amount,
+            charge,
+            slot,
+        )
+        for (
+            identity,
+            window,
+            end_ms,
+            unit,
+            limit,
+            steps,
+            bucket_ms,
+            amount,
+            charge,
+            slot,
+            *pace,
+        ) in json.loads(text)
     ]

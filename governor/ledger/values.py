@@ -65,6 +65,8 @@ class BudgetRow:
         limit: The limit from the policy file.
         steps: Thresholds to report when posted crosses them, in basis points of the limit.
         bucket_ms: The length of a rolling window's buckets; 0 for every other one.
+        pace_bp: What an even pace would have spent by now, in basis points of the limit: a step below it is
+            reported only where posted is above it too. 0 where nobody paces it.
     """
 
     identity: str
@@ -75,6 +77,7 @@ class BudgetRow:
     limit: int
     steps: tuple[int, ...] = ()
     bucket_ms: int = 0
+    pace_bp: int = 0
 
     @property
     def kept_ms(self) -> int:
@@ -101,12 +104,17 @@ class Ask:
         floor: How much of the limit must be left over.
         comes_back: Whether what others hold of this budget may come back, so that waiting for it helps. Held
             requests do not: a release keeps them.
+        share_bp: How full the budget may be with what is held, in basis points of the limit: below 10000
+            where the rest is kept for others.
+        enforced: Whether the budget may refuse; else it only counts.
     """
 
     amount: int
     mark_bp: int = FULL_MARK_BP
     floor: int = 0
     comes_back: bool = True
+    share_bp: int = FULL_MARK_BP
+    enforced: bool = True
 
 
 @dataclass(frozen=True, slots=True)

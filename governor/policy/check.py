@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from governor.budgets import Unit
 from governor.errors import Problem, nearest
 from governor.policy.budget_check import budget_problems, reach
-from governor.policy.schema import DepartmentPolicy, Downgrade, OrganizationPolicy
+from governor.policy.schema import DepartmentPolicy, OrganizationPolicy
 from governor.policy.shape import dotted
 from governor.policy.terms import LINES, Notice
+from governor.policy.threshold_check import lines_stepped_to, threshold_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -113,7 +114,7 @@ def _within(budget: Budget, file_scope: str) -> tuple[str, ...]:
 def file_problems(file: PolicyFile) -> Iterator[Problem]:
     """What one file of the right shape says that cannot be meant."""
     yield from budget_problems(file)
-    yield from _falling_thresholds(file)
+    yield from threshold_problems(file)
     if isinstance(file.policy, DepartmentPolicy):
         yield from _unknown_lines(file, file.policy)
         yield from _routing_faults(file, file.policy)
@@ -158,34 +159,9 @@ def _written_twice(files: Sequence[PolicyFile]) -> Iterator[Problem]:
         first.setdefault(what, file.name)
 
 
-def _falling_thresholds(file: PolicyFile) -> Iterator[Problem]:
-    lowest, blocked = len(LINES), ""
-    for percent in sorted(file.policy.thresholds, key=lambda percent: int(percent[:-1])):
-        actions = file.policy.thresholds[percent]
-        path = ("thresholds", percent)
-        steps = [action.downgrade for action in actions if isinstance(action, Downgrade)]
-        heavy = len(steps) + actions.count("block")
-        if heavy > 1 or actions.count("warn") > 1:
-            message = f"{percent} does the same thing twice"
-            yield file.document.problem(path, message, "one downgrade or block each")
-        elif steps and blocked:
-            message = f"{percent} comes after {blocked}, which blocks already"
-            yield file.document.problem(path, message, "thresholds must rise in severity", on_key=True)
-        for step in steps:
-            if LINES.index(step) > lowest:
-                message = f"{percent} allows {step} again, which a lower threshold took away"
-                hint = f"downgrade to {LINES[lowest]} or a cheaper line"
-                yield file.document.problem(path, message, hint, on_key=True)
-            lowest = min(lowest, LINES.index(step))
-        blocked = blocked or (percent if "block" in actions else "")
-
-
 def _lines_named(policy: DepartmentPolicy) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Every place that names a line, and the line."""
-    for percent, actions in policy.thresholds.items():
-        for index, action in enumerate(actions):
-            if isinstance(action, Downgrade):
-                yield ("thresholds", percent, index, "downgrade"), action.downgrade
+    yield from lines_stepped_to(policy)
     for key in ("complexity", "floors"):
         for line in getattr(policy.routing, key):
             yield ("routing", key, line), line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from governor.budgets import Unit
-from governor.policy.resolve import floor_bearer
+from governor.policy.department import floor_bearer
 from governor.policy.schema import DepartmentPolicy
 from governor.policy.shape import dotted
 from governor.policy.terms import Notice
@@ -24,11 +24,8 @@ _PATHS: dict[tuple[str, ...], str] = {
     ("routing", "tiers", "economy"): _ONE_TIER,
     ("routing", "tiers", "standard", "context"): "no candidate is skipped; limits.input_tokens still refuses",
     ("routing", "shrink"): "a request is refused without a smaller max_tokens being offered",
-    ("deadline",): "a call is bounded by its tier's timeout and retries only",
 }
 _VALUES: dict[tuple[str, object], str] = {
-    ("mode", "shadow"): "the policy is enforced",
-    ("uncertain", "hold"): "a call of uncertain cost is charged",
     ("retry_uncertain", True): "a request that was sent and never answered is not sent again",
 }
 

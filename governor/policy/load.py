@@ -146,7 +146,11 @@ def _compile(files: Sequence[PolicyFile]) -> Policies:
 
     organization = next((file for file in files if isinstance(file.policy, OrganizationPolicy)), None)
     departments = [file for file in files if file is not organization]
-    rows = {file.name: tuple(budget_rows(file)) for file in files}
+    floor = organization.policy if organization else None
+    rows = {
+        file.name: tuple(budget_rows(file, None if file is organization else floor))  # type: ignore[arg-type]
+        for file in files
+    }
     shared = rows[organization.name] if organization else ()
     notices = [notice for file in files for notice in not_in_force(file, (*shared, *rows[file.name]))]
     if notices:

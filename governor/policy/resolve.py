@@ -4,82 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
-from governor.budgets import Period, Rolling, Unit
 from governor.errors import PolicyViolation, nearest
+from governor.policy.department import compiled, least
 from governor.policy.scopes import clean_name, scope_of
 from governor.policy.terms import (
-    LINES,
     MAX_ID,
     MAX_TAGS,
-    Attribution,
-    BudgetRow,
-    BudgetTerm,
-    Notice,
     Rules,
+    Watched,
     clean_id,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from governor.policy.schema import (
-        DepartmentPolicy,
-        Feature,
-        Limits,
-        OrganizationPolicy,
-        PolicyBase,
-        Workspace,
-    )
+    from governor.policy.department import Bound, Department
+    from governor.policy.schema import OrganizationPolicy
     from governor.policy.shape import PolicyFile
+    from governor.policy.terms import Attribution, BudgetRow, BudgetTerm, Notice
 
 DEFAULT_ORGANIZATION = "default"
-EVERYONE = "*"
 _DEFAULT_TIMEOUT_S, _DEFAULT_RETRIES = 60.0, 2
 _CACHED_REQUESTS = 1024
-_DAY_MS = 86_400_000
-_LENGTHS_MS = {
-    Period.MINUTE: 60_000,
-    Period.HOUR: 3_600_000,
-    Period.DAY: _DAY_MS,
-    Period.WEEK: 7 * _DAY_MS,
-    Period.MONTH: 365.25 / 12 * _DAY_MS,
-    Period.LIFE: float("inf"),
-}
-"""How long each is, on average."""
-_Bound = tuple[BudgetRow, "Mapping[str, int]"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Department:
-    """One department, compiled: nothing of it is computed again per request."""
-
-    file: str
-    policy: DepartmentPolicy
-    lines: Mapping[str, str]
-    preferred_line: str
-    limits: Limits
-    estimate: str
-    strict_tools: bool
-    workspace: Workspace
-    owner: str
-    rows: Mapping[str | None, tuple[_Bound, ...]]
-
-    def tier_of(self, user: str) -> str | None:
-        users = self.policy.users
-        if users is None:
-            return None
-        entry = users.get(user) or users.get(EVERYONE)
-        if entry is None:
-            raise PolicyViolation(
-                f"unknown user {user!r} in the department {self.policy.department!r}: "
-                f'add the user, or "{EVERYONE}" for everybody else, under `users` in {self.file}'
-            )
-        return entry.user_tier
+R = TypeVar("R")
 
 
 class Policies:
@@ -118,8 +69,8 @@ class Policies:
         self._shared_rows = tuple(rows[organization.name]) if organization else ()
         self._departments = {}
         for file in departments:
-            compiled = _compile(file, shared, self._shared_rows, rows[file.name])
-            self._departments[compiled.policy.department] = compiled
+            department = compiled(file, shared, self._shared_rows, rows[file.name])
+            self._departments[department.policy.department] = department
         self.departments = tuple(self._departments)
         self._rules_of = lru_cache(maxsize=_CACHED_REQUESTS)(self._find_rules)
         self._terms = lru_cache(maxsize=_CACHED_REQUESTS)(self._find_terms)
@@ -138,9 +89,12 @@ class Policies:
     def _find_rules(self, who: Attribution) -> Rules:
         department = self._department(who.department)
         policy, routing = department.policy, department.policy.routing
-        user_tier = department.tier_of(who.user)
-        feature = self._feature(department, who.feature)
+        complaints: list[str] = []
+        user_tier = _overlooked(department, complaints, lambda: department.tier_of(who.user))
+        feature = _overlooked(department, complaints, lambda: department.feature(who.feature))
         standard = routing.tiers.standard
+        feature_max = feature.max_tokens if feature else None
+        watched = department.watched
         return Rules(
             attribution=who,
             user_tier=user_tier,
@@ -148,14 +102,16 @@ class Policies:
             default=routing.default,
             preferred_line=department.preferred_line,
             feature_lines=tuple(feature.lines) if feature and feature.lines else None,
-            max_tokens=_least((feature.max_tokens if feature else None, department.limits.max_tokens)),
+            max_tokens=least((None if department.shadow else feature_max, department.limits.max_tokens)),
             cost_per_request_nanos=department.limits.cost_per_request,
             input_tokens=department.limits.input_tokens,
             timeout_s=standard.timeout if standard else _DEFAULT_TIMEOUT_S,
             retries=standard.retries if standard else _DEFAULT_RETRIES,
             max_wait_s=routing.when_contended.max_wait,
+            deadline_s=None if department.shadow else policy.deadline,
+            uncertain_whole=policy.uncertain == "hold",
             on_expiry_charge=policy.on_expiry == "charge",
-            if_ledger_is_down=policy.if_ledger_is_down,
+            if_ledger_is_down=policy.if_ledger_is_down if department.enforced else "allow",
             policy_hash=self.hash,
             owner=department.owner,
             estimate=department.estimate,
@@ -164,6 +120,14 @@ class Policies:
             strict_tools=department.strict_tools,
             inference_geo=department.workspace.inference_geo,
             endpoint=department.workspace.endpoint or "",
+            shadow=department.shadow,
+            enforced=department.enforced,
+            watched=Watched(
+                least((feature_max if department.shadow else None, watched.max_tokens)),
+                watched.cost_per_request,
+                watched.input_tokens,
+            ),
+            complaints=tuple(complaints),
         )
 
     def budgets(self, who: Attribution, models: Sequence[str]) -> tuple[BudgetTerm, ...]:
@@ -181,7 +145,7 @@ class Policies:
     def _find_terms(self, who: Attribution, models: tuple[str, ...]) -> tuple[BudgetTerm, ...]:
         _refuse_odd_ids(who)
         department = self._department(who.department)
-        bound = department.rows[department.tier_of(who.user)]
+        bound = department.rows[_overlooked(department, [], lambda: department.tier_of(who.user))]
         return tuple(term for row, floors in bound for term in row.terms(who, models, floors))
 
     def all_terms(self) -> tuple[BudgetRow, ...]:
@@ -227,16 +191,16 @@ class Policies:
                 refusal = refusal or error
         raise refusal or PolicyViolation("no policy file names a department")
 
-    def _let_through(self, department: _Department, values: Mapping[str, str], line: str | None) -> None:
+    def _let_through(self, department: Department, values: Mapping[str, str], line: str | None) -> None:
         if "user" in values:
             department.tier_of(values["user"])
         name = values.get("feature")
-        feature = self._feature(department, name)
+        feature = department.feature(name)
         if line and feature and feature.lines and line not in feature.lines:
             only = ", ".join(feature.lines)
             raise PolicyViolation(f"the feature {name!r} may use {only} only, by {department.file}")
 
-    def _bound_to(self, names: tuple[str, ...], values: Mapping[str, str]) -> Iterator[_Bound]:
+    def _bound_to(self, names: tuple[str, ...], values: Mapping[str, str]) -> Iterator[Bound]:
         """The budgets, with floors, that could be meant by an identity's dimensions and their values."""
         own, user = names[0] == "department", values.get("user")
         if not own and (user is None or not self._departments):
@@ -253,24 +217,23 @@ class Policies:
             mine = name if own else None
             yield from ((row, floors) for row, floors in department.rows[tier] if row.department == mine)
 
-    def _department(self, name: str) -> _Department:
+    def _department(self, name: str) -> Department:
         department = self._departments.get(name)
         if department is None:
             hint = nearest(name, self._departments) or "no policy file names a department"
             raise PolicyViolation(f"unknown department {name!r}: it has no policy file ({hint})")
         return department
 
-    @staticmethod
-    def _feature(department: _Department, name: str | None) -> Feature | None:
-        features = department.policy.features
-        if name is None or not features:
-            return None
-        feature = features.get(name) or features.get(EVERYONE)
-        if feature is None:
-            hint = nearest(name, features)
-            where = f'add it, or "{EVERYONE}" for any other, under `features` in {department.file}'
-            raise PolicyViolation(f"unknown feature {name!r} ({hint}): {where}")
-        return feature
+
+def _overlooked(department: Department, complaints: list[str], find: Callable[[], R]) -> R | None:
+    """What *find* finds; where a file in shadow would refuse it, nothing, and a complaint."""
+    try:
+        return find()
+    except PolicyViolation as error:
+        if not department.shadow:
+            raise
+        complaints.append(str(error))
+        return None
 
 
 def _dimensions(identity: str) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -280,9 +243,9 @@ def _dimensions(identity: str) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def _refuse_odd_ids(who: Attribution) -> None:
-    for name in ("department", "user", "feature", "run"):
+    for name in ("department", "user", "feature", "run", "priority"):
         value = getattr(who, name)
-        if value is not None or name not in ("feature", "run"):
+        if value is not None or name in ("department", "user"):
             _refuse_odd_id(name, value)
     if len(who.tags) > MAX_TAGS:
         raise PolicyViolation(f"a request carries at most {MAX_TAGS} tags, this one has {len(who.tags)}")
@@ -299,96 +262,6 @@ def _refuse_odd_id(what: str, value: object) -> None:
             f"{repr(value)[:60]} cannot be a {what}: "
             f"give 1 to {MAX_ID} characters, none of them a control character"
         )
-
-
-def _compile(
-    file: PolicyFile,
-    shared: OrganizationPolicy | None,
-    shared_rows: Sequence[BudgetRow],
-    own: Sequence[BudgetRow],
-) -> _Department:
-    policy: DepartmentPolicy = file.policy  # type: ignore[assignment]
-    both = [policy, *([shared] if shared else [])]
-    written = {str(line): model for line, model in policy.routing.lines.items()}
-    lines = {line: written[line] for line in LINES if line in written}
-    tiers = {None, *(user.user_tier for user in (policy.users or {}).values())}
-    standard = policy.routing.tiers.standard
-    return _Department(
-        file=file.name,
-        policy=policy,
-        lines=lines,
-        preferred_line=standard.prefer if standard else _middle(lines),
-        limits=_strictest(both),
-        estimate=next((one.estimate for one in both if one.estimate), "auto"),
-        strict_tools=any(one.server_tools == "strict" for one in both),
-        workspace=_workspace(both),
-        owner=next((one.owner for one in both if one.owner), ""),
-        rows={tier: _bind([*shared_rows, *own], tier, _floors(policy, lines)) for tier in tiers},
-    )
-
-
-def _strictest(files: Sequence[PolicyBase]) -> Limits:
-    """The smallest of every limit, and the largest result of a tool."""
-    least = ("cost_per_request", "input_tokens", "max_tokens", "tool_uses")
-    found: dict[str, int | None] = {
-        name: _least(getattr(file.limits, name) for file in files) for name in least
-    }
-    results = [file.limits.tool_result_tokens for file in files]
-    found["tool_result_tokens"] = max((size for size in results if size is not None), default=None)
-    return files[0].limits.model_copy(update=found)
-
-
-def _workspace(files: Sequence[PolicyBase]) -> Workspace:
-    """Where requests are served: in the dearer region that a file says; at the department's own endpoint."""
-    own, shared = files[0].workspace, files[-1].workspace
-    geos = (own.inference_geo, shared.inference_geo)
-    geo = "us" if "us" in geos else next(filter(None, geos), None)
-    return own.model_copy(update={"inference_geo": geo, "endpoint": own.endpoint or shared.endpoint})
-
-
-def _least(values: Iterable[int | None]) -> int | None:
-    return min((value for value in values if value is not None), default=None)
-
-
-def _middle(lines: Mapping[str, str]) -> str:
-    """What `auto` means without a standard tier: sonnet, or the line nearest below it, or the cheapest."""
-    below = [line for line in lines if LINES.index(line) <= LINES.index("sonnet")]
-    return below[-1] if below else next(iter(lines))
-
-
-def _floors(policy: DepartmentPolicy, lines: Mapping[str, str]) -> dict[str, int]:
-    """The floor of every line above the cheapest: the largest of its own and of those below it."""
-    written: Mapping[str, int] = {str(line): nanos for line, nanos in policy.routing.floors.items()}
-    floors, largest = {}, 0
-    for line in LINES[LINES.index(next(iter(lines))) + 1 :]:
-        largest = max(largest, written.get(line, 0))
-        if largest:
-            floors[line] = largest
-    return floors
-
-
-def floor_bearer(rows: Iterable[BudgetRow], tier: str | None) -> BudgetRow | None:
-    """The budget on which floors are judged for users of *tier*: their longest in usd; `None` without one.
-
-    One of the user alone, in all they do: not of a user and something else.
-    """
-    of_user = [
-        row
-        for row in rows
-        if row.scopes == ("user",) and row.unit is Unit.USD and row.user_tier in (None, tier)
-    ]
-    return max(of_user, key=lambda row: (_length_ms(row.period), row.department is not None), default=None)
-
-
-def _length_ms(period: Period | Rolling) -> float:
-    return period.length_ms if isinstance(period, Rolling) else _LENGTHS_MS[period]
-
-
-def _bind(rows: Iterable[BudgetRow], tier: str | None, floors: Mapping[str, int]) -> tuple[_Bound, ...]:
-    """The rows for users of one tier; floors go to their longest usd budget."""
-    mine = [row for row in rows if row.user_tier in (None, tier)]
-    bearer = floor_bearer(mine, tier)
-    return tuple((row, floors if row is bearer else {}) for row in mine)
 
 
 def _hash(files: Iterable[PolicyFile]) -> str:

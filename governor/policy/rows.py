@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from governor.budgets import Unit, period_of
-from governor.policy.schema import DepartmentPolicy, Downgrade
-from governor.policy.terms import LINES, BudgetRow
+from governor.policy.schema import DepartmentPolicy
+from governor.policy.terms import FULL_BP, LINES, BudgetRow
+from governor.policy.thresholds import Downgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from governor.policy.schema import Action
+    from governor.policy.schema import AnyPolicy, Budget, OrganizationPolicy
     from governor.policy.shape import PolicyFile
+    from governor.policy.thresholds import Action
 
-FULL = 10_000
-"""A whole limit, in basis points."""
+_NO_STEPS: Mapping[str, Sequence[Action]] = {}
 
 
-def budget_rows(file: PolicyFile) -> Iterator[BudgetRow]:
-    """The budgets of one file, in its order."""
+def budget_rows(file: PolicyFile, floor: OrganizationPolicy | None = None) -> Iterator[BudgetRow]:
+    """The budgets of one file, in its order.
+
+    Args:
+        file: The file.
+        floor: Of a department's file, the organisation's: its thresholds hold for usd budgets here too.
+    """
     policy = file.policy
-    steps, warn_steps, caps = marks(policy.thresholds)
     for index, budget in enumerate(policy.budgets):
         unit = budget.units[0]
-        usd = unit is Unit.USD
+        found = _marks_of(policy, budget, floor)
         line, _ = file.document.place(("budgets", index))
         yield BudgetRow(
             department=policy.department if isinstance(policy, DepartmentPolicy) else None,
@@ -35,32 +40,81 @@ def budget_rows(file: PolicyFile) -> Iterator[BudgetRow]:
             period=period_of(budget.span),
             timezone=policy.timezone,
             limit=getattr(budget, unit),
-            steps=steps if usd else (),
-            warn_steps=warn_steps if usd else (),
-            caps=caps if usd else {},
+            steps=found.steps,
+            warn_steps=found.warn_steps,
+            caps=found.caps,
             source=f"{file.name}:{line}",
+            block_bp=found.block_bp,
+            paced=budget.pace is not None,
+            keep_bp=0 if budget.keep is None else basis_points(budget.keep),
+            kept_for=tuple(budget.for_ or ()),
+            shadow="shadow" in (budget.mode, policy.mode),
         )
 
 
-def marks(
-    thresholds: Mapping[str, Sequence[Action]],
-) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, int]]:
+class Marks(NamedTuple):
+    """What thresholds compile to, in basis points of the limit.
+
+    Attributes:
+        steps: Every threshold, ascending.
+        warn_steps: Those that warn.
+        caps: Line to the mark it may fill a budget to; absent: the whole of it.
+        block_bp: The mark that no line may pass.
+    """
+
+    steps: tuple[int, ...]
+    warn_steps: tuple[int, ...]
+    caps: Mapping[str, int]
+    block_bp: int
+
+    def under(self, floor: Marks) -> Marks:
+        """The same, never looser than *floor*: the lower of two caps holds; warnings are each file's own."""
+        if floor.block_bp == FULL_BP and not floor.caps:
+            return self
+        caps = {
+            line: min(one.caps.get(line, FULL_BP) for one in (self, floor))
+            for line in {*self.caps, *floor.caps}
+        }
+        steps = {*self.steps, *(step for step in floor.steps if step in floor.caps.values())}
+        return Marks(tuple(sorted(steps)), self.warn_steps, caps, min(self.block_bp, floor.block_bp))
+
+
+def steps_of(policy: AnyPolicy, budget: Budget) -> Mapping[str, Sequence[Action]]:
+    """The thresholds that a file gives a budget: its own, else (of usd) its scope's, else the file's."""
+    if budget.thresholds:
+        return budget.thresholds
+    return policy.thresholds.of(budget.scopes) if budget.usd is not None else _NO_STEPS
+
+
+def _marks_of(policy: AnyPolicy, budget: Budget, floor: OrganizationPolicy | None) -> Marks:
+    own = marks(steps_of(policy, budget))
+    if floor is None or floor.mode == "shadow" or budget.units[0] is not Unit.USD:
+        return own
+    return own.under(marks(floor.thresholds.of(budget.scopes)))
+
+
+def basis_points(percent: str) -> int:
+    """`80%` as 8000."""
+    return int(percent.removesuffix("%")) * 100
+
+
+def marks(thresholds: Mapping[str, Sequence[Action]]) -> Marks:
     """Compile thresholds, as DESIGN's table of marks has it.
 
-    Returns:
-        Every threshold and those that warn, in basis points, ascending; and line to the mark it may fill a
-        budget to. A step to a line caps every line above it, a block caps all; the lower of two caps holds.
+    A step to a line caps every line above it, a block caps all; the lower of two caps holds.
     """
     caps: dict[str, int] = {}
-    warns = set()
-    points = {int(percent.removesuffix("%")) * 100: actions for percent, actions in thresholds.items()}
+    warns, block = set(), FULL_BP
+    points = {basis_points(percent): actions for percent, actions in thresholds.items()}
     for point, actions in sorted(points.items()):
         for action in actions:
             if action == "warn":
                 warns.add(point)
                 continue
             capped = LINES[LINES.index(action.downgrade) + 1 :] if isinstance(action, Downgrade) else LINES
+            block = block if isinstance(action, Downgrade) else min(block, point)
             for line in capped:
-                caps[line] = min(point, caps.get(line, FULL))
+                caps[line] = min(point, caps.get(line, FULL_BP))
     # A cap at the whole limit says nothing that the limit does not.
-    return tuple(sorted(points)), tuple(sorted(warns)), {k: v for k, v in caps.items() if v < FULL}
+    below = {line: point for line, point in caps.items() if point < FULL_BP}
+    return Marks(tuple(sorted(points)), tuple(sorted(warns)), below, block)

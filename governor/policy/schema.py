@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from governor.budgets import Unit
 from governor.policy.scopes import in_order
-from governor.policy.terms import LINES, Line
+from governor.policy.terms import Line
+from governor.policy.thresholds import FileThresholds, Steps, Thresholds
 from governor.policy.words import (
-    REFUSAL,
+    STRICT,
     Band,
     Count,
     Id,
@@ -33,9 +34,11 @@ from governor.policy.words import (
     Window,
 )
 
+Mode = Literal["enforce", "shadow"]
+
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = STRICT
 
 
 class Budget(_Strict):
@@ -63,6 +66,16 @@ class Budget(_Strict):
     """For one feature, one model id or one value of a tag only; of a list of scopes, scope to value."""
     user_tier: Id | None = None
     """For users of this tier only."""
+    thresholds: Steps = {}
+    """What happens at which share of this budget, of any unit; instead of the file's."""
+    pace: Literal["even"] | None = None
+    """Its warnings and downgrades wait until more of it is spent than of its window is gone."""
+    keep: Percent | None = None
+    """The last part of it, which only the features and priorities in `for` may spend."""
+    for_: Annotated[list[Id] | None, Field(alias="for", min_length=1)] = None
+    """The features and priorities that `keep` is kept for."""
+    mode: Mode = "enforce"
+    """In `shadow` it counts, and says what it would have done, and never alters, delays or refuses a call."""
 
     @property
     def units(self) -> list[Unit]:
@@ -88,54 +101,6 @@ class Budget(_Strict):
         """Its window, with what is meant where none is written; empty where one must be."""
         implied = "life" if "run" in self.per or self.concurrent is not None else ""
         return self.window or implied
-
-
-class Downgrade(_Strict):
-    """From this threshold on, no line above this one."""
-
-    downgrade: Line
-    """The highest line that may still be used: haiku, sonnet, opus, fable or mythos."""
-
-
-def _actions(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
-def _action_kind(value: object) -> str | None:
-    if isinstance(value, str):
-        return "<word>"
-    return "<step>" if isinstance(value, dict | Downgrade) else None
-
-
-_ACTION_SCHEMA = {
-    "anyOf": [
-        {"enum": ["warn", "block"]},
-        {
-            "type": "object",
-            "properties": {"downgrade": {"enum": list(LINES)}},
-            "required": ["downgrade"],
-            "additionalProperties": False,
-        },
-    ]
-}
-Action = Annotated[
-    Annotated[Literal["warn", "block"], Tag("<word>")] | Annotated[Downgrade, Tag("<step>")],
-    Discriminator(
-        _action_kind,
-        custom_error_type=REFUSAL,
-        custom_error_message="should be an action",
-        custom_error_context={
-            "why": "should be an action",
-            "hint": "warn, block or {downgrade: LINE}",
-        },
-    ),
-]
-Actions = Annotated[
-    list[Action],
-    BeforeValidator(_actions),
-    Field(min_length=1),
-    WithJsonSchema({"anyOf": [_ACTION_SCHEMA, {"type": "array", "items": _ACTION_SCHEMA, "minItems": 1}]}),
-]
 
 
 class Tier(_Strict):
@@ -247,8 +212,11 @@ class PolicyBase(_Strict):
     """IANA time zone in which days, weeks and months start."""
     owner: Id | None = None
     """Whom to ask about this file."""
-    thresholds: dict[Percent, Actions] = {}
-    """What happens at which share of every usd budget of this file."""
+    thresholds: FileThresholds = Thresholds()
+    """What happens at which share of every usd budget of this file; under a scope, of those per it."""
+    mode: Mode = "enforce"
+    """In `shadow` the file's budgets and limits count, and say what they would have done, and never alter,
+    delay or refuse a call."""
     limits: Limits = Limits()
     estimate: Literal["auto", "count", "local"] | None = None
     """How a prompt is measured before the call: by the API (`count`), by a bound that needs no network
@@ -280,18 +248,18 @@ class DepartmentPolicy(PolicyBase):
     """The features requests may name; `"*"` allows any other."""
     users: dict[Id, User] | None = None
     """Who may ask; `"*"` allows everybody else. Left out: everybody."""
-    mode: Literal["enforce", "shadow"] = "enforce"
     if_ledger_is_down: Literal["refuse", "allow", "lease"] = "refuse"
     """What becomes of requests while the ledger is away: refused, let through and told later, or let through
     on a slice of the budgets that was taken before."""
     on_expiry: Literal["charge", "release"] = "charge"
     """Whether a hold whose process died is charged or given back."""
     uncertain: Literal["charge", "hold"] = "charge"
-    """What becomes of a call whose cost is not known for certain."""
+    """What a stream that was cut costs: what is known to have come, and a margin (`charge`), or its whole
+    hold (`hold`)."""
     retry_uncertain: bool = False
     """Whether a request that was sent and never answered is sent again."""
     deadline: Seconds | None = None
-    """Seconds the whole call may take, retries included."""
+    """Seconds the whole call may take, waiting and retries included."""
 
     @property
     def user_tiers(self) -> set[str | None]:

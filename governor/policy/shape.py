@@ -165,8 +165,8 @@ def _alternatives(kind: Any) -> Iterator[Any]:
 
 def _inside(kind: Any, part: object) -> Iterator[Any]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        if part in kind.model_fields:
-            yield from _alternatives(kind.model_fields[str(part)].annotation)
+        for field in (field for name, field in kind.model_fields.items() if part in (name, field.alias)):
+            yield from _alternatives(field.annotation)
     elif get_origin(kind) is dict:
         yield from _alternatives(get_args(kind)[1])
     elif get_origin(kind) is list and isinstance(part, int):
@@ -176,4 +176,4 @@ def _inside(kind: Any, part: object) -> Iterator[Any]:
 def _fields(kinds: Iterable[Any]) -> Iterator[str]:
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from kind.model_fields
+            yield from (field.alias or name for name, field in kind.model_fields.items())

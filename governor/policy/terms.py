@@ -16,6 +16,9 @@ Line = Literal["haiku", "sonnet", "opus", "fable", "mythos"]
 LINES: tuple[str, ...] = get_args(Line)
 """The lines of models, cheapest first; a step to a line caps every line after it."""
 
+FULL_BP = 10_000
+"""A whole limit, in basis points."""
+
 MAX_ID = 256
 MAX_TAGS = 16
 """The most tags that one request may carry."""
@@ -40,6 +43,7 @@ class Attribution:
         feature: What for, or `None`.
         run: The agent run or job, or `None`.
         tags: Name and value of each tag, sorted by name; a name is 1 to 64 of `a-z 0-9 _ -`.
+        priority: How urgent it is, in the policy's own words, or `None`.
     """
 
     department: str
@@ -47,6 +51,7 @@ class Attribution:
     feature: str | None = None
     run: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    priority: str | None = None
 
     def value_of(self, scope: str) -> str | None:
         """What the request is counted under per *scope* (not the model's); `None` where it has nothing."""
@@ -75,6 +80,12 @@ class BudgetTerm:
             on the user's longest usd budget, never for the cheapest line.
         model: Only candidates served by this model touch it; `None`: all do.
         source: File and line it was written at, for explanations: `policies/engineering.yaml:8`.
+        block_bp: The mark that no line may pass, basis points; it is in *caps* too.
+        paced: Whether its steps, but for a block, wait for an even pace.
+        share_bp: How much of it this request may fill, with what is held; less than 10000 where the rest is
+            kept for others.
+        kept_for: For whom the rest is kept.
+        shadow: Whether it counts only, and refuses nothing.
     """
 
     identity: str
@@ -89,6 +100,28 @@ class BudgetTerm:
     floors: Mapping[str, int]
     model: str | None
     source: str
+    block_bp: int = FULL_BP
+    paced: bool = False
+    share_bp: int = FULL_BP
+    kept_for: tuple[str, ...] = ()
+    shadow: bool = False
+
+    def mark_bp(self, line: str, gone_bp: int) -> int:
+        """How full it may be after a call of *line*, basis points, when *gone_bp* of its window is gone."""
+        mark = self.caps.get(line, FULL_BP)
+        return min(max(mark, gone_bp), self.block_bp) if self.paced else mark
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Limits of files in shadow: as in `Rules`, but nothing is refused or altered for them."""
+
+    max_tokens: int | None = None
+    cost_per_request_nanos: int | None = None
+    input_tokens: int | None = None
+
+
+NOTHING_WATCHED = Watched()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +141,8 @@ class Rules:
         timeout_s: Seconds of silence after which a call is given up.
         retries: How often a failed call is sent again.
         max_wait_s: Seconds to wait for held money before `BudgetContended`.
+        deadline_s: Seconds that the whole call may take, or `None`.
+        uncertain_whole: Whether a call whose cost is not known for certain is charged its whole hold.
         on_expiry_charge: Whether a hold that expires is charged; else it is given back.
         if_ledger_is_down: `refuse`, `allow` or `lease`.
         policy_hash: The hash of the whole policy, as `Policies.hash`.
@@ -118,6 +153,10 @@ class Rules:
         strict_tools: Whether the whole context window is held for every pass of a server tool's loop.
         inference_geo: Where a request that does not say is served, or `None`.
         endpoint: The kind of cloud endpoint that serves; '' where none is written.
+        shadow: Whether the department's file only watches; the organisation's may be enforced all the same.
+        enforced: Whether anything that the request touches may refuse it.
+        watched: The limits that are not enforced.
+        complaints: What a file that only watches would have refused it for.
     """
 
     attribution: Attribution
@@ -132,6 +171,8 @@ class Rules:
     timeout_s: float
     retries: int
     max_wait_s: float
+    deadline_s: float | None
+    uncertain_whole: bool
     on_expiry_charge: bool
     if_ledger_is_down: str
     policy_hash: str
@@ -142,6 +183,10 @@ class Rules:
     strict_tools: bool
     inference_geo: str | None
     endpoint: str
+    shadow: bool = False
+    enforced: bool = True
+    watched: Watched = NOTHING_WATCHED
+    complaints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +220,8 @@ class BudgetRow:
         names: Scope to the one feature, model or tag's value it is for; of the others each has its balance.
         user_tier: The only tier of users it is for; `None`: all.
         unit: What it counts; likewise `period`, `timezone`, `limit`, `steps`, `warn_steps`, `caps` and
-            `source` as in `BudgetTerm`.
+            `source` as in `BudgetTerm`, and so `block_bp`, `paced`, `kept_for` and `shadow`.
+        keep_bp: The part, in basis points, that only *kept_for* may spend; 0: none.
     """
 
     department: str | None
@@ -190,6 +236,11 @@ class BudgetRow:
     warn_steps: tuple[int, ...]
     caps: Mapping[str, int]
     source: str
+    block_bp: int = FULL_BP
+    paced: bool = False
+    keep_bp: int = 0
+    kept_for: tuple[str, ...] = ()
+    shadow: bool = False
 
     @property
     def scope(self) -> str:
@@ -223,14 +274,17 @@ class BudgetRow:
             values = {**found, "model": model} if model else found
             given = {scope: value for scope, value in values.items() if value is not None}
             if len(given) == len(values) and self.is_for(given):
-                yield self.term(given, floors)
+                yield self.term(given, floors, kept={who.feature, who.priority}.isdisjoint(self.kept_for))
 
     def is_for(self, values: Mapping[str, str]) -> bool:
         """Whether it counts these *values*, by scope: always, unless it is named for another."""
         return all(values.get(scope) == name for scope, name in self.names.items())
 
-    def term(self, values: Mapping[str, str], floors: Mapping[str, int]) -> BudgetTerm:
-        """The budget of one value of each of the row's scopes, with the floors it bears."""
+    def term(self, values: Mapping[str, str], floors: Mapping[str, int], *, kept: bool = False) -> BudgetTerm:
+        """The budget of one value of each of the row's scopes, with the floors it bears.
+
+        *kept*: whether the part that is kept for some is kept from this request.
+        """
         return BudgetTerm(
             identity=self.identity(values),
             scope=self.scope,
@@ -244,4 +298,9 @@ class BudgetRow:
             floors=floors,
             model=values["model"] if "model" in self.inner else None,
             source=self.source,
+            block_bp=self.block_bp,
+            paced=self.paced,
+            share_bp=FULL_BP - self.keep_bp if kept else FULL_BP,
+            kept_for=self.kept_for,
+            shadow=self.shadow,
         )

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from governor.budgets import Period
@@ -15,6 +15,9 @@ from governor.errors import nearest
 from governor.money import MAX_NANOS, Money
 from governor.policy.scopes import LEAST_TOGETHER, MOST_TOGETHER, SCOPES, clean_name, is_scope, tag_of
 from governor.policy.terms import MAX_ID, clean_id
+
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+"""How every part of the language is read: no key but those it names, no value of another type."""
 
 REFUSAL = "policy"
 """The pydantic error type of this room's own refusals: context `why` and `hint`."""
@@ -151,6 +154,7 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=86_400)]
 Wait = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=600)]
 Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": "^[a-z0-9_-]{1,64}$"})]
 Id = Annotated[str, AfterValidator(_id), Field(json_schema_extra={"minLength": 1, "maxLength": MAX_ID})]
+SCOPE_PATTERN = f"^({'|'.join(SCOPES)}|tag:[a-z0-9_-]{{1,64}})$"
 _SCOPE_SCHEMA = {"anyOf": [{"enum": list(SCOPES)}, {"pattern": "^tag:[a-z0-9_-]{1,64}$"}]}
 Scope = Annotated[str, AfterValidator(_scope), WithJsonSchema({"type": "string", **_SCOPE_SCHEMA})]
 _NAMES_SCHEMA: dict[str, Any] = {"propertyNames": _SCOPE_SCHEMA}
@@ -178,9 +182,8 @@ _WINDOW_SCHEMA = {
     "anyOf": [{"enum": [str(period) for period in Period]}, {"pattern": "^rolling [1-9][0-9]{0,3}[mhd]$"}]
 }
 Window = Annotated[str, AfterValidator(_window), WithJsonSchema({"type": "string", **_WINDOW_SCHEMA})]
-Percent = Annotated[
-    str, AfterValidator(_percent), Field(json_schema_extra={"pattern": "^([1-9][0-9]?|100)%$"})
-]
+PERCENT_PATTERN = "^([1-9][0-9]?|100)%$"
+Percent = Annotated[str, AfterValidator(_percent), Field(json_schema_extra={"pattern": PERCENT_PATTERN})]
 Band = Annotated[str, AfterValidator(_band)]
 When = Annotated[str, AfterValidator(_when)]
 TierName = Literal["premium", "standard", "economy"]

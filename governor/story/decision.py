@@ -95,6 +95,35 @@ class CandidateView:
 
 
 @dataclass(frozen=True, slots=True)
+class Would:
+    """What would have been decided, were everything enforced that is in shadow.
+
+    Attributes:
+        outcome: `held`, `exhausted`, `contended` or `frozen`; `refused` where the policy forbids the request.
+        model: The model that would serve; `None` if none would.
+        max_tokens: As it would be sent.
+        reason: One sentence.
+        alters: Whether that is another model, another `max_tokens`, or a refusal.
+    """
+
+    outcome: str
+    model: str | None
+    max_tokens: int
+    reason: str
+    alters: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """As records and `--json` have it."""
+        return {
+            "outcome": self.outcome,
+            "model": self.model,
+            "max_tokens": self.max_tokens,
+            "reason": self.reason,
+            "alters": self.alters,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What was decided for one request, and every number that decided it.
 
@@ -116,6 +145,7 @@ class Decision:
         waited_s: Seconds waited for calls in flight.
         hint_age_ms: Where the prompt was not counted because little was at stake: how old the oldest balance
             was that said so, in milliseconds; else `None`.
+        shadow: What would have been decided if all were enforced, where something only watches; else `None`.
     """
 
     request_id: str
@@ -133,6 +163,7 @@ class Decision:
     prices: str
     waited_s: float = 0.0
     hint_age_ms: int | None = None
+    shadow: Would | None = None
 
     @property
     def downgraded(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from governor.journal import records
 from governor.ledger import commands as c
 from governor.ledger import lifecycle
+from governor.story import views
 from governor.story.settlement import Outcome, actual
 
 if TYPE_CHECKING:
@@ -30,8 +31,12 @@ def ending(house: House, planned: Plan, admitted: Admitted, ended: Ended, attemp
     """The ending of a call of which the API's side is *ended*, sent *attempts* times."""
     table, chosen, request = admitted.table, admitted.held.candidate, planned.request
     offer = table.offers[chosen]
-    outcome = actual(house.prices, offer, ended, planned.at_ms, planned.rules.endpoint)
-    record = records.closing(house, planned, offer, outcome, ended, attempts, admitted)
+    held = admitted.how == "held"
+    outcome = actual(
+        house.prices, offer, ended, planned.at_ms, planned.rules.endpoint, whole=planned.rules.uncertain_whole
+    )
+    watched = views.would(planned, table, admitted.held.balances, offer.candidate.model) if held else None
+    record = records.closing(house, planned, offer, outcome, ended, attempts, admitted, watched)
     if ended.kind == "refused":
         kept = table.postings(chosen, lambda unit, ask: lifecycle.kept_on_release(unit, ask.amount))
         return Ending(offer, outcome, c.Release(request.id, kept, record))

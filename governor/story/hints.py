@@ -49,7 +49,7 @@ class Hints:
         """
         shares, heard = [], []
         for row, ask in zip(table.rows, table.asks[0], strict=True):
-            if ask is None or row.unit not in _MEASURED:
+            if ask is None or not ask.enforced or row.unit not in _MEASURED:
                 continue
             known = self._known.get((row.identity, row.window))
             if known is None or now_ms - known[1] > OLDEST_MS:

@@ -163,10 +163,12 @@ def room(balance: Balance) -> int:
 
 
 def leased_rows(table: Matrix) -> tuple[BudgetRow, ...]:
-    """The usd budgets that every request of the department touches: the organisation's and its own."""
+    """The usd budgets that every request of the department touches and that may refuse it."""
     pairs = zip(table.terms, table.rows, strict=True)
     return tuple(
-        row for term, row in pairs if term.unit is Unit.USD and term.scope in ("organization", "department")
+        row
+        for term, row in pairs
+        if term.unit is Unit.USD and term.scope in ("organization", "department") and not term.shadow
     )
 
 

@@ -11,10 +11,14 @@ from governor.ledger.commands import FULL_MARK_BP, Ask, BudgetRow, Posting
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from governor.budgets import Window
     from governor.ledger.commands import Balance
     from governor.policy import BudgetTerm
     from governor.pricing import Ceiling
     from governor.routing import Candidate
+
+
+_MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +71,33 @@ class Matrix:
 
 def build(terms: Sequence[BudgetTerm], offers: Sequence[Offer], now_ms: int) -> Matrix:
     """The matrix of *offers* over *terms*, in the windows that hold *now_ms*."""
-    asks = tuple(tuple(ask_for(offer, term) for term in terms) for offer in offers)
-    return Matrix(tuple(terms), _rows(terms, now_ms), tuple(offers), asks)
+    rows = _rows(terms, now_ms)
+    pairs = tuple(zip(terms, rows, strict=True))
+    asks = tuple(tuple(ask_for(offer, term, row.pace_bp) for term, row in pairs) for offer in offers)
+    return Matrix(tuple(terms), rows, tuple(offers), asks)
 
 
-def ask_for(offer: Offer, term: BudgetTerm) -> Ask | None:
-    """What *offer* asks of *term*; `None` if it does not touch it."""
+def ask_for(offer: Offer, term: BudgetTerm, gone_bp: int = 0) -> Ask | None:
+    """What *offer* asks of *term*; `None` if it does not touch it.
+
+    Args:
+        offer: What would be held.
+        term: The budget.
+        gone_bp: How much of its window is gone, in basis points, if it is paced.
+    """
     line = offer.candidate.line
     if term.model is not None and term.model != offer.candidate.priced_as:
         return None
+    mark_bp, share_bp = term.mark_bp(line, gone_bp), term.share_bp
+    if term.unit is Unit.CONCURRENT:  # never posted: its steps are of what is in flight
+        mark_bp, share_bp = FULL_MARK_BP, min(mark_bp, share_bp)
     return Ask(
         amount=amount(term.unit, offer.ceiling),
-        mark_bp=term.caps.get(line, FULL_MARK_BP),
+        mark_bp=mark_bp,
         floor=term.floors.get(line, 0),
         comes_back=term.unit is not Unit.REQUESTS,
+        share_bp=share_bp,
+        enforced=not term.shadow,
     )
 
 
@@ -114,4 +131,11 @@ def _row(term: BudgetTerm, now_ms: int) -> BudgetRow:
         limit=term.limit,
         steps=tuple(term.steps),
         bucket_ms=window.bucket_ms,
+        pace_bp=_gone_bp(window, now_ms) if term.paced else 0,
     )
+
+
+def _gone_bp(window: Window, now_ms: int) -> int:
+    """How much of a window is gone at the last full minute, in basis points: asked twice, it is the same."""
+    gone_ms = now_ms - now_ms % _MINUTE_MS - window.start_ms
+    return max(0, gone_ms) * FULL_MARK_BP // (window.end_ms - window.start_ms)

@@ -36,8 +36,12 @@ log = logging.getLogger("governor")
 
 
 def lenient(house: House, planned: Plan) -> bool:
-    """Whether calls may go without the ledger: the policy says so, and there is where to write them down."""
-    return planned.rules.if_ledger_is_down != "refuse" and house.spool is not None
+    """Whether calls may go without the ledger: the policy says so, and there is where to write them down.
+
+    A call that nothing may refuse goes where it can be written down nowhere, too.
+    """
+    rules = planned.rules
+    return rules.if_ledger_is_down != "refuse" and (house.spool is not None or not rules.enforced)
 
 
 def wait_for_turn(house: House, planned: Plan) -> None:
@@ -50,7 +54,7 @@ def wait_for_turn(house: House, planned: Plan) -> None:
         raise LedgerDown(house.breaker.why)
 
 
-def through(house: House, planned: Plan, down: LedgerDown, unanswered: Matrix | None = None) -> Story:
+def through(house: House, planned: Plan, down: LedgerUnavailable, unanswered: Matrix | None = None) -> Story:
     """Let a call through without its ledger, as its policy says; returns `Admitted`.
 
     What it costs if nobody hears of it again is written down first: what a hold's expiry would charge. Where
@@ -72,6 +76,9 @@ def through(house: House, planned: Plan, down: LedgerDown, unanswered: Matrix | 
     except BaseException as error:
         if admitted.draw is not None:
             house.leases.end(admitted.draw, 0)
+        if isinstance(error, OSError) and not planned.rules.enforced:
+            log.warning("request %s goes uncounted: it could not be written down: %s", intent.id, error)
+            return admitted
         if isinstance(error, OSError):
             text = (
                 f"{down}; and the call could not be written down, so it was not sent: {error}; let this user "
@@ -84,7 +91,7 @@ def through(house: House, planned: Plan, down: LedgerDown, unanswered: Matrix | 
     return admitted
 
 
-def admit(house: House, planned: Plan, down: LedgerDown, *, dry: bool = False) -> Admitted:
+def admit(house: House, planned: Plan, down: LedgerUnavailable, *, dry: bool = False) -> Admitted:
     """The first offer that may go through without the ledger; *dry* only looks.
 
     Raises:
@@ -106,7 +113,7 @@ def admit(house: House, planned: Plan, down: LedgerDown, *, dry: bool = False) -
     raise _too_short(house, planned, down)
 
 
-def _too_short(house: House, planned: Plan, down: LedgerDown) -> LedgerDown:
+def _too_short(house: House, planned: Plan, down: LedgerUnavailable) -> LedgerDown:
     """The error that says why the lease does not bear a call."""
     department = planned.request.who.department
     lease = house.leases.of(department)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying
@@ -11,6 +12,7 @@ from governor.ledger.admission import Verdict, cap, judge, judge_candidate
 from governor.story.matrix import reopens_ms
 
 if TYPE_CHECKING:
+    from governor.clock import LedgerClock
     from governor.ledger.commands import Refused
     from governor.story.effects import Ended
     from governor.story.matrix import Matrix
@@ -20,6 +22,33 @@ LONGEST_RETRY_AFTER_S = 60.0
 
 _BACKOFF = wait_random_exponential(multiplier=1, min=1, max=30)
 """Without a `retry-after`: from 1 s, growing to 30 s, at random so that callers spread."""
+
+
+class Deadline:
+    """When a whole call must be over, by this host's clock.
+
+    Args:
+        clock: Tells the time.
+        began_ms: When the call began, as `LedgerClock.local_ms` says.
+        seconds: How long it may take; `None`: as long as it takes.
+    """
+
+    def __init__(self, clock: LedgerClock, began_ms: int, seconds: float | None) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._ends_ms = began_ms + (seconds or 0.0) * 1000
+
+    def left_s(self) -> float:
+        """Seconds left, at least 0; infinite without a deadline."""
+        if self._seconds is None:
+            return math.inf
+        return max(0.0, (self._ends_ms - self._clock.local_ms()) / 1000)
+
+    def over(self) -> TimeoutError | None:
+        """The error to give a call up with, once it is over."""
+        if self.left_s() > 0:
+            return None
+        return TimeoutError(f"the call took longer than the policy's deadline of {self._seconds:g} s")
 
 
 def wait_s(table: Matrix, refused: Refused, left_s: float) -> float | None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from governor.errors import PolicyViolation, UnknownModel
 from governor.money import Money
-from governor.pricing import bounded, ceiling_of, demand
-from governor.routing import plan
+from governor.pricing import Ceiling, bounded, ceiling_of, demand
+from governor.routing import AUTO, Candidate, plan
 from governor.story import counting, matrix, refusal
 from governor.story.request import Plan, Trial, bounds_of, count_for
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from governor.policy import Rules
     from governor.pricing import Demand
-    from governor.routing import Candidate
     from governor.story.books import Story
     from governor.story.counting import Counts
     from governor.story.learned import Key
@@ -43,15 +42,16 @@ def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
         UnknownModel: A model without a price.
     """
     rules = house.policies.rules(request.who)
-    candidates = plan(
-        request.asked,
-        pin=request.pin,
-        lines=rules.lines,
-        default=rules.default,
-        preferred_line=rules.preferred_line,
-        feature_lines=rules.feature_lines,
-        look_up=lambda name: (house.prices.model(name).line, house.prices.model(name).id),
-    )
+    try:
+        return (yield from _prepare(house, request, rules, at_once=at_once))
+    except (PolicyViolation, UnknownModel) as error:
+        if rules.enforced:
+            raise
+        return _unpriced(house, request, rules, str(error))
+
+
+def _prepare(house: House, request: Request, rules: Rules, *, at_once: bool) -> Story:
+    candidates = _candidates(house, request, rules)
     bounds = bounds_of(rules)
     body = bounded({**request.body, "max_tokens": _max_tokens(request, rules)}, bounds)
     asked = demand(body, bounds)
@@ -70,6 +70,40 @@ def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
         return _checked(priced(counting.bounds(house, body, candidates)))
     counts = yield from counting.counts(house, body, candidates)
     return _checked(priced(counts))
+
+
+def _candidates(house: House, request: Request, rules: Rules) -> tuple[Candidate, ...]:
+    """The models that would do; a file in shadow does not keep a model from a feature that asks for it."""
+    return plan(
+        request.asked,
+        pin=request.pin,
+        lines=rules.lines,
+        default=rules.default,
+        preferred_line=rules.preferred_line,
+        feature_lines=None if rules.shadow and request.asked != AUTO else rules.feature_lines,
+        look_up=lambda name: (house.prices.model(name).line, house.prices.model(name).id),
+    )
+
+
+def _unpriced(house: House, request: Request, rules: Rules, why: str) -> Plan:
+    """The plan of a call that nothing may refuse and that cannot be priced: as it is, and nothing is held."""
+    try:
+        candidate = _candidates(house, request, rules)[0]
+    except (PolicyViolation, UnknownModel):
+        candidate = Candidate("", request.asked, "asked for", request.asked)
+    given = {} if request.max_tokens is None else {"max_tokens": request.max_tokens}
+    return Plan(
+        request=request,
+        rules=rules,
+        offers=(matrix.Offer(candidate, Ceiling(0, 0, 0, 0)),),
+        skipped=(),
+        sent={**request.body, **given},
+        input_tokens=0,
+        estimate="unpriced",
+        counts={},
+        at_ms=house.clock.now_ms(),
+        unpriced=why,
+    )
 
 
 def _priced(
@@ -134,6 +168,8 @@ def _trial(house: House, planned: Plan) -> Plan | None:
     if planned.skipped or too_long:
         return None
     terms = house.policies.budgets(planned.request.who, [planned.offers[0].candidate.priced_as])
+    if any(term.shadow for term in terms):  # what it would have done is told of all candidates
+        return None
     table = matrix.build(terms, planned.offers[:1], planned.at_ms)
     found = house.hints.share_of_tightest(table, planned.at_ms)
     if found is None or found[0] >= NEGLIGIBLE_BP:
@@ -144,12 +180,13 @@ def _trial(house: House, planned: Plan) -> Plan | None:
 def _max_tokens(request: Request, rules: Rules) -> int:
     """The caller's `max_tokens`, never above the policy's; the policy's where the caller gives none."""
     if request.max_tokens is None:
-        if rules.max_tokens is None:
+        usual = rules.watched.max_tokens if rules.max_tokens is None else rules.max_tokens
+        if usual is None:
             raise PolicyViolation(
                 "max_tokens is missing: give it, or write a `max_tokens` for the feature, or under `limits`, "
                 "into the policy file, so that the answer's cost has a bound"
             )
-        return rules.max_tokens
+        return usual
     return request.max_tokens if rules.max_tokens is None else min(request.max_tokens, rules.max_tokens)
 
 

@@ -140,5 +140,6 @@ def _passes(
     except UnknownModel:  # it cannot serve this way: fast, or in this region
         return False
     offer = matrix.Offer(candidate, bound)
-    asks: list[Ask | None] = [matrix.ask_for(offer, term) for term in table.terms]
+    pairs = zip(table.terms, table.rows, strict=True)
+    asks: list[Ask | None] = [matrix.ask_for(offer, term, row.pace_bp) for term, row in pairs]
     return admission.judge_candidate(asks, balances).verdict is admission.Verdict.FITS

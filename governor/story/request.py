@@ -93,8 +93,8 @@ class Request:
         max_tokens: As asked; `None` if the feature's is to be used.
         body: The other parameters of `messages.create`.
         pin: Never swap the model.
-        input_tokens: Tokens of the prompt, where they are known as if the API had counted them: a rehearsal
-            has no prompt to count.
+        input_tokens: Tokens of its prompt, where they are known as if the API had counted them: in a
+            rehearsal there is none to count.
     """
 
     id: str
@@ -134,6 +134,7 @@ class Plan:
         counts: For each tokenizer (or model), tokens of the prompt and whether the API counted them.
         at_ms: When it was priced, Unix milliseconds.
         trial: Where only the first candidate is tried, on a bound that need not be counted; `None`: all are.
+        unpriced: Why it could not be priced, though nothing may refuse it: nothing is held for it; else ''.
     """
 
     request: Request
@@ -146,11 +147,12 @@ class Plan:
     counts: Mapping[str, tuple[int, bool]]
     at_ms: int
     trial: Trial | None = None
+    unpriced: str = ""
 
     @property
     def max_tokens(self) -> int:
-        """As it is sent."""
-        return int(self.sent["max_tokens"])
+        """As it is sent; 0 where a call that nothing may refuse gives none."""
+        return int(self.sent.get("max_tokens") or 0)
 
     @property
     def tried(self) -> tuple[Offer, ...]:

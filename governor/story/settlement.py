@@ -6,7 +6,8 @@
 * cut after the stream began: the input as reported, what was delivered, and a margin; at most the hold. The
   whole hold where the answer was thinking, which does not show in what was delivered, or where the request
   may take several passes (tools that run at the API), of which the stream's beginning reports only the first.
-* sent and never answered, or cut before any usage was reported: the whole hold.
+* sent and never answered, or cut before any usage was reported: the whole hold; and so any cut, where the
+  policy says `uncertain: hold`.
 
 The last two are marked `uncertain`. No statement of Anthropic's says how an aborted call is billed, so the
 rules charge what may have been billed and never refund to zero.
@@ -57,7 +58,9 @@ class Outcome:
     output_tokens: int | None = None
 
 
-def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint: str = "") -> Outcome:
+def actual(
+    prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint: str = "", *, whole: bool = False
+) -> Outcome:
     """What is posted for a hold, now that its call ended.
 
     Args:
@@ -66,13 +69,14 @@ def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint:
         ended: How the call ended.
         at_ms: When it was priced, Unix milliseconds.
         endpoint: The kind of cloud endpoint that served, where the model's name does not tell it.
+        whole: Whether a stream that was cut costs its whole hold (the policy's `uncertain: hold`).
     """
     raw = dict(ended.usage or {})
     asked, most = offer.candidate.model, offer.ceiling
     held = Outcome(most.nanos, most.tokens, raw, uncertain=True, model=asked)
     if ended.kind == "refused":
         return Outcome(0, 0, model=asked)
-    unseen = ended.hidden_output or not raw or most.passes > 1
+    unseen = whole or ended.hidden_output or not raw or most.passes > 1
     if ended.kind == "silent" or (ended.kind == "cut" and unseen):
         return held
     try:
@@ -83,8 +87,9 @@ def actual(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint:
         usage = _delivered(usage, ended.delivered_bytes)
     elif usage.output_tokens == 0 and getattr(ended.message, "stop_reason", None) == "refusal":
         usage = usage.declined()
-    where = prices.served_at(asked, endpoint)
+    where = endpoint
     try:
+        where = prices.served_at(asked, endpoint)
         model = own_name(prices, asked, ended.model)
         nanos = cost_nanos(prices, model, usage, at_ms, endpoint=where)
     except UnknownModel as error:

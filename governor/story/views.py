@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from governor.budgets import Unit, unit_of
 from governor.ledger import admission
 from governor.ledger import commands as c
 from governor.money import Money
+from governor.policy.terms import NOTHING_WATCHED
 from governor.story import matrix
 from governor.story.decision import (
     BudgetView,
@@ -15,6 +17,7 @@ from governor.story.decision import (
     Decision,
     Receipt,
     ThresholdCrossed,
+    Would,
     instant,
     show,
 )
@@ -112,7 +115,52 @@ def _decision(
     served = None if chosen is None else table.offers[chosen].candidate
     skipped = [_skipped(offer) for offer in planned.skipped]
     reason = _reason(table, balances, skipped, chosen, outcome)
-    return _told(house, planned, (*skipped, *tried, *untried), served, outcome, reason, shown, waited_s)
+    told = _told(house, planned, (*skipped, *tried, *untried), served, outcome, reason, shown, waited_s)
+    return replace(told, shadow=would(planned, table, balances, told.model))
+
+
+def would(planned: Plan, table: Matrix, balances: Sequence[c.Balance], served: str | None) -> Would | None:
+    """What would have been decided if everything in shadow were enforced; `None` where nothing is.
+
+    Args:
+        planned: The request.
+        table: What the ledger was asked with.
+        balances: Its answer.
+        served: The model that serves; `None` if none does.
+    """
+    rules, watched = planned.rules, planned.rules.watched
+    if not rules.shadow and watched == NOTHING_WATCHED and not any(term.shadow for term in table.terms):
+        return None
+    refusals = [*rules.complaints, *filter(None, [planned.unpriced])]
+    if watched.input_tokens is not None and planned.input_tokens > watched.input_tokens:
+        refusals.append(
+            f"the prompt has {planned.input_tokens:,} tokens, limits.input_tokens is {watched.input_tokens:,}"
+        )
+    most_nanos = watched.cost_per_request_nanos
+    within = [
+        index
+        for index, offer in enumerate(table.offers)
+        if most_nanos is None or offer.ceiling.nanos <= most_nanos
+    ]
+    if not within:
+        refusals.append(f"it may cost more than {Money(most_nanos or 0)} on every model")
+    if refusals:
+        return Would("refused", None, planned.max_tokens, "refused: " + "; ".join(refusals), alters=True)
+    strict = replace(
+        table,
+        offers=tuple(table.offers[index] for index in within),
+        asks=tuple(
+            tuple(None if ask is None else replace(ask, enforced=True) for ask in table.asks[index])
+            for index in within
+        ),
+    )
+    ruling = admission.decide(strict.asks, balances)
+    outcome = ruling.reason if ruling.chosen is None else "held"
+    model = None if ruling.chosen is None else strict.offers[ruling.chosen].candidate.model
+    tokens = min(planned.max_tokens, watched.max_tokens or planned.max_tokens)
+    reason = _reason(strict, balances, (), ruling.chosen, outcome)
+    altered = model != served or tokens != planned.max_tokens
+    return Would(outcome, model, tokens, reason, altered)
 
 
 def _told(
@@ -212,6 +260,9 @@ def refusal_sentence(table: Matrix, balances: Sequence[c.Balance], index: int, b
         by_mark = top == admission.mark(balance.limit, ask.mark_bp)
         share = f"{ask.mark_bp / 100:g} %" if by_mark else f"all but {show(shown.unit, ask.floor)}"
         rule = f"; {offer.candidate.line} may fill it to {share}, {show(shown.unit, top)}"
+    if ask.share_bp < c.FULL_MARK_BP and top >= admission.mark(balance.limit, ask.share_bp):
+        kept = f"{(c.FULL_MARK_BP - ask.share_bp) / 100:g} %"
+        rule = f"; the last {kept} of it are kept for {', '.join(table.terms[binding].kept_for) or 'others'}"
     return f"{shown}; {needs}{rule}"
 
 

@@ -167,7 +167,7 @@ def test_what_never_comes_back_is_exhausted_while_held(ledger: Server) -> None:
     requests = c.BudgetRow("user=ada/requests/life", "life", 0, 0, Unit.REQUESTS, 1)
     ask = c.Ask(1, comes_back=False)
     command = c.Reserve("r1", (requests,), ((ask,),), 60_000, charge_on_expiry=False)
-    assert "1 10000 0 0 1;" in ledger.call(command).args
+    assert "1 10000 0 0 1 10000;" in ledger.call(command).args
     assert ledger.run(command)[0] == "held"
     second = c.Reserve("r2", (requests,), ((ask,),), 60_000)
     assert ledger.run(second)[:2] == ["exhausted", str(NOW_MS)]

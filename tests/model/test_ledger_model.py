@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from governor.budgets import Window
     from governor.ledger import Ledger
 
 USD = "department=engineering/usd/month"
@@ -62,10 +63,16 @@ identities = st.sampled_from(IDENTITIES)
 shares = st.integers(0, 3 * PERMILLE // 2) | st.sampled_from([0, 1, 100, 200, 500, PERMILLE])
 nudges = st.integers(-2, 2)
 marks = st.sampled_from([10_000, 9_000, 8_001, 8_000])
-asks = st.none() | st.tuples(shares, nudges, marks, st.booleans(), st.booleans())
+kept = st.sampled_from([10_000, 10_000, 9_000, 5_001])
+asks = st.none() | st.tuples(shares, nudges, marks, st.booleans(), st.booleans(), kept, rarely)
 candidates = st.lists(st.tuples(*[asks] * len(IDENTITIES)), min_size=1, max_size=3)
 delays = st.sampled_from([0, 1, 1_000, 59_999, 60_000, 61_000, 3_600_000])
 steps = delays | st.sampled_from([-1, -400, -5_000, 12 * 3_600_000])
+
+
+def pace(window: Window, now_ms: int) -> int:
+    """The share of a window that is gone, in basis points."""
+    return (now_ms - window.start_ms) * 10_000 // (window.end_ms - window.start_ms)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -127,6 +134,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.limits[identity],
             steps,
             window.bucket_ms,
+            pace(window, self.clock.now_ms - stale_ms) if identity == DAY else 0,
         )
         self.rows[ref(row)] = row
         return row
@@ -164,12 +172,13 @@ class LedgerMachine(RuleBasedStateMachine):
         wanted = tuple(tuple(self._ask(IDENTITIES[i], row[i]) for i in touched) for row in tried)
         self.say(c.Reserve(name, budgets, wanted, ttl_ms, charge, f'"{name}"', quiet=quiet))
 
-    def _ask(self, identity: str, drawn: tuple[int, int, int, bool, bool] | None) -> c.Ask | None:
+    def _ask(self, identity: str, drawn: tuple[int, int, int, bool, bool, int, bool] | None) -> c.Ask | None:
         if drawn is None:
             return None
-        share, nudge, mark_bp, floored, comes_back = drawn
+        share, nudge, mark_bp, floored, comes_back, share_bp, shadow = drawn
         floor = self.limits[identity] // 5 if floored else 0
-        return c.Ask(self.amount(identity, share // 3, nudge), mark_bp, floor, comes_back)
+        amount = self.amount(identity, share // 3, nudge)
+        return c.Ask(amount, mark_bp, floor, comes_back, share_bp, not shadow)
 
     def _postings(self, name: str, share: int, nudge: int, *, other: bool) -> tuple[c.Posting, ...]:
         """Postings to the budgets of a hold, or (*other*, or an unknown hold) to some others."""

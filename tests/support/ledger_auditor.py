@@ -227,11 +227,16 @@ class Auditor:
     def bears(self, row: c.BudgetRow, ask: c.Ask) -> str:
         """The rule of admission, in exact integers: `fits`, or why not."""
         posted, limit = self.spent(row), self.limit(row)
+        if not ask.enforced:
+            return "fits"
+        share = limit * ask.share_bp // 10_000
         if self.frozen(row):
             return "frozen"
         if posted + ask.amount > limit * ask.mark_bp // 10_000 or posted + ask.amount > limit - ask.floor:
             return "exhausted"
-        if posted + self.held[ref(row)] + ask.amount > limit:
+        if posted + ask.amount > share:
+            return "exhausted"
+        if posted + self.held[ref(row)] + ask.amount > share:
             return "contended" if ask.comes_back else "exhausted"
         return "fits"
 
@@ -284,7 +289,8 @@ class Auditor:
         for row, ask in taken:
             self._forget_left(row)
             self.held[ref(row)] += ask.amount
-            self.admitted[ref(row)] = max(self.admitted[ref(row)], self.limit(row))
+            room = self.limit(row) if ask.enforced else self.spent(row) + self.held[ref(row)]
+            self.admitted[ref(row)] = max(self.admitted[ref(row)], room)
 
     def _closed(self, command: c.Settle | c.Release, answer: c.Closed) -> None:
         if command.id in self._ended:
@@ -384,7 +390,9 @@ class Auditor:
             return []
         told, limit, posted = self._told[name], self.limit(row), self.spent(row)
         told -= {step for step in told if min(before, posted) < limit * max(step - 500, 0) // 10_000}
-        new = [s for s in sorted(row.steps) if s not in told and posted >= limit * s // 10_000]
+        new = [
+            s for s in sorted(row.steps) if s not in told and posted >= limit * max(s, row.pace_bp) // 10_000
+        ]
         told.update(new)
         return [c.Crossing(*name, step, posted, limit) for step in new]
 

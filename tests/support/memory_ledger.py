@@ -327,7 +327,7 @@ class MemoryLedger:
         if not row.steps or not posted:
             return []
         limit, (total, _) = self._limit(name, row.limit), account.spent(self._now_ms)
-        account.crossed, fired = self._crossed(account.crossed, total - posted, total, limit, row.steps)
+        account.crossed, fired = self._crossed(account.crossed, total - posted, total, limit, row)
         return [(step, total, limit) for step in fired]
 
     def _count(self, account: Account, slot: int, posted: int) -> int:
@@ -343,9 +343,9 @@ class MemoryLedger:
         return posted
 
     def _crossed(
-        self, crossed: frozenset[int], before: int, posted: int, limit: int, steps: tuple[int, ...]
+        self, crossed: frozenset[int], before: int, posted: int, limit: int, row: c.BudgetRow
     ) -> tuple[frozenset[int], list[int]]:
-        return admission.crossings(crossed, before, posted, limit, steps)
+        return admission.crossings(crossed, before, posted, limit, row.steps, row.pace_bp)
 
     def _write(self, kind: str, identifier: str, outcome: str, text: str, record: str) -> None:
         self._journal.append((kind, identifier, self._now_ms, outcome, text, record))

@@ -57,9 +57,9 @@ class TellsAgain(MemoryLedger):
     """Forgets which thresholds it has reported."""
 
     def _crossed(
-        self, crossed: frozenset[int], before: int, posted: int, limit: int, steps: tuple[int, ...]
+        self, crossed: frozenset[int], before: int, posted: int, limit: int, row: c.BudgetRow
     ) -> tuple[frozenset[int], list[int]]:
-        _, fired = super()._crossed(crossed, before, posted, limit, steps)
+        _, fired = super()._crossed(crossed, before, posted, limit, row)
         return frozenset(), fired
 
 

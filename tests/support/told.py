@@ -16,7 +16,10 @@ def told(command: c.Reserve) -> c.Reserve:
         for b in command.budgets
     ]
     asks = [
-        [ask and [ask.amount, ask.mark_bp, ask.floor, int(ask.comes_back)] for ask in row]
+        [
+            ask and [ask.amount, ask.mark_bp, ask.floor, int(ask.comes_back), ask.share_bp, int(ask.enforced)]
+            for ask in row
+        ]
         for row in command.candidates
     ]
     return replace(command, record=json.dumps({"budgets": budgets, "asks": asks}))

@@ -77,15 +77,10 @@ def test_what_is_not_in_force_is_listed_with_its_place(caplog: pytest.LogCapture
 
 
 def test_later_switches_are_listed_when_they_are_set(tmp_path: Path) -> None:
-    """Shadow mode, uncertain holds, retries and deadlines are said to be ahead."""
+    """Sending again what may have been served is said to be ahead; shadow, holds and deadlines are there."""
     text = MINIMAL + "mode: shadow\nuncertain: hold\nretry_uncertain: true\ndeadline: 90\n"
     policies = load(write(tmp_path, research=text))
-    assert [notice.path for notice in policies.not_in_force] == [
-        "mode",
-        "uncertain",
-        "retry_uncertain",
-        "deadline",
-    ]
+    assert [notice.path for notice in policies.not_in_force] == ["retry_uncertain"]
 
 
 FLOORS = MINIMAL + "  floors: {sonnet: 5}\n"

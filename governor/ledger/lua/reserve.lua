@@ -4,8 +4,8 @@
 -- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 ttl_ms  6 record  7 candidates m  8 due holds to name
 --       9 '1': a contended refusal goes unrecorded; '2': any
 --       then per budget: `start_ms end_ms limit bucket_ms kept_ms steps` (end 0: none; bucket 0: not rolling)
---       then per candidate: for each budget `amount mark_bp floor comes_back charge_on_expiry;`, or `;` where it
---       does not touch it
+--       then per candidate: for each budget `amount mark_bp floor comes_back charge_on_expiry share_bp;`, or `;`
+--       where it does not touch it (share '-': the budget only counts, and refuses nothing)
 -- Reply {'held', now, candidate (from 0), state, expires_ms, n, (`posted held limit frees frozen`)×n, due…}
 --       {'exhausted' | 'contended' | 'frozen', now, earliest expiry or '', n, (…)×n, due…}
 --       {'window_moved', now}   {'conflict'}   {'no_ledger'}   {'other_schema', found}
@@ -59,17 +59,19 @@ local chosen, mildest, asked = nil, 3, nil
 for c = 0, m - 1 do
   local verdict, i = 0, 0
   asked = {}
-  local ask = '(%d*) ?(%d*) ?(%d*) ?(%d*) ?(%d*);'
-  for amount_text, bp, floor, comes_back, charge in string.gmatch(ARGV[rows + n + 1 + c], ask) do
+  local ask = '(%d*) ?(%d*) ?(%d*) ?(%d*) ?(%d*) ?([%d-]*);'
+  for amount_text, bp, floor, comes_back, charge, share in string.gmatch(ARGV[rows + n + 1 + c], ask) do
     i = i + 1
     if amount_text ~= '' then
       local amount, says = tonumber(amount_text), 0
-      local top = math.min(mark(limits[i], tonumber(bp)), limits[i] - tonumber(floor))
-      if frozen[i] ~= '' then
+      local most = share ~= '-' and mark(limits[i], tonumber(share))
+      if not most then
+        says = 0
+      elseif frozen[i] ~= '' then
         says = 3
-      elseif found[i].posted + amount > top then
+      elseif found[i].posted + amount > math.min(mark(limits[i], tonumber(bp)), limits[i] - tonumber(floor), most) then
         says = 2
-      elseif found[i].posted + found[i].held + amount > limits[i] then
+      elseif found[i].posted + found[i].held + amount > most then
         says = comes_back == '1' and 1 or 2
       end
       verdict = math.max(verdict, says)

@@ -74,6 +74,34 @@ class AdmissionContract:
         assert isinstance(reply, c.Held)
         assert reply.candidate == 1
 
+    def test_a_share_of_the_limit_judges_what_is_held_too(self, bench: Bench) -> None:
+        """What is kept for others is out of reach: contended while the rest is held, exhausted once spent."""
+        team, kept = bench.budget(TEAM, 1000), ((c.Ask(100, share_bp=9_000),),)
+        bench.reserve("h", (team, 801))
+        held = bench.choose("r1", (team,), *kept)
+        whole = bench.choose("r2", (team,), (c.Ask(100),))
+        bench.release("r2", (team, 0))
+        bench.settle("h", (team, 801))
+        spent = bench.choose("r3", (team,), *kept)
+        fits = bench.choose("r4", (team,), (c.Ask(99, share_bp=9_000),))
+        assert [getattr(one, "reason", "held") for one in (held, whole, spent, fits)] == [
+            "contended",
+            "held",
+            "exhausted",
+            "held",
+        ]
+
+    def test_a_budget_that_is_not_enforced_counts_and_refuses_nothing(self, bench: Bench) -> None:
+        """Full or frozen, it bears whatever is asked, and holds and posts it."""
+        team, user = bench.budget(TEAM, 10), bench.budget(USER, 1000)
+        bench.spend("s", team, 10)
+        bench.ledger.execute(c.Freeze("f", team.identity, "audit"))
+        watched = (c.Ask(50, 1, floor=9, share_bp=1, enforced=False), c.Ask(50))
+        assert isinstance(bench.choose("r1", (team, user), watched), c.Held)
+        assert bench.amounts(team, user) == [(10, 50), (0, 50)]
+        bench.settle("r1", (team, 40), (user, 40))
+        assert bench.amounts(team, user) == [(50, 0), (40, 0)]
+
     def test_a_budget_a_candidate_does_not_touch_says_nothing_to_it(self, bench: Bench) -> None:
         """An absent ask is neither judged nor held, full and frozen as that budget may be."""
         team, user = bench.budget(TEAM, 1000), bench.budget(USER, 10)

@@ -31,6 +31,25 @@ class CrossingsContract:
         assert (below.crossings, after.crossings) == ((), ())
         assert at.crossings == (c.Crossing(team.identity, team.window, 8_000, 800, 1000),)
 
+    def test_a_paced_step_is_reported_ahead_of_an_even_pace_only(self, bench: Bench) -> None:
+        """A step that an even pace has passed is reported by the posting that gets ahead of the pace."""
+        team = dataclasses.replace(bench.budget(TEAM, 1000, steps=(2_000, 8_000)), pace_bp=5_000)
+        even = bench.spend("s1", team, 499)
+        ahead = bench.spend("s2", team, 1)
+        beyond = bench.spend("s3", dataclasses.replace(team, pace_bp=9_000), 350)
+        late = bench.spend("s4", team, 1)
+        assert (even.crossings, beyond.crossings) == ((), ())
+        assert [x.step_bp for x in (*ahead.crossings, *late.crossings)] == [2_000, 8_000]
+
+    def test_an_expiry_knows_the_pace_of_its_hold(self, bench: Bench) -> None:
+        """The charge of an expired hold is judged by the pace as it was when the hold was opened."""
+        team = dataclasses.replace(bench.budget(TEAM, 1000, steps=(2_000,)), pace_bp=5_000)
+        bench.reserve("r1", (team, 499))
+        bench.reserve("r2", (team, 1))
+        bench.clock.advance(TTL_MS)
+        assert bench.expire(("r1", (team,))).crossings == ()
+        assert [x.step_bp for x in bench.expire(("r2", (team,))).crossings] == [2_000]
+
     def test_one_posting_may_cross_several_steps_of_several_budgets(self, bench: Bench) -> None:
         """Every step between before and after is reported, by budget and then ascending."""
         team = bench.budget(TEAM, 1000, steps=(5_000, 8_000))

@@ -17,13 +17,14 @@ local function mark(limit, bp)
   return math.floor(limit / 10000) * bp + math.floor((limit % 10000) * bp / 10000)
 end
 
--- A budget's terms as they travel and are kept: end_ms (0: none), limit, bucket_ms (0: not rolling), kept_ms, steps.
+-- A budget's terms as they travel and are kept: end_ms (0: none), limit, bucket_ms (0: not rolling), kept_ms, steps
+-- (with @pace_bp where the budget is paced).
 -- Kept by row, like the parts of a key.
 local known_terms = {}
 local function terms(row)
   local found = known_terms[row]
   if not found then
-    found = {string.match(row, '(%d+) (%d+) (%d+) (%d+) ([%d,]*)$')}
+    found = {string.match(row, '(%d+) (%d+) (%d+) (%d+) ([%d,@]*)$')}
     known_terms[row] = found
   end
   return found[1], found[2], found[3], found[4], found[5]

@@ -21,8 +21,11 @@ local function slot_at(bucket_ms, now)
 end
 
 -- Thresholds newly crossed by a posting that took posted from before to after. steps and crossed are
--- comma-separated basis points, ascending. Returns the new value of crossed and the list of steps to report.
+-- comma-separated basis points, ascending, and after steps '@' and the pace. Returns the new value of crossed and the
+-- list of steps to report.
 local function crossings(crossed, before, after, limit, steps)
+  local pace = tonumber(string.match(steps, '@(%d+)$') or '0')
+  steps = string.match(steps, '^[%d,]*')
   local first = string.match(steps, '^%d+')
   if crossed == '' and (not first or after < mark(limit, tonumber(first))) then
     return crossed, {}
@@ -36,7 +39,7 @@ local function crossings(crossed, before, after, limit, steps)
     end
   end
   for step in string.gmatch(steps, '%d+') do
-    if not kept[step] and after >= mark(limit, tonumber(step)) then
+    if not kept[step] and after >= mark(limit, math.max(tonumber(step), pace)) then
       list[#list + 1] = step
       fired[#fired + 1] = step
     end
