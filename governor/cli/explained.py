@@ -21,6 +21,7 @@ _TITLES = ("budget", "limit", "spent", "held", "needs", "may fill it to", "")
 def who_asks(who: Attribution) -> str:
     """For example `ada@example.com, department legal, feature summarize, project=atlas`."""
     named = [("department", who.department), ("feature", who.feature), ("run", who.run)]
+    named.append(("priority", who.priority))
     parts = [who.user, *(f"{name} {value}" for name, value in named if value is not None)]
     return ", ".join([*parts, *(f"{name}={value}" for name, value in who.tags)])
 
@@ -61,6 +62,10 @@ def _outcome(told: Explanation) -> Iterator[str]:
         yield "Refused, whatever the balances"
         yield f"  {told.refused}"
         return
+    shadow = told.decision.shadow
+    if shadow is not None:
+        would = "would do the same" if not shadow.alters else f"would say: {shadow.reason}"
+        yield f"In shadow, and if it were enforced it {would}"
     if told.decision.model is not None:
         yield f"{told.outcome.capitalize()}: {told.decision.model}"
         yield f"  {told.decision.reason}"
@@ -93,6 +98,7 @@ def _cells(need: Need) -> Sequence[str]:
     budget, unit = need.budget, need.budget.unit
     top = f"{show(unit, need.top)} ({need.rule})"
     says = need.verdict + (", binds" if need.binds else "")
+    says += f" (in shadow: {need.would})" if need.would else ""
     amounts = (budget.limit, budget.posted, budget.held, need.amount)
     return (budget.identity, *(show(unit, amount) for amount in amounts), top, says)
 
@@ -109,6 +115,7 @@ def as_json(request: Request, told: Explanation) -> dict[str, Any]:
             "feature": who.feature,
             "run": who.run,
             "tags": dict(who.tags),
+            "priority": who.priority,
             "model": request.asked,
             "pin": request.pin,
             "max_tokens": request.max_tokens if decision is None else decision.max_tokens,
@@ -121,6 +128,7 @@ def as_json(request: Request, told: Explanation) -> dict[str, Any]:
         "reason": told.refused if decision is None else decision.reason,
         "refused": told.refused or None,
         "binding": told.binding,
+        "shadow": None if decision is None or decision.shadow is None else decision.shadow.as_json(),
         "affordable_max_tokens": told.affordable_max_tokens,
         "cheapest_model": told.cheapest_model,
         "wait_s": told.wait_s,
@@ -148,8 +156,10 @@ def _weight_json(weight: Weight) -> dict[str, Any]:
                 "amount": need.amount,
                 "mark_bp": need.mark_bp,
                 "top": need.top,
+                "share_bp": need.share_bp,
                 "rule": need.rule,
                 "verdict": need.verdict,
+                "would": need.would or None,
                 "binds": need.binds,
             }
             for need in weight.needs

@@ -34,6 +34,7 @@ DEPARTMENT: Any = typer.Option(
 FEATURE: Any = typer.Option(None, "--feature", "-f", help="What for.")
 RUN: Any = typer.Option(None, "--run", help="The agent run or job.")
 TAG: Any = typer.Option([], "--tag", metavar="NAME=VALUE", help="A tag; may be given again.")
+PRIORITY: Any = typer.Option(None, "--priority", help="What a part of a budget may be kept for.")
 MODEL: Any = typer.Option(
     None, "--model", "-m", show_default=False, help="auto, a line or a model id.  [default: auto]"
 )
@@ -85,6 +86,7 @@ def explain(
     feature: str | None = FEATURE,
     run: str | None = RUN,
     tag: list[str] = TAG,
+    priority: str | None = PRIORITY,
     model: str | None = MODEL,
     pin: bool = PIN,
     input_tokens: int | None = INPUT_TOKENS,
@@ -109,7 +111,7 @@ def explain(
     table = load_prices(prices)
     with _scene(path or policies, ledger) as (loaded, base, now_ms):
         refuse_unpriced(loaded, table)
-        who = Attribution(_department(loaded, department), user, feature, run, _tags(tag))
+        who = Attribution(_department(loaded, department), user, feature, run, _tags(tag), priority=priority)
         timezone = _timezone(loaded, who.department)
         stage = Stage(loaded, table, now_ms if at is None else _instant_ms(at, timezone))
         asked = _request(loaded, who, request, model, max_tokens, input_tokens, pin=pin)
@@ -241,6 +243,7 @@ def _from_file(
         feature=who.feature,
         run=who.run,
         tags=dict(who.tags),
+        priority=who.priority,
         model=model or in_body,
         max_tokens=most if max_tokens is None else max_tokens,
         pin=pin,

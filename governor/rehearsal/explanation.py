@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from governor.budgets import Unit
@@ -31,11 +31,14 @@ class Need:
         budget: Its numbers, before the request's own hold.
         amount: What the candidate needs, in the budget's unit.
         top: How much may be spent of it after this candidate: its mark, or all but its floor, or the limit.
-        rule: Where that stands: `80 %`, `all but $200.00`, `the limit`; of a frozen budget, `frozen`.
-        by: What *top* comes from: `mark`, `floor` or `limit`.
-        mark_bp: The candidate's mark, basis points of the limit.
+        rule: Where that stands: `80 %`, `all but $200.00`, `10 % are kept for production`, `the limit`; of a
+            frozen budget, `frozen`.
+        by: What *top* comes from: `mark`, `floor`, `keep` or `limit`.
+        mark_bp: The candidate's mark now, basis points of the limit.
         floor: What it must leave of the limit.
+        share_bp: How much of the limit it may fill together with what is held, basis points.
         verdict: `fits`, `contended`, `exhausted` or `frozen`.
+        would: Of a budget in shadow, what it would say if it were enforced; else ''.
         binds: Whether this budget is the one that the candidate's refusal names.
     """
 
@@ -47,8 +50,15 @@ class Need:
     by: str
     mark_bp: int
     floor: int
+    share_bp: int
     verdict: str
+    would: str
     binds: bool
+
+    @property
+    def said(self) -> str:
+        """What the budget says, or in shadow would say."""
+        return self.would or self.verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +113,34 @@ class Explanation:
 
     @property
     def reason(self) -> str:
-        """Why, in a sentence or two: the decision's, and what a refused caller is told."""
-        told = "" if self.decision is None else self.decision.reason
-        return "; ".join(part for part in (told, self.refused) if part)
+        """Why, in a sentence or two: the decision's, what a refused caller is told, what shadow would do."""
+        return reason_of(self.decision, self.refused)
 
     def needs(self) -> Iterator[tuple[Weight, Need]]:
         """What was asked of the budgets, by the candidates that were tried."""
         for weight in self.weights:
             if weight.candidate.verdict != "not tried":
                 yield from ((weight, need) for need in weight.needs)
+
+
+def reason_of(decision: Decision | None, refused: str) -> str:
+    """All that is said of why: by the decision, to a caller who is refused, and of what is in shadow."""
+    shadow = None if decision is None else decision.shadow
+    parts = ("" if decision is None else decision.reason, refused, "" if shadow is None else shadow.reason)
+    return "; ".join(part for part in parts if part)
+
+
+def shadow_of(decision: Decision | None) -> str | None:
+    """What would have come of a request if all were enforced: `served`, `downgraded` or `refused`.
+
+    `None` where nothing is in shadow.
+    """
+    if decision is None or decision.shadow is None:
+        return None
+    model = decision.shadow.model
+    if model is None:
+        return "refused"
+    return "downgraded" if model != decision.candidates[0].model else "served"
 
 
 def explained(house: House, weighed: Weighed) -> Explanation:
@@ -157,21 +186,36 @@ def _weight(weighed: Weighed, candidate: CandidateView, index: int) -> Weight:
 
 
 def _need(term: BudgetTerm, shown: BudgetView, ask: Ask, balance: Balance, *, binds: bool) -> Need:
-    top = admission.cap(balance.limit, ask)
-    rule, by = "the limit", "limit"
-    if top < balance.limit and top == admission.mark(balance.limit, ask.mark_bp):
-        rule, by = f"{ask.mark_bp / 100:g} %", "mark"
-    elif top < balance.limit:
-        rule, by = f"all but {show(Unit(term.unit), ask.floor)}", "floor"
+    rule, by = _rule(term, ask, balance)
+    strict = admission.judge(replace(ask, enforced=True), balance).name.lower()
     return Need(
         term=term,
         budget=shown,
         amount=ask.amount,
-        top=top,
+        top=admission.cap(balance.limit, ask),
         rule=rule if balance.frozen is None else "frozen",
         by=by,
         mark_bp=ask.mark_bp,
         floor=ask.floor,
+        share_bp=ask.share_bp,
         verdict=admission.judge(ask, balance).name.lower(),
+        would="" if ask.enforced else strict,
         binds=binds,
     )
+
+
+def _rule(term: BudgetTerm, ask: Ask, balance: Balance) -> tuple[str, str]:
+    """Where the candidate's share of a budget ends, in words; and what says so."""
+    top = admission.cap(balance.limit, ask)
+    if top == balance.limit:
+        return "the limit", "limit"
+    if ask.share_bp < c.FULL_MARK_BP and top == admission.mark(balance.limit, ask.share_bp):
+        if (
+            term.unit is Unit.CONCURRENT and ask.share_bp < term.share_bp
+        ):  # its steps are of what is in flight
+            return f"{ask.share_bp / 100:g} %", "mark"
+        kept = f"{(c.FULL_MARK_BP - ask.share_bp) / 100:g} %"
+        return f"{kept} are kept for {', '.join(term.kept_for)}", "keep"
+    if top == admission.mark(balance.limit, ask.mark_bp):
+        return f"{ask.mark_bp / 100:g} %", "mark"
+    return f"all but {show(term.unit, ask.floor)}", "floor"

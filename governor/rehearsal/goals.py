@@ -31,7 +31,7 @@ SOMEBODY = "somebody@example.com"
 """Who stands for everybody whom no file names."""
 
 _Which = tuple[str, str, int]
-"""Which rule: `mark`, `limit`, `floor` or `warn`; of which budget or department; at how much."""
+"""Which rule: `mark`, `limit`, `floor`, `keep` or `warn`; of which budget or department; at how much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,12 @@ def goals(policies: Policies, prices: PriceTable) -> list[Goal]:
 
 
 def reached(told: Explanation, department: str) -> Iterator[_Which]:
-    """What a decision has reached: the rules that refused a candidate."""
-    for _, need in told.needs():
-        if need.verdict == "contended":
-            yield ("limit", _name(need.term), need.term.limit)
-        elif need.verdict == "exhausted":
-            yield _which(need, department)
+    """What a decision has reached: the rules that refused a candidate, or in shadow would have."""
+    for weight, need in told.needs():
+        if need.said == "contended":
+            yield _contended(need)
+        elif need.said == "exhausted":
+            yield _exhausted(need, weight.candidate.line, department)
 
 
 def warned(term: BudgetTerm, crossing: ThresholdCrossed) -> _Which:
@@ -87,12 +87,22 @@ def warned(term: BudgetTerm, crossing: ThresholdCrossed) -> _Which:
     return ("warn", _name(term), crossing.percent * 100)
 
 
-def _which(need: Need, department: str) -> _Which:
-    if need.by == "mark":
-        return ("mark", _name(need.term), need.mark_bp)
+def _exhausted(need: Need, line: str, department: str) -> _Which:
+    """The rule that keeps a candidate from what is not spent yet."""
+    if need.by == "mark":  # of a paced budget, as it is written and not as it is now
+        return ("mark", _name(need.term), need.term.caps.get(line, need.mark_bp))
     if need.by == "floor":
         return ("floor", department, need.floor)
+    if need.by == "keep":
+        return ("keep", _name(need.term), need.share_bp)
     return ("limit", _name(need.term), need.term.limit)
+
+
+def _contended(need: Need) -> _Which:
+    """The rule that keeps a candidate from what is held: the limit, or the share of it."""
+    if need.share_bp == FULL_MARK_BP:
+        return ("limit", _name(need.term), need.term.limit)
+    return ("mark" if need.by == "mark" else "keep", _name(need.term), need.share_bp)
 
 
 def _name(budget: BudgetTerm | BudgetRow) -> str:
@@ -126,18 +136,26 @@ def _term(terms: Sequence[BudgetTerm], row: BudgetRow, model: str) -> BudgetTerm
 
 
 def _rule(file: PolicyFile, who: Attribution, line: str, model: str, term: BudgetTerm, key: str) -> Goal:
-    """The rule that bounds how far *line* may fill the budget."""
+    """The rule that bounds how far *line* may fill the budget, where pace holds nothing back."""
     bp, floor = term.caps.get(line, FULL_MARK_BP), term.floors.get(line, 0)
-    top = min(mark(term.limit, bp), term.limit - floor)
-    if top == term.limit:
-        which, about = ("limit", _name(term), term.limit), f"the limit, {show(term.unit, term.limit)}"
-        return Goal(which, term.source, f"{key}: {about}", who, model, term, top, key)
-    if top == mark(term.limit, bp):
-        about = f"{key}: {line} may fill it to {bp / 100:g} %"
-        return Goal(("mark", _name(term), bp), term.source, about, who, model, term, top, key)
-    place = _floor_place(file, line, floor)
-    about = f"{key}: {line} only above {Money(floor)} left"
-    return Goal(("floor", who.department, floor), place, about, who, model, term, top, key)
+    tops = {
+        "limit": term.limit,
+        "keep": mark(term.limit, term.share_bp),
+        "mark": mark(term.limit, bp),
+        "floor": term.limit - floor,
+    }
+    kind = min(tops, key=lambda name: tops[name])  # of equals the first, as a refusal says it
+    name, place = _name(term), term.source
+    if kind == "limit":
+        which, about = ("limit", name, term.limit), f"the limit, {show(term.unit, term.limit)}"
+    elif kind == "keep":
+        which, about = ("keep", name, term.share_bp), f"what is kept for {', '.join(term.kept_for)}"
+    elif kind == "mark":
+        which, about = ("mark", name, bp), f"{line} may fill it to {bp / 100:g} %"
+    else:
+        which, about = ("floor", who.department, floor), f"{line} only above {Money(floor)} left"
+        place = _floor_place(file, line, floor)
+    return Goal(which, place, f"{key}: {about}", who, model, term, tops[kind], key)
 
 
 def _floor_place(file: PolicyFile, line: str, floor: int) -> str:
@@ -166,14 +184,18 @@ def _people(row: BudgetRow, policy: DepartmentPolicy) -> Iterator[Attribution]:
     feature = row.names.get("feature") or _feature(policy.features)
     values = {scope: row.names.get(scope, "example") for scope in row.inner if scope.startswith("tag:")}
     for tier, name in tiers.items():
-        if row.user_tier in (None, tier):
-            yield Attribution(
-                department=policy.department,
-                user=name,
-                feature=feature if "feature" in row.inner else None,
-                run="run-1" if "run" in row.inner else None,
-                tags=tuple(sorted((scope.removeprefix("tag:"), value) for scope, value in values.items())),
-            )
+        for priority in (None, *row.kept_for[:1]):
+            if row.user_tier in (None, tier):
+                yield Attribution(
+                    department=policy.department,
+                    user=name,
+                    feature=feature if "feature" in row.inner else None,
+                    run="run-1" if "run" in row.inner else None,
+                    tags=tuple(
+                        sorted((scope.removeprefix("tag:"), value) for scope, value in values.items())
+                    ),
+                    priority=priority,
+                )
 
 
 def _feature(features: Mapping[str, Feature]) -> str:

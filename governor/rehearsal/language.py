@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from governor.policy.schema import tidy
-from governor.policy.terms import Line  # noqa: TC001 - pydantic reads it
+from governor.policy.terms import Line
 from governor.policy.words import Count, Id, Name, Tokens, Usd, Version, refusal
 
 AT = "2026-11-16T12:00"
@@ -89,6 +89,8 @@ class _Someone(_Strict):
     """The agent run or job."""
     tags: dict[Name, Id] = {}
     """What else it is counted under."""
+    priority: Id | None = None
+    """What a budget's `keep` may be kept for."""
 
 
 class Asked(_Someone):
@@ -108,10 +110,13 @@ class Asked(_Someone):
     """In a step: tokens that the answer really has; left out: all of `max_tokens`."""
 
 
+Outcome = Literal["served", "downgraded", "refused"]
+
+
 class Expected(_Strict):
     """What should come of a request; what is left out may be anything."""
 
-    decision: Literal["served", "downgraded", "refused"] | None = None
+    decision: Outcome | None = None
     """Served as preferred, by a later candidate, or not at all."""
     line: Line | None = None
     """The line that serves."""
@@ -121,6 +126,8 @@ class Expected(_Strict):
     """The budget that refuses the request, or the candidate that was preferred."""
     reason: Annotated[str | None, Field(min_length=1)] = None
     """Words of the reason, or of what a refused caller is told."""
+    shadow: Outcome | None = None
+    """What would have come of it, if everything in shadow were enforced."""
 
 
 class Spent(_Strict):

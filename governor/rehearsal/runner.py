@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from governor.budgets import Unit
 from governor.errors import GovernorError, Problem
 from governor.policy import Attribution
+from governor.rehearsal.explanation import reason_of, shadow_of
 from governor.rehearsal.given import Given
 from governor.rehearsal.goals import reached, warned
 from governor.rehearsal.keys import KeyRefused, find, short
@@ -234,7 +235,7 @@ class _Run:
             hint = "add `department`: this file is of the organisation"
             raise self.mistake(where, "this does not say whose policy it is under", hint)
         tags = tuple(sorted(someone.tags.items()))
-        return Attribution(department, user, someone.feature, someone.run, tags)
+        return Attribution(department, user, someone.feature, someone.run, tags, priority=someone.priority)
 
     def request(self, asked: Asked, where: _Path) -> Request:
         """The request that a test describes."""
@@ -258,6 +259,7 @@ class _Run:
             "decision": came.outcome,
             "line": None if decision is None else decision.line,
             "model": None if decision is None else decision.model,
+            "shadow": shadow_of(decision) or "none: nothing is in shadow",
         }
         for key, value in got.items():
             expected = getattr(expect, key)
@@ -330,8 +332,7 @@ def _came(
     """What came of a step's request: the decision as it was taken, after whatever was waited for."""
     budget = getattr(refused, "budget", None)
     first = decision.candidates[0].binding if decision is not None and refused is None else None
-    said = "" if decision is None else decision.reason
-    reason = "; ".join(part for part in (said, "" if refused is None else str(refused)) if part)
+    reason = reason_of(decision, "" if refused is None else str(refused))
     return _Came(request, told, decision, first if budget is None else budget.identity, reason)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from itertools import chain, count, groupby
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
-from governor.budgets import Unit
+from governor.budgets import Unit, window_at
 from governor.ledger.admission import mark
+from governor.ledger.commands import FULL_MARK_BP
 from governor.money import Money
+from governor.rehearsal.explanation import shadow_of
 from governor.rehearsal.given import Given
 from governor.rehearsal.goals import reached
 from governor.rehearsal.keys import short
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
     from governor.rehearsal.goals import Goal
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_@./=%+-]*|[0-9]+(\.[0-9]+)?%?")
+_HEAD = 2
+"""Lines of a series before its first step."""
+
 _WORDS = {"true", "false", "null"}
 
 
@@ -73,12 +80,15 @@ def _request(stage: Stage, goal: Goal, department: str | None, named: set[str]) 
     given = "held" if goal.term.unit is Unit.CONCURRENT else "spent"
     most = usual_max_tokens(stage.house.policies, goal.who, MAX_TOKENS)
     request = made_up(goal.who, model=goal.model, input_tokens=INPUT_TOKENS, max_tokens=most)
+    at = _begins(goal)
+    stage.now_ms = instant_ms(at or AT, goal.term.timezone)
     told = stage.explain(request, Given(**{given: filled}))  # type: ignore[arg-type]
     if goal.which not in set(reached(told, goal.who.department)):
         return ""
     asked = {**_who(goal.who, department), "model": goal.model}
     lines = (
         f"  - name: {_name(goal.about, goal, named)}",
+        *([f"    at: {at}"] if at else []),
         f"    {given}: {_flow(filled)}",
         f"    request: {_flow(asked)}",
         f"    expect: {_flow(dict(_expected(goal, told)))}",
@@ -94,9 +104,12 @@ def _expected(goal: Goal, told: Explanation) -> Iterator[tuple[str, str]]:
         yield "line", told.decision.line
     if told.binding is not None:
         yield "budget", short(told.binding, [view.identity for view in told.decision.budgets])
-    why = {"mark": f"{goal.which[2] / 100:g} %", "floor": f"all but {Money(goal.which[2])}"}.get(
-        goal.which[0]
-    )
+    would = shadow_of(told.decision)
+    if would is not None:
+        yield "shadow", would
+    kind, _, amount = goal.which
+    words = {"mark": f"{amount / 100:g} %", "floor": f"all but {Money(amount)}", "keep": "are kept for"}
+    why = words.get(kind)
     if why is not None and why in told.reason:
         yield "reason", why
 
@@ -108,15 +121,32 @@ def _series(group: Sequence[Goal], department: str | None, named: set[str]) -> s
     for goal in sorted(group, key=lambda goal: goal.which[2]):
         share = f"{goal.which[2] / 100:g}%"
         model = {"model": goal.model} if goal.term.model is not None else {}
-        step = {**_who(goal.who, department), **model, "spent": {key: share}, "warns": [f"{key} {share}"]}
+        at = _begins(goal)
+        when = {"at": at} if at and len(lines) == _HEAD else {}
+        step = {
+            **when,
+            **_who(goal.who, department),
+            **model,
+            "spent": {key: share},
+            "warns": [f"{key} {share}"],
+        }
         lines.append(f"      - {_flow(step)}")
     return "\n".join(lines)
+
+
+def _begins(goal: Goal) -> str:
+    """Of a paced budget, when its window begins, so that pace holds no step back; of any other, ''."""
+    if not goal.term.paced:
+        return ""
+    zone = goal.term.timezone
+    window = window_at(goal.term.period, zone, instant_ms(AT, zone))
+    return f"{datetime.fromtimestamp(window.start_ms / 1000, ZoneInfo(zone)):%Y-%m-%dT%H:%M}"
 
 
 def _share(goal: Goal) -> str:
     """Where the goal's rule stands: a share of the limit if it is one, else an amount."""
     kind, _, amount = goal.which
-    bp = amount if kind == "mark" else 10_000
+    bp = amount if kind in ("mark", "keep") else FULL_MARK_BP
     if goal.top == mark(goal.term.limit, bp):
         return f"{bp / 100:g}%"
     return str(Money(goal.top)).removeprefix("$").replace(",", "").removesuffix(".00")
@@ -124,7 +154,7 @@ def _share(goal: Goal) -> str:
 
 def _who(who: Attribution, department: str | None) -> dict[str, Any]:
     named = {"department": None if who.department == department else who.department}
-    named |= {"user": who.user, "feature": who.feature, "run": who.run}
+    named |= {"user": who.user, "feature": who.feature, "run": who.run, "priority": who.priority}
     said: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
     return {**said, "tags": dict(who.tags)} if who.tags else said
 

@@ -43,8 +43,10 @@ def test_as_json(explain):
         "amount": 24_736_000,
         "mark_bp": 8000,
         "top": 800_000_000,
+        "share_bp": 10_000,
         "rule": "80 %",
         "verdict": "exhausted",
+        "would": None,
         "binds": True,
     }
     assert (sonnet["would"], haiku["would"]) == ("fits", "fits")
