@@ -35,7 +35,7 @@ def check(
 
     Problems are printed as file:line:column: message (hint), and the exit code is 3.
     """
-    from governor.policy.check import remarks  # noqa: PLC0415 - `--help` need not pay for it
+    from governor.policy.remarks import remarks  # noqa: PLC0415 - `--help` need not pay for it
 
     loaded = load_policies(path or policies)
     refuse_unpriced(loaded, load_prices(prices))

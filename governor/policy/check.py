@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from governor.budgets import Unit
 from governor.errors import Problem, nearest
-from governor.policy.budget_check import budget_problems, reach
+from governor.policy.budget_check import budget_problems
 from governor.policy.schema import DepartmentPolicy, OrganizationPolicy
 from governor.policy.shape import dotted
-from governor.policy.terms import LINES, Notice
+from governor.policy.terms import LINES
 from governor.policy.threshold_check import lines_stepped_to, threshold_problems
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from governor.policy.resolve import Policies
-    from governor.policy.schema import AnyPolicy, Budget
+    from governor.policy.schema import AnyPolicy
     from governor.policy.shape import PolicyFile
 
 EVERYONE = "*"
@@ -84,33 +84,6 @@ def _shared(file: PolicyFile) -> bool:
     return isinstance(file.policy, OrganizationPolicy)
 
 
-def remarks(policies: Policies) -> list[Notice]:
-    """Limits of a department that the organisation's own limit makes unreachable; nothing is refused."""
-    ceilings: dict[tuple[object, ...], int] = {}
-    found = []
-    for file in policies.files:
-        for index, budget in enumerate(file.policy.budgets):
-            unit = budget.units[0]
-            limit = getattr(budget, unit)
-            kind = (tuple(sorted(budget.names.items())), budget.user_tier, unit, reach(budget))
-            if isinstance(file.policy, OrganizationPolicy):
-                ceilings[_within(budget, "organization"), *kind] = limit
-                continue
-            scopes = _within(budget, "department")
-            above = [(covering, *kind) for covering in (scopes, ("department", *scopes))]
-            ceiling = min((ceilings[key] for key in above if key in ceilings), default=None)
-            if ceiling is not None and limit > ceiling:
-                path = ("budgets", index, unit.value)
-                line, column = file.document.place(path)
-                text = "this limit is above the organisation's for the same window, which comes first"
-                found.append(Notice(file.name, line, column, dotted(path), text))
-    return found
-
-
-def _within(budget: Budget, file_scope: str) -> tuple[str, ...]:
-    return tuple(scope for scope in budget.scopes if scope != file_scope)
-
-
 def file_problems(file: PolicyFile) -> Iterator[Problem]:
     """What one file of the right shape says that cannot be meant."""
     yield from budget_problems(file)
@@ -134,14 +107,16 @@ def cross_problems(
     yield from _written_twice(files)
     shared = [file for file in files if isinstance(file.policy, OrganizationPolicy)]
     everybody: set[str | None] = set()
+    anybody = False
     for file in files:
         if isinstance(file.policy, DepartmentPolicy):
             everybody |= file.policy.user_tiers
+            anybody = anybody or file.policy.asks_application
             yield from _idle_tiers(file, file.policy.user_tiers)
             if shared or not unread:
                 yield from _tier_faults(file, file.policy, shared)
                 yield from _idle_floors(file, file.policy, shared)
-    if len(files) > len(shared) and not (unread or alone):
+    if len(files) > len(shared) and not (unread or alone or anybody):
         for file in shared:
             yield from _idle_tiers(file, everybody)
 

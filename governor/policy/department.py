@@ -10,7 +10,7 @@ from governor.errors import PolicyViolation, nearest
 from governor.policy.terms import FULL_BP, LINES, BudgetRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from governor.policy.schema import (
         DepartmentPolicy,
@@ -37,6 +37,11 @@ _LENGTHS_MS = {
 """How long each is, on average."""
 Bound = tuple[BudgetRow, "Mapping[str, int]"]
 """A budget, and the floors it bears: line to nano-dollars."""
+
+
+if TYPE_CHECKING:
+    Directory = Callable[[str, str], Mapping[str, str] | None]
+    """Asked with a user and a department: what a file would say of the user; `None` of an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +78,41 @@ class Department:
         """Whether its file only watches."""
         return self.policy.mode == "shadow"
 
-    def tier_of(self, user: str) -> str | None:
-        """The tier of a user.
+    def tier_of(self, user: str, directory: Directory | None = None) -> str | None:
+        """The tier of a user: by the file, else by the *directory*, else as everybody else's.
 
         Raises:
-            PolicyViolation: The file knows neither the user nor everybody else.
+            PolicyViolation: None of them knows the user, or the directory gives a tier of no budget.
         """
-        users = self.policy.users
-        if users is None:
+        users = self.policy.users or {}
+        entry = users.get(user)
+        if entry is None and self.policy.asks_application:
+            told = self._told(user, directory)
+            if told is not None:
+                return self._known_tier(user, told.get("user_tier"))
+        elif self.policy.users is None:
             return None
-        entry = users.get(user) or users.get(EVERYONE)
+        entry = entry or users.get(EVERYONE)
         if entry is None:
             raise PolicyViolation(
                 f"unknown user {user!r} in the department {self.policy.department!r}: "
                 f'add the user, or "{EVERYONE}" for everybody else, under `users` in {self.file}'
             )
         return entry.user_tier
+
+    def _told(self, user: str, directory: Directory | None) -> Mapping[str, str] | None:
+        if directory is None:
+            raise PolicyViolation(
+                f"{self.file} says `users_from: application`, and this process was given no callable: "
+                "Governor.load(..., users=…)"
+            )
+        return directory(user, self.policy.department)
+
+    def _known_tier(self, user: str, tier: str | None) -> str | None:
+        if tier in self.rows:
+            return tier
+        hint = nearest(str(tier), [known for known in self.rows if known])
+        raise PolicyViolation(f"the application says that {user!r} is of the user_tier {tier!r}: {hint}")
 
     def feature(self, name: str | None) -> Feature | None:
         """What the file says of a feature; `None` where it says nothing.

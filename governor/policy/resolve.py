@@ -22,7 +22,7 @@ from governor.policy.terms import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from governor.policy.department import Bound, Department
+    from governor.policy.department import Bound, Department, Directory
     from governor.policy.schema import OrganizationPolicy
     from governor.policy.shape import PolicyFile
     from governor.policy.terms import Attribution, BudgetRow, BudgetTerm, Notice
@@ -43,6 +43,7 @@ class Policies:
         files: The files as they were read, the organisation's first.
         sources: Their names.
         not_in_force: What they say that this release does not enforce yet.
+        directory: Tells of users that the files do not name; asked for every request, so it must be quick.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Policies:
         self.sources = tuple(file.name for file in self.files)
         self.not_in_force = tuple(not_in_force)
         self._shared_rows = tuple(rows[organization.name]) if organization else ()
+        self.directory: Directory | None = None
         self._departments = {}
         for file in departments:
             department = compiled(file, shared, self._shared_rows, rows[file.name])
@@ -84,13 +86,19 @@ class Policies:
                 cannot be an id, or a tag cannot be one.
         """
         _refuse_odd_ids(who)  # of no other is it known that it can be a key
-        return self._rules_of(who)
+        return self._rules_of(who, *self._tier_of(who))
 
-    def _find_rules(self, who: Attribution) -> Rules:
+    def _tier_of(self, who: Attribution) -> tuple[str | None, tuple[str, ...]]:
+        """The user's tier, and what a file in shadow would have refused the user for."""
+        department = self._department(who.department)
+        complaints: list[str] = []
+        tier = _overlooked(department, complaints, lambda: department.tier_of(who.user, self.directory))
+        return tier, tuple(complaints)
+
+    def _find_rules(self, who: Attribution, user_tier: str | None, of_user: tuple[str, ...]) -> Rules:
         department = self._department(who.department)
         policy, routing = department.policy, department.policy.routing
-        complaints: list[str] = []
-        user_tier = _overlooked(department, complaints, lambda: department.tier_of(who.user))
+        complaints = list(of_user)
         feature = _overlooked(department, complaints, lambda: department.feature(who.feature))
         standard = routing.tiers.standard
         feature_max = feature.max_tokens if feature else None
@@ -140,12 +148,13 @@ class Policies:
         Raises:
             PolicyViolation: As from `rules`.
         """
-        return self._terms(who, tuple(models))
-
-    def _find_terms(self, who: Attribution, models: tuple[str, ...]) -> tuple[BudgetTerm, ...]:
         _refuse_odd_ids(who)
-        department = self._department(who.department)
-        bound = department.rows[_overlooked(department, [], lambda: department.tier_of(who.user))]
+        return self._terms(who, self._tier_of(who)[0], tuple(models))
+
+    def _find_terms(
+        self, who: Attribution, tier: str | None, models: tuple[str, ...]
+    ) -> tuple[BudgetTerm, ...]:
+        bound = self._department(who.department).rows[tier]
         return tuple(term for row, floors in bound for term in row.terms(who, models, floors))
 
     def all_terms(self) -> tuple[BudgetRow, ...]:
@@ -193,7 +202,7 @@ class Policies:
 
     def _let_through(self, department: Department, values: Mapping[str, str], line: str | None) -> None:
         if "user" in values:
-            department.tier_of(values["user"])
+            department.tier_of(values["user"], self.directory)
         name = values.get("feature")
         feature = department.feature(name)
         if line and feature and feature.lines and line not in feature.lines:
@@ -211,7 +220,7 @@ class Policies:
             if one not in (None, name):
                 continue
             try:
-                tier = None if user is None else department.tier_of(user)
+                tier = None if user is None else department.tier_of(user, self.directory)
             except PolicyViolation:
                 continue
             mine = name if own else None

@@ -15,6 +15,7 @@ from governor.policy.scopes import in_order
 from governor.policy.terms import Line
 from governor.policy.thresholds import FileThresholds, Steps, Thresholds
 from governor.policy.words import (
+    APPLICATION,
     STRICT,
     Band,
     Count,
@@ -28,6 +29,7 @@ from governor.policy.words import (
     Timezone,
     Tokens,
     Usd,
+    UsersFrom,
     Version,
     Wait,
     When,
@@ -247,7 +249,10 @@ class DepartmentPolicy(PolicyBase):
     features: dict[Id, Feature] = {}
     """The features requests may name; `"*"` allows any other."""
     users: dict[Id, User] | None = None
-    """Who may ask; `"*"` allows everybody else. Left out: everybody."""
+    """Who may ask; `"*"` allows everybody else. Left out: everybody, unless `users_from` is there."""
+    users_from: UsersFrom | None = None
+    """Where users are looked up that are not under `users`: a file beside this one (`people.users.yaml`), or
+    `application`: the callable that `Governor.load` was given."""
     if_ledger_is_down: Literal["refuse", "allow", "lease"] = "refuse"
     """What becomes of requests while the ledger is away: refused, let through and told later, or let through
     on a slice of the budgets that was taken before."""
@@ -263,8 +268,15 @@ class DepartmentPolicy(PolicyBase):
 
     @property
     def user_tiers(self) -> set[str | None]:
-        """The tiers its users are of; `None` for those without one."""
+        """The tiers its users are of; `None` for those without one. Of the application's users: any."""
+        if self.asks_application:
+            return {None, *(budget.user_tier for budget in self.budgets)}
         return {None} if self.users is None else {user.user_tier for user in self.users.values()}
+
+    @property
+    def asks_application(self) -> bool:
+        """Whether the application tells who its users are."""
+        return self.users_from == APPLICATION
 
 
 AnyPolicy = DepartmentPolicy | OrganizationPolicy

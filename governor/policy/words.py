@@ -19,11 +19,15 @@ from governor.policy.terms import MAX_ID, clean_id
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 """How every part of the language is read: no key but those it names, no value of another type."""
 
+APPLICATION = "application"
+"""Where users come from that a callable of the application's tells of."""
+
 REFUSAL = "policy"
 """The pydantic error type of this room's own refusals: context `why` and `hint`."""
 
 _DOLLARS = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?\Z")
 _PERCENT = re.compile(r"([1-9][0-9]?|100)%\Z")
+_USERS_FILE = re.compile(r"[^/\\]+\.users\.ya?ml\Z")
 _ROLLING = re.compile(r"rolling [1-9][0-9]{0,3}[mhd]\Z")
 _BAND = re.compile(r"(?:(?P<sign><=|>=|<|>)\s*(?P<mark>10|[0-9])|(?P<low>[0-9])\s*-\s*(?P<high>10|[0-9]))\Z")
 _TERM = r"(budget|load)\s*(<=|>=|<|>)\s*(100|[1-9]?[0-9])%"
@@ -119,6 +123,15 @@ def _name_kind(value: object) -> str:
     return "<each>" if isinstance(value, dict) else "<one>"
 
 
+def _users_from(value: str) -> str:
+    if value == APPLICATION or _USERS_FILE.match(value):
+        return value
+    raise _refuse(
+        f"{value[:70]!r} names no source of users",
+        f"{APPLICATION}, or a file beside this one such as people.users.yaml",
+    )
+
+
 def _percent(value: str) -> str:
     if not _PERCENT.match(value):
         raise refusal(f"{value[:40]!r} is not a threshold", "a whole percentage such as 80%, from 1% to 100%")
@@ -184,6 +197,7 @@ _WINDOW_SCHEMA = {
 Window = Annotated[str, AfterValidator(_window), WithJsonSchema({"type": "string", **_WINDOW_SCHEMA})]
 PERCENT_PATTERN = "^([1-9][0-9]?|100)%$"
 Percent = Annotated[str, AfterValidator(_percent), Field(json_schema_extra={"pattern": PERCENT_PATTERN})]
+UsersFrom = Annotated[str, AfterValidator(_users_from)]
 Band = Annotated[str, AfterValidator(_band)]
 When = Annotated[str, AfterValidator(_when)]
 TierName = Literal["premium", "standard", "economy"]

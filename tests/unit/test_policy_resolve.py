@@ -12,7 +12,8 @@ from governor import Governor
 from governor.budgets import Period, Unit
 from governor.errors import PolicyError, PolicyViolation
 from governor.policy import LINES, Attribution, Policies, load
-from governor.policy.check import check, remarks
+from governor.policy.check import check
+from governor.policy.remarks import remarks
 from governor.pricing import PriceTable
 
 POLICIES = Path(__file__).parents[2] / "policies"

@@ -13,8 +13,9 @@ from governor.budgets import Period, Unit, period_of
 from governor.errors import PolicyError, PolicyViolation
 from governor.ledger.commands import BudgetRow
 from governor.policy import Attribution, load
-from governor.policy.check import check, remarks
+from governor.policy.check import check
 from governor.policy.positions import read_yaml
+from governor.policy.remarks import remarks
 from governor.policy.schema import json_schema
 from governor.policy.scopes import SCOPES, in_order
 from governor.policy.terms import BudgetRow as Row
