@@ -35,6 +35,12 @@ FEATURE: Any = typer.Option(None, "--feature", "-f", help="What for.")
 RUN: Any = typer.Option(None, "--run", help="The agent run or job.")
 TAG: Any = typer.Option([], "--tag", metavar="NAME=VALUE", help="A tag; may be given again.")
 PRIORITY: Any = typer.Option(None, "--priority", help="What a part of a budget may be kept for.")
+USER_TIER: Any = typer.Option(
+    None,
+    "--user-tier",
+    show_default=False,
+    help="The user's tier, where `users_from: application` asks for it.",
+)
 MODEL: Any = typer.Option(
     None, "--model", "-m", show_default=False, help="auto, a line or a model id.  [default: auto]"
 )
@@ -87,6 +93,7 @@ def explain(
     run: str | None = RUN,
     tag: list[str] = TAG,
     priority: str | None = PRIORITY,
+    user_tier: str | None = USER_TIER,
     model: str | None = MODEL,
     pin: bool = PIN,
     input_tokens: int | None = INPUT_TOKENS,
@@ -106,12 +113,14 @@ def explain(
     """
     from governor.cli import explained  # noqa: PLC0415 - `--help` need not pay for it
     from governor.policy import Attribution  # noqa: PLC0415 - same
-    from governor.rehearsal import Stage  # noqa: PLC0415 - same
+    from governor.rehearsal import Stage, TierBook  # noqa: PLC0415 - same
 
     table = load_prices(prices)
     with _scene(path or policies, ledger) as (loaded, base, now_ms):
         refuse_unpriced(loaded, table)
         who = Attribution(_department(loaded, department), user, feature, run, _tags(tag), priority=priority)
+        loaded.directory = book = TierBook()
+        book.write(who.user, who.department, user_tier)
         timezone = _timezone(loaded, who.department)
         stage = Stage(loaded, table, now_ms if at is None else _instant_ms(at, timezone))
         asked = _request(loaded, who, request, model, max_tokens, input_tokens, pin=pin)

@@ -34,28 +34,27 @@ _TERM = r"(budget|load)\s*(<=|>=|<|>)\s*(100|[1-9]?[0-9])%"
 _WHEN = re.compile(rf"\s*{_TERM}(\s+(and|or)\s+{_TERM})*\s*\Z")
 
 
-def refusal(why: str, hint: str = "") -> PydanticCustomError:
-    """What a validator raises: *why*, and a *hint* what to write."""
+def _refuse(why: str, hint: str = "") -> PydanticCustomError:
     return PydanticCustomError(REFUSAL, "{why}", {"why": why, "hint": hint})
 
 
 def _nanos(value: object) -> int:
     """Dollars as written, a number or a quoted one, as nano-dollars."""
     if isinstance(value, str) and not _DOLLARS.match(value):
-        raise refusal(
+        raise _refuse(
             f"{value[:40]!r} is not a number of dollars", "write a plain number such as 1500 or 0.25"
         )
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise refusal("should be a number of dollars", "such as 1500 or 0.25")
+        raise _refuse("should be a number of dollars", "such as 1500 or 0.25")
     dollars = Decimal(value)
     if dollars <= 0:
-        raise refusal(f"{value} dollars: an amount must be above zero")
+        raise _refuse(f"{value} dollars: an amount must be above zero")
     if dollars > MAX_NANOS // Money.from_dollars(1).nanos:
-        raise refusal(f"{value} dollars is more than the ledger can count", "at most 9000000")
+        raise _refuse(f"{value} dollars is more than the ledger can count", "at most 9000000")
     try:
         return Money.from_dollars(dollars).nanos
     except ValueError as error:
-        raise refusal(str(error)) from None
+        raise _refuse(str(error)) from None
 
 
 def _seconds(value: object) -> object:
@@ -64,19 +63,19 @@ def _seconds(value: object) -> object:
 
 def _version(value: object) -> object:
     if isinstance(value, bool) or value != 1:
-        raise refusal(f"version {str(value)[:40]} of the policy language is not known", "write version: 1")
+        raise _refuse(f"version {str(value)[:40]} of the policy language is not known", "write version: 1")
     return 1
 
 
 def _name(value: str) -> str:
     if not clean_name(value):
-        raise refusal(f"{value[:70]!r} cannot be a name here", "1 to 64 of a-z, 0-9, - and _")
+        raise _refuse(f"{value[:70]!r} cannot be a name here", "1 to 64 of a-z, 0-9, - and _")
     return value
 
 
 def _id(value: str) -> str:
     if not clean_id(value):
-        raise refusal(f"{value[:40]!r} cannot be an id", f"1 to {MAX_ID} characters, no control characters")
+        raise _refuse(f"{value[:40]!r} cannot be an id", f"1 to {MAX_ID} characters, no control characters")
     return value
 
 
@@ -87,14 +86,14 @@ def _timezone(value: str) -> str:
         hint = nearest(value, available_timezones())
         if hint.startswith("known"):
             hint = "an IANA name such as Europe/Berlin or UTC"
-        raise refusal(f"unknown time zone {value[:70]!r}", hint) from None
+        raise _refuse(f"unknown time zone {value[:70]!r}", hint) from None
     return value
 
 
 def _window(value: str) -> str:
     if value in [*Period] or _ROLLING.match(value):
         return value
-    raise refusal(f"unknown window {value[:40]!r}", nearest(value, [*map(str, Period), "rolling 7d"]))
+    raise _refuse(f"unknown window {value[:40]!r}", nearest(value, [*map(str, Period), "rolling 7d"]))
 
 
 def _scope(value: str) -> str:
@@ -102,9 +101,9 @@ def _scope(value: str) -> str:
         return value
     tag = tag_of(value)
     if tag is not None:
-        raise refusal(f"{tag[:70]!r} cannot be a tag's name", "tag: and 1 to 64 of a-z, 0-9, - and _")
+        raise _refuse(f"{tag[:70]!r} cannot be a tag's name", "tag: and 1 to 64 of a-z, 0-9, - and _")
     hint = nearest(value, SCOPES)
-    raise refusal(f"unknown scope {value[:40]!r}", hint if hint.startswith("did") else f"{hint}, tag:NAME")
+    raise _refuse(f"unknown scope {value[:40]!r}", hint if hint.startswith("did") else f"{hint}, tag:NAME")
 
 
 def _scopes(value: object) -> object:
@@ -112,7 +111,7 @@ def _scopes(value: object) -> object:
     if not isinstance(value, list):
         return [value]
     if not LEAST_TOGETHER <= len(value) <= MOST_TOGETHER:
-        raise refusal(
+        raise _refuse(
             f"should list {LEAST_TOGETHER} to {MOST_TOGETHER} scopes, not {len(value)}",
             "such as [user, model]; one scope is written without brackets",
         )
@@ -134,14 +133,14 @@ def _users_from(value: str) -> str:
 
 def _percent(value: str) -> str:
     if not _PERCENT.match(value):
-        raise refusal(f"{value[:40]!r} is not a threshold", "a whole percentage such as 80%, from 1% to 100%")
+        raise _refuse(f"{value[:40]!r} is not a threshold", "a whole percentage such as 80%, from 1% to 100%")
     return value
 
 
 def _band(value: str) -> str:
     band = _BAND.match(value)
     if not band or (band["low"] and int(band["low"]) > int(band["high"])):
-        raise refusal(
+        raise _refuse(
             f"{value[:40]!r} is not a band of complexity", 'of 0 to 10, such as "<3", "3-7" or ">7"'
         )
     return value
@@ -149,7 +148,7 @@ def _band(value: str) -> str:
 
 def _when(value: str) -> str:
     if not _WHEN.match(value):
-        raise refusal(f"{value[:80]!r} is not a condition", "such as: budget > 90% or load > 85%")
+        raise _refuse(f"{value[:80]!r} is not a condition", "such as: budget > 90% or load > 85%")
     return value
 
 

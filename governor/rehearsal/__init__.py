@@ -9,6 +9,7 @@ from __future__ import annotations
 from governor.rehearsal.explanation import Explanation, Need, Weight
 from governor.rehearsal.given import Given, untouched
 from governor.rehearsal.keys import KeyRefused
+from governor.rehearsal.people import TierBook
 from governor.rehearsal.stage import Refusal, Stage, made_up, usual_max_tokens
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Need",
     "Refusal",
     "Stage",
+    "TierBook",
     "Weight",
     "made_up",
     "untouched",

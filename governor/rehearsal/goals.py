@@ -15,6 +15,7 @@ from governor.ledger.commands import FULL_MARK_BP
 from governor.money import Money
 from governor.policy import Attribution
 from governor.rehearsal.keys import short
+from governor.rehearsal.people import TierBook
 from governor.story.decision import show
 
 if TYPE_CHECKING:
@@ -60,14 +61,18 @@ class Goal:
 
 
 def goals(policies: Policies, prices: PriceTable) -> list[Goal]:
-    """Every goal of these policies, each once, in the order of the files."""
+    """Every goal of these policies, each once, in the order of the files.
+
+    Of a department whose users the application tells of, somebody of every tier is made up.
+    """
+    policies.directory = book = TierBook()
     found: dict[_Which, Goal] = {}
     for row in policies.all_terms():
         for file in policies.files:
             department = getattr(file.policy, "department", None)
             if department is None or row.department not in (None, department):
                 continue
-            for who in _people(row, file.policy):  # type: ignore[arg-type]
+            for who in _people(row, file.policy, book):  # type: ignore[arg-type]
                 for goal in _goals(policies, prices, row, file, who):
                     found.setdefault(goal.which, goal)
     return list(found.values())
@@ -174,13 +179,18 @@ def _warnings(who: Attribution, model: str, term: BudgetTerm, key: str) -> Itera
         yield Goal(("warn", _name(term), step), term.source, about, who, model, term, top, key)
 
 
-def _people(row: BudgetRow, policy: DepartmentPolicy) -> Iterator[Attribution]:
+def _people(row: BudgetRow, policy: DepartmentPolicy, book: TierBook) -> Iterator[Attribution]:
     """Somebody of every tier that the budget may be for, with whatever else it counts per."""
-    users: Mapping[str, User | None] = policy.users or {"*": None}
+    everybody: Mapping[str, User | None] = {} if policy.asks_application else {"*": None}
+    users = policy.users or everybody
     tiers: dict[str | None, str] = {}
     for name, user in users.items():
         tier = None if user is None else user.user_tier
         tiers.setdefault(tier, SOMEBODY if name == "*" else name)
+    for told in sorted(filter(None, policy.user_tiers)) if policy.asks_application else ():
+        if told not in tiers:
+            tiers[told] = f"{told}@example.com"
+            book.write(tiers[told], policy.department, told)
     feature = row.names.get("feature") or _feature(policy.features)
     values = {scope: row.names.get(scope, "example") for scope in row.inner if scope.startswith("tag:")}
     for tier, name in tiers.items():

@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from governor.policy.schema import tidy
 from governor.policy.terms import Line
-from governor.policy.words import Count, Id, Name, Tokens, Usd, Version, refusal
+from governor.policy.words import REFUSAL, Count, Id, Name, Tokens, Usd, Version
 
 AT = "2026-11-16T12:00"
 """When a test plays that does not say: a Monday noon in the middle of a month."""
@@ -25,19 +26,23 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _YEARS = range(2000, 9000)
 
 
+def _refuse(why: str, hint: str) -> PydanticCustomError:
+    return PydanticCustomError(REFUSAL, "{why}", {"why": why, "hint": hint})
+
+
 def _at(value: str) -> str:
     try:
         year = datetime.fromisoformat(value).year
     except ValueError:
         year = 0
     if year not in _YEARS:
-        raise refusal(f"{value[:40]!r} is no instant", "an ISO date and time such as 2026-11-03T10:00")
+        raise _refuse(f"{value[:40]!r} is no instant", "an ISO date and time such as 2026-11-03T10:00")
     return value
 
 
 def _after(value: str) -> str:
     if not _AFTER.match(value):
-        raise refusal(f"{value[:40]!r} is no time span", "a number and s, m, h or d, such as 2h")
+        raise _refuse(f"{value[:40]!r} is no time span", "a number and s, m, h or d, such as 2h")
     return value
 
 
@@ -49,7 +54,7 @@ def seconds_of(after: str) -> int:
 
 def _amount(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise refusal("should be an amount", "a number in the budget's unit, or a share of its limit: 85%")
+        raise _refuse("should be an amount", "a number in the budget's unit, or a share of its limit: 85%")
     return value
 
 
@@ -91,6 +96,8 @@ class _Someone(_Strict):
     """What else it is counted under."""
     priority: Id | None = None
     """What a budget's `keep` may be kept for."""
+    user_tier: Id | None = None
+    """The user's tier, where the policy says `users_from: application`."""
 
 
 class Asked(_Someone):

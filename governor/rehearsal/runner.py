@@ -16,6 +16,7 @@ from governor.rehearsal.given import Given
 from governor.rehearsal.goals import reached, warned
 from governor.rehearsal.keys import KeyRefused, find, short
 from governor.rehearsal.language import AT, MAX_TOKENS, seconds_of
+from governor.rehearsal.people import TierBook
 from governor.rehearsal.stage import Stage, made_up, usual_max_tokens
 from governor.rehearsal.theatre import Theatre
 
@@ -110,6 +111,7 @@ class Runner:
     Attributes:
         seen: The goals reached so far (`governor.rehearsal.goals`).
         problems: Mistakes in the tests that only running them shows: what names no budget.
+        people: What tests say of users whom the application would tell of.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Runner:
         self._open_ledger = open_ledger
         self.seen: set[tuple[str, str, int]] = set()
         self.problems: list[Problem] = []
+        policies.directory = self.people = TierBook()
 
     def run(self, sidecar: Sidecar, index: int) -> Result:
         """Run the test *index* of a file; a mistake in it goes to `problems`."""
@@ -235,6 +238,7 @@ class _Run:
             hint = "add `department`: this file is of the organisation"
             raise self.mistake(where, "this does not say whose policy it is under", hint)
         tags = tuple(sorted(someone.tags.items()))
+        self.runner.people.write(user, department, someone.user_tier)
         return Attribution(department, user, someone.feature, someone.run, tags, priority=someone.priority)
 
     def request(self, asked: Asked, where: _Path) -> Request:

@@ -153,7 +153,7 @@ def _step_faults(where: _Path, step: Step) -> Iterator[_Fault]:
     if spends and step.user is None:
         yield where, f"{dotted(where)} does not say who spends", "add `user`"
     if not spends:
-        for key in ("user", "department", "feature", "run", "tags", "priority", "model"):
+        for key in ("user", "department", "feature", "run", "tags", "priority", "user_tier", "model"):
             if key in step.model_fields_set:
                 path = (*where, key)
                 hint = "write it in `request`" if step.request else "add `spend`, `spent` or `request`"

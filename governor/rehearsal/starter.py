@@ -61,7 +61,7 @@ def starter(policies: Policies, prices: PriceTable, file: PolicyFile, wanted: Se
     blocks += filter(None, (_request(stage, goal, department, named) for goal in refusing))
     warning = [goal for goal in wanted if goal.which[0] == "warn"]
     for _, group in groupby(warning, key=lambda goal: goal.term.identity):
-        blocks.append(_series(list(group), department, named))
+        blocks.append(_series(stage, list(group), department, named))
     return "\n\n".join(blocks).replace("tests:\n\n", "tests:\n", 1) + "\n"
 
 
@@ -85,7 +85,7 @@ def _request(stage: Stage, goal: Goal, department: str | None, named: set[str]) 
     told = stage.explain(request, Given(**{given: filled}))  # type: ignore[arg-type]
     if goal.which not in set(reached(told, goal.who.department)):
         return ""
-    asked = {**_who(goal.who, department), "model": goal.model}
+    asked = {**_who(stage.house.policies, goal.who, department), "model": goal.model}
     lines = (
         f"  - name: {_name(goal.about, goal, named)}",
         *([f"    at: {at}"] if at else []),
@@ -114,7 +114,7 @@ def _expected(goal: Goal, told: Explanation) -> Iterator[tuple[str, str]]:
         yield "reason", why
 
 
-def _series(group: Sequence[Goal], department: str | None, named: set[str]) -> str:
+def _series(stage: Stage, group: Sequence[Goal], department: str | None, named: set[str]) -> str:
     """A test in which one budget fills up, warning after warning."""
     key = group[0].key
     lines = [f"  - name: {_name(f'{key} warns', group[0], named)}", "    steps:"]
@@ -125,7 +125,7 @@ def _series(group: Sequence[Goal], department: str | None, named: set[str]) -> s
         when = {"at": at} if at and len(lines) == _HEAD else {}
         step = {
             **when,
-            **_who(goal.who, department),
+            **_who(stage.house.policies, goal.who, department),
             **model,
             "spent": {key: share},
             "warns": [f"{key} {share}"],
@@ -152,9 +152,11 @@ def _share(goal: Goal) -> str:
     return str(Money(goal.top)).removeprefix("$").replace(",", "").removesuffix(".00")
 
 
-def _who(who: Attribution, department: str | None) -> dict[str, Any]:
+def _who(policies: Policies, who: Attribution, department: str | None) -> dict[str, Any]:
+    told = policies.directory(who.user, who.department) if policies.directory is not None else None
     named = {"department": None if who.department == department else who.department}
     named |= {"user": who.user, "feature": who.feature, "run": who.run, "priority": who.priority}
+    named |= told or {}
     said: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
     return {**said, "tags": dict(who.tags)} if who.tags else said
 

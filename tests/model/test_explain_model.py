@@ -54,24 +54,11 @@ KINDS: list[dict[str, Any]] = [
 ]
 """Budgets of every kind of scope and window."""
 
+LADDER = {"20%": {"downgrade": "haiku"}, "95%": "block"}
+rarely = st.sampled_from([False, False, False, True])
 millis = st.integers(1, 3000).map(lambda thousandth: thousandth / 1000)
 counts = st.integers(1, 20_000)
 percents = st.lists(st.integers(1, 100), min_size=3, max_size=3, unique=True).map(sorted)
-
-
-@st.composite
-def budget(draw: st.DrawFn, kinds: list[dict[str, Any]]) -> dict[str, Any]:
-    """One budget of a random kind, unit and limit."""
-    kind = draw(st.sampled_from(kinds))
-    unit = draw(st.sampled_from(["usd", "usd", "usd", "tokens", "requests"]))
-    limit = draw({"usd": millis, "tokens": counts, "requests": st.integers(1, 4)}[unit])
-    return {**kind, unit: limit}
-
-
-def distinct(budgets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One budget of each kind and unit: two would count the same."""
-    seen = {(str(b["per"]), b.get("window"), *({*b} & {*Unit})): b for b in budgets}
-    return list(seen.values())
 
 
 @st.composite
@@ -89,6 +76,30 @@ def thresholds(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     return {f"{share}%": action for share, action in ladder.items()}
+
+
+@st.composite
+def budget(draw: st.DrawFn, kinds: list[dict[str, Any]]) -> dict[str, Any]:
+    """One budget of a random kind, unit and limit."""
+    kind = draw(st.sampled_from(kinds))
+    unit = draw(st.sampled_from(["usd", "usd", "usd", "tokens", "requests"]))
+    limit = draw({"usd": millis, "tokens": counts, "requests": st.integers(1, 4)}[unit])
+    more: dict[str, Any] = {}
+    if draw(rarely) and (steps := draw(thresholds())):
+        more["thresholds"] = steps
+    if draw(rarely) and "feature" not in kind["per"]:
+        more |= {"keep": f"{draw(st.integers(1, 60))}%", "for": ["review", "urgent"]}
+    if draw(rarely) and kind.get("window") in ("hour", "day", "week", "month") and unit == "usd":
+        more |= {"pace": "even", "thresholds": LADDER}
+    if draw(rarely):
+        more["mode"] = "shadow"
+    return {**kind, unit: limit, **more}
+
+
+def distinct(budgets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One budget of each kind and unit: two would count the same."""
+    seen = {(str(b["per"]), b.get("window"), *({*b} & {*Unit})): b for b in budgets}
+    return list(seen.values())
 
 
 @st.composite
@@ -114,6 +125,7 @@ def policies(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "limits": draw(st.sampled_from([{}, {"cost_per_request": 0.02}, {"input_tokens": 3000}])),
         "features": {"review": {"max_tokens": 900}, "sort": {"lines": ["haiku", "sonnet"]}},
         "users": {"ada": {"user_tier": "premium"}, "*": {}},
+        "mode": draw(st.sampled_from(["enforce"] * 7 + ["shadow"])),
     }
     wide = [kind for kind in KINDS if "run" not in kind["per"] and "user_tier" not in kind]
     shared = distinct(draw(st.lists(budget([{"per": "organization", "window": "day"}, *wide]), max_size=2)))
@@ -126,6 +138,7 @@ requests = st.fixed_dictionaries(
         "feature": st.sampled_from([*(None, "review", "sort") * 5, "no-such"]),
         "run": st.sampled_from([None, "r1"]),
         "tags": st.sampled_from([(), (("project", "atlas"),)]),
+        "priority": st.sampled_from([None, None, "urgent"]),
         "model": st.sampled_from(
             [*("auto", "opus", "sonnet", "haiku", "claude-opus-4-8") * 4, "no-such-model"]
         ),
@@ -208,7 +221,7 @@ def test_what_explain_says_the_ledger_then_does(store, request, tmp_path_factory
 
 def agree(firm: Firm, asked: dict[str, Any], data: st.DataObject) -> None:
     """Explain a request on a ledger that others used, then make it."""
-    who = Attribution("team", asked["user"], asked["feature"], asked["run"], asked["tags"])
+    who = Attribution("team", asked["user"], asked["feature"], asked["run"], asked["tags"], asked["priority"])
     if asked["feature"] != "no-such":
         firm.spend_and_hold(who, data)
     options = {name: asked[name] for name in ("model", "pin", "input_tokens", "max_tokens")}
