@@ -125,6 +125,22 @@ def test_the_department_may_be_left_out_where_there_is_one(run, policies):
     assert (said.code, "department legal" in said.out) == (0, True)
 
 
+def test_who_the_application_would_tell_of(run, tmp_path):
+    """Where users come from the application, --user-tier says whose budgets hold; without it, nobody's."""
+    (tmp_path / "research.yaml").write_text(
+        "version: 1\ndepartment: research\nusers_from: application\n"
+        "budgets: [{per: user, user_tier: gold, usd: 40, window: month}]\n"
+        "routing: {lines: {haiku: claude-haiku-5-5}}\n",
+        encoding="utf-8",
+    )
+    asked = ["policy", "explain", str(tmp_path), "--user", "eve", "--json"]
+    told = run(*asked, "--user-tier", "gold", "--priority", "urgent").json
+    assert [budget["identity"] for budget in told["budgets"]] == ["department=research/user=eve/usd/month"]
+    assert told["request"]["priority"] == "urgent"
+    said = run(*asked)
+    assert (said.code, "unknown user 'eve'" in said.json["refused"]) == (4, True)
+
+
 def test_a_request_from_a_file(explain, tmp_path):
     """A body of `messages.create` says model, max_tokens and the prompt, which is bounded, not counted."""
     body = {"model": "sonnet", "max_tokens": 50, "messages": [{"role": "user", "content": "x" * 4000}]}

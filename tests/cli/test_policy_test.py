@@ -241,12 +241,85 @@ users: {eve: {user_tier: gold}, "*": {user_tier: tin}}
 """
 
 
-def test_a_first_file_for_every_kind_of_budget(run, tmp_path):
-    """Combinations, models, tags, features, tiers, floors, blocks below the limit: all are reached."""
-    (tmp_path / "research.yaml").write_text(RICH, encoding="utf-8")
+NEWER = """\
+version: 1
+department: research
+timezone: America/New_York
+budgets:
+  - {per: department, tokens: 500000, window: week, thresholds: {60%: [warn, {downgrade: haiku}], 95%: block}}
+  - {per: user, usd: 400, window: month, pace: even, thresholds: {30%: [warn, {downgrade: sonnet}]}}
+  - {per: department, usd: 9000, window: month, keep: 10%, for: [production, urgent]}
+  - {per: feature, usd: 12.34, window: day, mode: shadow}
+  - {per: user, concurrent: 10, thresholds: {50%: {downgrade: haiku}}}
+  - {per: department, requests: 100, window: hour, keep: 20%, for: [production], thresholds: {70%: warn}}
+  - {per: run, usd: 3}
+thresholds:
+  33%: warn
+  50%: {downgrade: sonnet}
+  90%: block
+  department: {80%: warn}
+routing:
+  lines: {haiku: claude-haiku-5-5, sonnet: claude-sonnet-5-5, opus: claude-opus-5-5}
+features: {draft: {lines: [haiku]}, long: {max_tokens: 9000}, production: {}}
+"""
+
+TOLD = """\
+version: 1
+department: research
+budgets:
+  - {per: user, user_tier: gold, usd: 40, window: month}
+  - {per: user, user_tier: tin, usd: 30, window: month}
+thresholds: {80%: warn, 90%: {downgrade: haiku}}
+routing:
+  lines: {haiku: claude-haiku-5-5, sonnet: claude-sonnet-5-5}
+users_from: application
+"""
+
+
+@pytest.mark.parametrize("policy", [RICH, NEWER, TOLD], ids=["rich", "newer", "told"])
+def test_a_first_file_for_every_kind_of_budget(run, tmp_path, policy):
+    """Combinations, tags, tiers, floors, blocks, pace, kept parts, shadow, other units: all are reached."""
+    (tmp_path / "research.yaml").write_text(policy, encoding="utf-8")
     assert run("policy", "test", str(tmp_path), "--init").code == 0
     said = run("policy", "test", str(tmp_path), "--require-all")
     assert (said.code, "every threshold is reached" in said.out) == (0, True), said.out
+
+
+SHADOW = """\
+version: 1
+tests:
+  - name: shadow lets it go, and says what it would do
+    spent: {feature/day: 50%}
+    request: {user: ada@example.com, feature: long, model: opus}
+    expect: {decision: served, line: opus, shadow: SHADOW, reason: opus may fill it to 50 %}
+  - name: the last part is kept
+    spent: {department/month: 90%}
+    request: {user: ada@example.com}
+    expect: {decision: refused, budget: department/month, reason: "kept for production, urgent"}
+  - name: but not from what is urgent
+    spent: {department/month: 90%}
+    request: {user: ada@example.com, priority: urgent}
+    expect: {decision: served}
+  - name: an even pace lets the month's share be spent, and no more
+    steps:
+      - {at: 2026-11-16, user: ada@example.com, spent: {user/month: 49%}, warns: []}
+      - {request: {user: ada@example.com, model: opus}, expect: {line: opus}}
+      - {user: ada@example.com, spent: {user/month: 51%}, warns: [user/month 30%]}
+      - {request: {user: ada@example.com, model: opus}, expect: {line: sonnet, budget: user/month}}
+"""
+
+
+def test_shadow_pace_and_what_is_kept(run, tmp_path):
+    """Tests say what a budget in shadow would have done, at which pace a month is spent, for whom is kept."""
+    (tmp_path / "research.yaml").write_text(NEWER, encoding="utf-8")
+    file = tmp_path / "research.tests.yaml"
+    file.write_text(SHADOW.replace("SHADOW", "downgraded"), encoding="utf-8")
+    said = run("policy", "test", str(file))
+    assert (said.code, "4 passed, 0 failed" in said.out) == (0, True), said.out
+    file.write_text(SHADOW.replace("SHADOW", "refused"), encoding="utf-8")
+    said = run("policy", "test", str(file))
+    assert (said.code, "shadow: expected refused, got downgraded" in said.out) == (1, True)
+    assert "In shadow, and if it were enforced it would say: claude-sonnet-5-5 instead" in said.out
 
 
 def test_the_reference_tests_pass_and_reach_every_threshold(run):
