@@ -13,6 +13,7 @@ from governor.cli import (
     archive,
     budget,
     budget_changes,
+    budget_requests,
     demo,
     doctor,
     ledger,
@@ -74,7 +75,7 @@ class _Root(TyperGroup):
 def _report_usage(error: Any, *, as_json: bool) -> None:
     """Say what the parser leaves unsaid: the error as JSON, and what an amount below 0 is taken for."""
     option, verb = getattr(error, "option_name", ""), getattr(error.ctx, "info_name", "")
-    if verb in ("grant", "set") and _BELOW_ZERO.fullmatch(option):
+    if verb in ("grant", "set", "request") and _BELOW_ZERO.fullmatch(option):
         told = usage(
             f"{option}… is below 0, and an amount is above: to take a grant back, run "
             "`governor budget revoke GRANT`; to stop a budget, freeze it"
@@ -131,7 +132,7 @@ _group(
 )
 _group(
     "budget",
-    "See budgets; grant, set and freeze them. Changes hold at once, in every process.",
+    "See budgets; grant, set and freeze them, or ask for more. Changes hold at once, in every process.",
     {
         "list": budget.list_budgets,
         "show": budget.show,
@@ -140,6 +141,10 @@ _group(
         "set": budget_changes.set_limit,
         "freeze": budget_changes.freeze,
         "unfreeze": budget_changes.unfreeze,
+        "request": budget_requests.request,
+        "requests": budget_requests.requests,
+        "approve": budget_requests.approve,
+        "deny": budget_requests.deny,
     },
 )
 _group(

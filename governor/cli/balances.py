@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governor.budgets import Period, Rolling, Unit, balance_identity, span_of, unit_of, window_at
-from governor.cli.output import usage
+from governor.cli.output import budget_json, usage
 from governor.errors import nearest
 from governor.ledger import commands as c
 from governor.story.decision import BudgetView, instant, show
@@ -72,6 +72,7 @@ class Limits(NamedTuple):
         override: What was set in its place and is in force.
         granted: What is granted and in force.
         coming: What is to come.
+        frozen_until_ms: Until when it is frozen; 0: until it is unfrozen, `None`: it is not.
     """
 
     unit: Unit
@@ -79,6 +80,7 @@ class Limits(NamedTuple):
     override: int | None = None
     granted: int = 0
     coming: tuple[c.LimitChange, ...] = ()
+    frozen_until_ms: int | None = None
 
     @property
     def limit(self) -> int:
@@ -106,7 +108,19 @@ def limits_of(desk: Desk, term: BudgetTerm) -> Limits:
     override = next((change.amount for change in reversed(now) if not change.added), None)
     granted = found.granted + sum(change.amount for change in now if change.added)
     coming = tuple(change for change in changes if change not in now)
-    return Limits(term.unit, term.limit, override, granted, coming)
+    return Limits(term.unit, term.limit, override, granted, coming, found.frozen_until_ms)
+
+
+def frozen_until_ms(desk: Desk, view: BudgetView) -> int | None:
+    """Until when a budget is frozen, as `Limits` has it; the ledger is asked only where it is frozen."""
+    if view.frozen is None:
+        return None
+    return desk.ledger.execute(c.ReadChanges(view.identity, view.window)).frozen_until_ms
+
+
+def as_json(view: BudgetView, frozen_ms: int | None) -> dict[str, Any]:
+    """A budget as JSON, with the end of its freeze, as `Limits` has that."""
+    return {**budget_json(view), "frozen_until": instant(frozen_ms or 0)}
 
 
 def _not_taken_back(changes: Iterable[c.LimitChange]) -> list[c.LimitChange]:

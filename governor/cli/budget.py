@@ -8,10 +8,10 @@ import typer
 
 from governor.budgets import Rolling
 from governor.cli import balances
+from governor.cli.asked import Asked, asked_json
 from governor.cli.changes import changes_of
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, open_desk
 from governor.cli.output import (
-    budget_json,
     console,
     note,
     percent,
@@ -22,7 +22,9 @@ from governor.cli.output import (
     usage,
     when,
 )
+from governor.cli.typed import span_text
 from governor.errors import nearest
+from governor.ledger import commands as c
 from governor.ledger.admission import mark
 from governor.ledger.commands import FULL_MARK_BP
 from governor.money import Money
@@ -58,17 +60,17 @@ def list_budgets(
     """List every budget: limit in force, spent, held, available, and when it resets."""
     with open_desk(policies, ledger) as desk:
         found = [
-            view
+            (view, balances.frozen_until_ms(desk, view))
             for view in balances.views(desk, contains=contains, past=past)
             if _of_department(view.identity, department) and _of(view.identity, "user", user)
         ]
         if not found and department is not None and department not in desk.policies.departments:
             raise usage(f"no department {department!r}: {nearest(department, desk.policies.departments)}")
     if as_json:
-        print_json({"ledger": desk.where, "budgets": [budget_json(view) for view in found]})
+        print_json({"ledger": desk.where, "budgets": [balances.as_json(*pair) for pair in found]})
     elif found:
         titles = ("budget", "limit", "spent", "held", "available", "%", "resets (UTC)")
-        print_rows(titles, [_cells(view, past=past) for view in found])
+        print_rows(titles, [_cells(*pair, past=past) for pair in found])
     else:
         note("no budget matches")
 
@@ -80,12 +82,12 @@ def show(
     with open_desk(policies, ledger) as desk:
         term = balances.find_term(desk, identity)
         view = _forgotten(desk, identity) if term is None else balances.view_of(desk, term)
-        limits = balances.Limits(view.unit, view.limit) if term is None else balances.limits_of(desk, term)
-        changes = changes_of(desk, view.identity)
+        limits = _limits(desk, view, term)
+        changes, asked = changes_of(desk, view.identity), _asked(desk, view.identity)
         if as_json:
-            print_json(_detail_json(desk, view, term, limits, changes))
+            print_json(_detail_json(desk, view, term, limits, changes, asked))
         else:
-            _print_detail(desk, view, term, limits, changes)
+            _print_detail(desk, view, term, limits, changes, asked)
 
 
 def _forgotten(desk: Desk, identity: str) -> BudgetView:
@@ -96,6 +98,18 @@ def _forgotten(desk: Desk, identity: str) -> BudgetView:
     return kept[-1]
 
 
+def _limits(desk: Desk, view: BudgetView, term: BudgetTerm | None) -> balances.Limits:
+    if term is not None:
+        return balances.limits_of(desk, term)
+    return balances.Limits(view.unit, view.limit, frozen_until_ms=balances.frozen_until_ms(desk, view))
+
+
+def _asked(desk: Desk, identity: str) -> list[Asked]:
+    """The open requests for more of a budget."""
+    kept = (Asked(request, desk.now_ms) for request in desk.ledger.execute(c.ListRequests()))
+    return [one for one in kept if one.is_open and one.request.identity == identity]
+
+
 def _of_department(identity: str, department: str | None) -> bool:
     return _of(identity, "department", department)
 
@@ -104,12 +118,12 @@ def _of(identity: str, name: str, value: str | None) -> bool:
     return value is None or balances.part(name, value) in identity.split("/")
 
 
-def _cells(view: BudgetView, *, past: bool) -> tuple[str, ...]:
+def _cells(view: BudgetView, frozen_ms: int | None, *, past: bool) -> tuple[str, ...]:
     amounts = (view.limit, view.posted, view.held, view.available)
     # The unit is in the identity, so counts stand bare.
     shown = (str(Money(a)) if view.unit == "usd" else f"{a:,}" for a in amounts)
     named = f"{view.identity} {view.window}" if past else view.identity
-    frozen = " FROZEN" if view.frozen is not None else ""
+    frozen = f" FROZEN{span_text(0, frozen_ms or 0)}" if view.frozen is not None else ""
     return (named + frozen, *shown, str(percent(view)), resets(view))
 
 
@@ -119,6 +133,7 @@ def _print_detail(
     term: BudgetTerm | None,
     limits: balances.Limits,
     changes: list[Change],
+    asked: list[Asked],
 ) -> None:
     out = console()
     out.print(view.identity, style="bold", soft_wrap=True)
@@ -126,6 +141,8 @@ def _print_detail(
         out.print(f"  {name:<11}{text}", soft_wrap=True)
     for name, text in _marks(desk, view, term):
         out.print(f"  {name:<11}{text}", soft_wrap=True)
+    for one in asked:
+        out.print(f"  requested  {one} ({one.request.id})", soft_wrap=True)
     if not changes:
         out.print("  changes    none in the journal")
     for change in changes:
@@ -153,7 +170,8 @@ def _facts(view: BudgetView, term: BudgetTerm | None, limits: balances.Limits) -
             f"{what} {show_amount(unit, change.amount)} from {when(instant(change.from_ms))}{until} UTC",
         )
     if view.frozen is not None:
-        yield "frozen", view.frozen
+        ends = span_text(0, limits.frozen_until_ms or 0)
+        yield "frozen", f"{view.frozen} ({ends.strip()})" if ends else view.frozen
     yield "window", _window(view)
     yield "spent", f"{show_amount(unit, view.posted)} ({percent(view)} %)"
     yield "held", f"{show_amount(unit, view.held)} by calls in flight"
@@ -202,10 +220,11 @@ def _detail_json(
     term: BudgetTerm | None,
     limits: balances.Limits,
     changes: list[Change],
+    asked: list[Asked],
 ) -> dict[str, Any]:
     steps = () if term is None else term.steps
     return {
-        **budget_json(view),
+        **balances.as_json(view, limits.frozen_until_ms),
         "file_limit": None if term is None else term.limit,
         "override": limits.override,
         "granted": limits.granted,
@@ -221,5 +240,6 @@ def _detail_json(
         "thresholds": [
             {"percent": step // 100, "crossed": view.posted >= mark(view.limit, step)} for step in steps
         ],
+        "requests": [asked_json(one) for one in asked],
         "changes": [change.as_json() for change in changes],
     }

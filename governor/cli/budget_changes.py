@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -11,9 +9,10 @@ import typer
 from governor.cli import balances
 from governor.cli.budget import IDENTITY
 from governor.cli.context import JSON, LEDGER, POLICIES, PRICES, flag, open_desk
-from governor.cli.output import budget_json, confirm, console, print_json, usage
+from governor.cli.output import confirm, console, print_json, usage
 from governor.cli.reach import refuse_unreachable
 from governor.cli.typed import parse_amount, plain, refuse_above_most, required, span_ms, span_text
+from governor.cli.who import actor_of
 from governor.ids import new_id
 from governor.journal.records import administration
 from governor.ledger import commands as c
@@ -72,7 +71,7 @@ class Told(NamedTuple):
             "file_limit": self.after.file,
             "override": self.after.override,
             "granted": self.after.granted,
-            "budget": budget_json(self.view),
+            "budget": balances.as_json(self.view, self.after.frozen_until_ms),
         }
 
 
@@ -108,8 +107,8 @@ def grant(
         text = f"granted {show_amount(term.unit, added)}"
         if window:
             text += f" for {window} ({show_amount(term.unit, done.limit_added)} in all)"
-        told = _told(desk, term, before, command.id, text + span_text(from_ms, until_ms))
-        _say(told, f"to take it back: governor budget revoke {command.id}", as_json=as_json)
+        told = told_of(desk, term, before, command.id, text + span_text(from_ms, until_ms))
+        say(told, f"to take it back: governor budget revoke {command.id}", as_json=as_json)
 
 
 def revoke(
@@ -128,12 +127,12 @@ def revoke(
         before = balances.limits_of(desk, term)
         command, amount = made.taking_back(record), show_amount(term.unit, made.amount)
         if desk.ledger.execute(c.FindGrant(command.id)) is not None:
-            told = _told(desk, term, before, None, f"the grant of {amount} was taken back before")
+            told = told_of(desk, term, before, None, f"the grant of {amount} was taken back before")
         else:
             _refuse_if_over(desk, term, made)
             desk.ledger.execute(command)
-            told = _told(desk, term, before, command.id, f"took back the grant of {amount}")
-        _say(told, as_json=as_json)
+            told = told_of(desk, term, before, command.id, f"took back the grant of {amount}")
+        say(told, as_json=as_json)
 
 
 def _grant_of(desk: Desk, identifier: str) -> c.Grant:
@@ -189,7 +188,7 @@ def set_limit(
         confirm(f"Set {term.identity} to {new}? Its limit is {before}; {then} will be {after}.", yes=yes)
         command = c.SetLimit(new_id(), term.identity, limit, until_ms, record, from_ms)
         desk.ledger.execute(command)
-        _say(_told(desk, term, before, command.id, f"set to {new}"), as_json=as_json)
+        say(told_of(desk, term, before, command.id, f"set to {new}"), as_json=as_json)
 
 
 def freeze(
@@ -213,7 +212,7 @@ def freeze(
         before = balances.limits_of(desk, term)
         command = c.Freeze(new_id(), term.identity, said, until_ms, administration(who, said))
         desk.ledger.execute(command)
-        _say(_told(desk, term, before, command.id, f"frozen{span_text(0, until_ms)}"), as_json=as_json)
+        say(told_of(desk, term, before, command.id, f"frozen{span_text(0, until_ms)}"), as_json=as_json)
 
 
 def unfreeze(
@@ -233,38 +232,33 @@ def unfreeze(
         print_json({"changes": [one.as_json() for one in told]})
         return
     for one in told:
-        _say(one, as_json=False)
+        say(one, as_json=False)
 
 
 def _unfrozen(desk: Desk, term: BudgetTerm, record: str) -> Told:
     before = balances.limits_of(desk, term)
     if balances.view_of(desk, term).frozen is None:
-        return _told(desk, term, before, None, "was not frozen: nothing was changed")
+        return told_of(desk, term, before, None, "was not frozen: nothing was changed")
     command = c.Unfreeze(new_id(), term.identity, record)
     desk.ledger.execute(command)
-    return _told(desk, term, before, command.id, "unfrozen")
+    return told_of(desk, term, before, command.id, "unfrozen")
 
 
-def actor_of(given: str | None) -> str:
-    """Who decides: as given, else this user at this host.
+def told_of(desk: Desk, term: BudgetTerm, before: Limits, operation: str | None, text: str) -> Told:
+    """What a change did, read from the ledger after it.
 
-    Raises:
-        Failure: It has a line break or another control character.
+    Args:
+        desk: What the command works on.
+        term: The budget.
+        before: Its limit before.
+        operation: The change's id; `None` where nothing was changed.
+        text: What was done.
     """
-    if given and given.strip():
-        return plain("--actor", given)
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
-
-
-def _told(desk: Desk, term: BudgetTerm, before: Limits, operation: str | None, text: str) -> Told:
     return Told(balances.view_of(desk, term), before, balances.limits_of(desk, term), operation, text)
 
 
-def _say(told: Told, *more: str, as_json: bool) -> None:
+def say(told: Told, *more: str, as_json: bool) -> None:
+    """Print what a change did, and *more* lines for people."""
     if as_json:
         print_json(told.as_json())
         return

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from governor.cli.budget_changes import ACTOR, actor_of
+from governor.cli.budget_changes import ACTOR
 from governor.cli.context import JSON, LEDGER, POLICIES, flag, load_policies
 from governor.cli.output import console, print_json, stamp, usage, when
 from governor.cli.progress import progress
+from governor.cli.who import actor_of
 from governor.ids import new_id
 from governor.journal import rebuild as rebuilding
 from governor.journal.archive import open_archive

@@ -86,6 +86,11 @@ def plain(option: str, text: str) -> str:
     return line
 
 
+def harmless(text: str) -> str:
+    """Text that others wrote, as one line, with what no terminal should get replaced by `\ufffd`."""
+    return "".join("\ufffd" if unicodedata.category(char) in _NOT_IN_A_LINE else char for char in text)
+
+
 def span_ms(desk: Desk, term: BudgetTerm, begin: str | None, until: str | None) -> tuple[int, int]:
     """When a change begins and ends, Unix milliseconds; 0: now, and never.
 

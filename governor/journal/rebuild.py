@@ -191,6 +191,9 @@ def _commands(plan: Plan, freezes: list[c.Freeze]) -> Iterator[r.Restore]:
         yield r.Restore(source, changes=r.RestoredChanges(freezes=rows))
     for operations in _batches(state.operations.items()):
         yield r.Restore(source, changes=r.RestoredChanges(operations=operations))
+    kept = (request for request in state.requests.values() if request.kept(plan.now_ms))
+    for requests in _batches(kept):
+        yield r.Restore(source, changes=r.RestoredChanges(requests=requests))
     for balances in _batches(plan.balances()):
         yield r.Restore(source, balances=balances)
     for holds in _batches(plan.holds()):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from governor.budgets import LONGEST_MS, ROLLING_BUCKETS, Period, unit_of
 from governor.journal import records
 from governor.ledger import commands as c
-from governor.ledger import detail, lifecycle
+from governor.ledger import detail, lifecycle, requests
 from governor.ledger.admission import REARM_BP, mark
 from governor.ledger.values import BALANCE_KEPT_MS
 
@@ -122,6 +122,7 @@ class Replay:
         grants: What was granted in each window.
         freezes: Reason, and until when (0: until unfrozen).
         operations: The payload of every change by its id.
+        requests: The grants that were asked for, by their ids, in order; answered or not.
         records: How many were read; *lives* of how many epochs, *last* and *epoch*: the newest.
         strange: Kinds of records that say nothing this release can replay, and how often they came.
         unread: The budgets of which such a record changed the limit or the freeze.
@@ -135,6 +136,7 @@ class Replay:
         self.grants: dict[Ref, int] = defaultdict(int)
         self.freezes: dict[str, tuple[str, int]] = {}
         self.operations: dict[str, str] = {}
+        self.requests: dict[str, c.BudgetRequest] = {}
         self.records = 0
         self.lives = 0
         self.epoch = ""
@@ -276,6 +278,8 @@ class Replay:
             self._end_changes(entry, alone=False)
             self._change(entry, said, amount=int(said["amount"]), added=True)
         self._operation(entry)
+        if "request" in said:
+            self._answer(entry, said["request"])
 
     def _set(self, entry: c.JournalEntry) -> None:
         said = detail.read_change(entry.detail)
@@ -308,7 +312,22 @@ class Replay:
 
     def _operation(self, entry: c.JournalEntry) -> None:
         """Remember the payload of a change, as `detail.operation` writes it."""
-        self.operations[entry.id] = f"{entry.kind} {entry.outcome} {entry.detail}"
+        self.operations[entry.id] = detail.read_operation(entry.kind, entry.outcome, entry.detail)
+
+    def _request(self, entry: c.JournalEntry) -> None:
+        self.requests[entry.id] = requests.read_request(entry.id, entry.detail, entry.at_ms)
+
+    def _deny(self, entry: c.JournalEntry) -> None:
+        said = requests.fields(entry.detail)
+        self._answer(entry, said["request"])
+        if said["state"] == requests.DENIED:
+            self._operation(entry)
+
+    def _answer(self, entry: c.JournalEntry, identifier: str) -> None:
+        """Close a request; one that was made before the archive begins is none."""
+        asked, answer = self.requests.get(identifier), requests.read_answer(entry.detail, entry.at_ms)
+        if asked is not None:
+            self.requests[identifier] = replace(asked, answer=answer)
 
     def _nothing(self, entry: c.JournalEntry) -> None:
         """A record that changes no balance."""
@@ -336,6 +355,8 @@ class Replay:
         "set": _set,
         "freeze": _freeze,
         "unfreeze": _unfreeze,
+        "request": _request,
+        "deny": _deny,
         "create": _nothing,
         "rebuild": _nothing,
     }

@@ -113,22 +113,24 @@ class LimitChange:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What administrators changed of a budget's limit, and is not over.
+    """What administrators changed of a budget, and is not over.
 
     Attributes:
         granted: To the window asked for, in the budget's unit.
         limits: The other changes, in the order in which they were made.
         now_ms: The ledger's clock.
+        frozen_until_ms: Until when it is frozen; 0: until it is unfrozen, `None`: it is not frozen.
     """
 
     granted: int
     limits: tuple[LimitChange, ...]
     now_ms: int
+    frozen_until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReadChanges(Command[Changes]):
-    """What was changed of a budget's limit, in a window and besides; begun or not."""
+    """What was changed of a budget, in a window and besides; begun or not."""
 
     identity: str
     window: str

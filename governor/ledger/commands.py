@@ -23,6 +23,18 @@ from governor.ledger.administration import (
     SetLimit,
     Unfreeze,
 )
+from governor.ledger.requests import (
+    Answer,
+    Approve,
+    BudgetRequest,
+    Deny,
+    FindRequest,
+    ListRequests,
+    NotAnswered,
+    Person,
+    RequestGrant,
+    TooManyRequests,
+)
 from governor.ledger.values import (
     CLOSED_HOLD_KEPT_MS,
     DUE_PER_REPLY,
@@ -44,8 +56,11 @@ __all__ = [
     "EXPIRED_HOLD_KEPT_MS",
     "FULL_MARK_BP",
     "Administered",
+    "Answer",
+    "Approve",
     "Ask",
     "Balance",
+    "BudgetRequest",
     "BudgetRow",
     "Change",
     "Changes",
@@ -53,12 +68,14 @@ __all__ = [
     "Command",
     "Create",
     "Crossing",
+    "Deny",
     "DueHold",
     "Expire",
     "Expired",
     "Extend",
     "Extended",
     "FindGrant",
+    "FindRequest",
     "Freeze",
     "Grant",
     "Held",
@@ -69,7 +86,10 @@ __all__ = [
     "ListBalances",
     "ListChanged",
     "ListHolds",
+    "ListRequests",
+    "NotAnswered",
     "OpenHold",
+    "Person",
     "Posting",
     "Read",
     "ReadChanges",
@@ -77,10 +97,12 @@ __all__ = [
     "Readings",
     "Refused",
     "Release",
+    "RequestGrant",
     "Reserve",
     "SetLimit",
     "Settle",
     "Status",
+    "TooManyRequests",
     "Unfreeze",
     "WindowMoved",
     "check_id",
@@ -306,7 +328,7 @@ class JournalEntry:
 
     Attributes:
         seq: Its place in the journal, ascending.
-        kind: The verb (`reserve`, `settle`, `expire`, `grant`, …), `create` or `rebuild`.
+        kind: The verb (`reserve`, `settle`, `expire`, `grant`, `request`, …), `create` or `rebuild`.
         id: The request's or the operation's id.
         at_ms: The ledger's clock.
         outcome: What came of it: the state of the hold, or the reason of a refusal.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from governor.budgets import unit_of
 from governor.ledger import commands as c
 from governor.ledger.commands import Balance, BudgetRow, Crossing
+from governor.ledger.requests import fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,11 +48,18 @@ def write_change(command: c.Change) -> str:
 
 def read_change(detail: str) -> dict[str, str]:
     """The fields of `write_change` by name; layout 1 wrote an amount alone."""
-    if detail.isdigit():
-        return {"amount": detail}
-    fields, _, reason = detail.partition(" reason=")
-    found = dict(field.split("=", 1) for field in fields.split(" ") if "=" in field)
-    return {**found, "reason": reason} if reason else found
+    return {"amount": detail} if detail.isdigit() else fields(detail)
+
+
+def write_approval(command: c.Approve) -> str:
+    """Of a grant that was asked for: what it says, then the request and how that was answered."""
+    return f"{write_change(command.grant)} request={command.request.id} {command.answer.said}"
+
+
+def read_operation(kind: str, identity: str, detail: str) -> str:
+    """`operation` from a journal record of the change; a grant's request is no part of it."""
+    said = detail.partition(" request=")[0] if kind == VERBS[c.Grant] else detail
+    return f"{kind} {identity} {said}"
 
 
 def read_grant(identifier: str, operation: str | None) -> c.Grant | None:
@@ -63,9 +71,9 @@ def read_grant(identifier: str, operation: str | None) -> c.Grant | None:
     if "=" not in said:  # made before it was migrated from layout 1
         window, _, digits = said.partition(" ")
         return c.Grant(identifier, identity, window, int(digits))
-    fields = read_change(said)
-    amount, from_ms, until_ms = (int(fields[name]) for name in ("amount", "from", "until"))
-    return c.Grant(identifier, identity, fields["window"], amount, from_ms=from_ms, until_ms=until_ms)
+    found = read_change(said)
+    amount, from_ms, until_ms = (int(found[name]) for name in ("amount", "from", "until"))
+    return c.Grant(identifier, identity, found["window"], amount, from_ms=from_ms, until_ms=until_ms)
 
 
 def write_balances(candidate: int | None, balances: Iterable[Balance]) -> str:
@@ -77,9 +85,9 @@ def write_balances(candidate: int | None, balances: Iterable[Balance]) -> str:
 def read_balances(detail: str) -> tuple[int | None, tuple[Balance, ...]]:
     """The inverse of `write_balances`; the reason of a freeze is not kept in it."""
     chosen, _, rows = detail.partition(" ")
-    fields = [row.split(":") for row in rows.split(",") if row]
+    parts = [row.split(":") for row in rows.split(",") if row]
     balances = tuple(
-        Balance(int(p), int(h), int(limit), "frozen" if f == "1" else None) for p, h, limit, f in fields
+        Balance(int(p), int(h), int(limit), "frozen" if f == "1" else None) for p, h, limit, f in parts
     )
     return (None if chosen == "-" else int(chosen)), balances
 

@@ -30,11 +30,15 @@ LISTED_AT_ONCE = 200
 
 def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
     """The dialogue for *command*; *now* is '' or a test's clock in milliseconds."""
-    if type(command) not in _DIALOGUES:
-        from governor.ledger.dialogue_recovery import DIALOGUES  # noqa: PLC0415 - only a rebuild needs it
+    known = _DIALOGUES if type(command) in _DIALOGUES else _rarer_dialogues()
+    return known[type(command)](command, keys, now)
 
-        return DIALOGUES[type(command)](command, keys, now)
-    return _DIALOGUES[type(command)](command, keys, now)
+
+def _rarer_dialogues() -> dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]]:
+    """Those that no call needs: they are imported where one is asked for."""
+    from governor.ledger import dialogue_recovery, dialogue_requests  # noqa: PLC0415 - as said
+
+    return {**dialogue_recovery.DIALOGUES, **dialogue_requests.DIALOGUES}
 
 
 def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
@@ -185,12 +189,14 @@ def _list_balances(command: c.ListBalances, keys: Keys, now: str) -> Dialogue:
 
 
 def _read_changes(command: c.ReadChanges, keys: Keys, now: str) -> Dialogue:
-    fields = (f"g:{command.identity}:{command.window}", f"l:{command.identity}")
-    granted, text = yield PlainCall(("HMGET", keys.admin, *fields))
+    fields = (f"g:{command.identity}:{command.window}", f"l:{command.identity}", f"z:{command.identity}")
+    granted, text, freeze = yield PlainCall(("HMGET", keys.admin, *fields))
     now_ms = yield from _clock(now)
     limits = (_limit_change(entry) for entry in (text or "").split(";")[:-1])
     kept = tuple(change for change in limits if not change.until_ms or now_ms < change.until_ms)
-    return c.Changes(int(granted or 0), kept, now_ms)
+    until_ms = int(freeze.partition(" ")[0]) if freeze else None
+    frozen = until_ms is not None and (not until_ms or now_ms < until_ms)
+    return c.Changes(int(granted or 0), kept, now_ms, until_ms if frozen else None)
 
 
 def _find_grant(command: c.FindGrant, keys: Keys, _: str) -> Dialogue:

@@ -9,6 +9,7 @@ from governor.ledger import commands as c
 from governor.ledger import lifecycle
 from governor.ledger import recovery as r
 from governor.ledger.dialogue import check, journal_entry, terms
+from governor.ledger.dialogue_requests import answer_row, row_of
 from governor.ledger.keys import SCHEMA
 from governor.ledger.scripts import script
 from governor.ledger.talk import PlainCall, ScriptCall
@@ -62,7 +63,7 @@ def _trim(command: r.TrimJournal, keys: Keys, now: str) -> Dialogue:
 def _begin(command: r.BeginRestore, keys: Keys, now: str) -> Dialogue:
     used = yield from _has_balances(keys)
     args = (now, str(SCHEMA), str(r.REBUILDING), command.epoch, command.source, str(int(used)))
-    named = (keys.meta, keys.admin, keys.expiry, keys.journal)
+    named = (keys.meta, keys.admin, keys.expiry, keys.journal, keys.requests)
     reply = yield ScriptCall(script("restore_begin"), named, args)
     if reply[0] == "in_use":
         raise LedgerUnavailable(
@@ -90,7 +91,9 @@ def _has_balances(keys: Keys) -> Dialogue:
 def _restore(command: r.Restore, keys: Keys, now: str) -> Dialogue:
     admin = [word for pair in _admin_fields(command.changes) for word in pair]
     args = [now, str(r.REBUILDING), command.source]
-    args += [str(len(admin) // 2), str(len(command.balances)), str(len(command.holds)), *admin]
+    asked = [word for pair in _request_fields(command.changes) for word in pair]
+    args += [str(len(admin) // 2), str(len(command.balances)), str(len(command.holds)), str(len(asked) // 2)]
+    args += [*admin, *asked]
     for b in command.balances:
         buckets = "".join(f"{slot} {amount};" for slot, amount in b.buckets)
         args += [terms(b.row), str(b.posted), _joined(b.crossed), buckets]
@@ -103,7 +106,8 @@ def _restore(command: r.Restore, keys: Keys, now: str) -> Dialogue:
             hold.closing,
             hold.detail,
         ]
-    named = [keys.meta, keys.admin, *(keys.balance(b.identity, b.window) for b in command.balances)]
+    named = [keys.meta, keys.admin, keys.requests]
+    named += [keys.balance(b.identity, b.window) for b in command.balances]
     named += [keys.hold(hold.id) for hold in command.holds]
     reply = yield ScriptCall(script("restore"), tuple(named), tuple(args))
     _check_rebuilding(reply, keys)
@@ -133,6 +137,14 @@ def _admin_fields(changes: r.RestoredChanges) -> Iterator[tuple[str, str]]:
         yield f"z:{identity}", f"{until_ms} {reason}"
     for identifier, payload in changes.operations:
         yield f"op:{identifier}", payload
+
+
+def _request_fields(changes: r.RestoredChanges) -> Iterator[tuple[str, str]]:
+    """The hash `requests` as the verbs of requests write it."""
+    for request in changes.requests:
+        yield f"r:{request.id}", row_of(request)
+        if request.answer is not None:
+            yield f"a:{request.id}", answer_row(request.answer)
 
 
 def _finish(command: r.FinishRestore, keys: Keys, now: str) -> Dialogue:

@@ -47,6 +47,11 @@ class Keys:
         return f"{self.prefix}:admin"
 
     @property
+    def requests(self) -> str:
+        """A hash of the grants that were asked for, and how it was answered. `gov:2:{acme}:requests`."""
+        return f"{self.prefix}:requests"
+
+    @property
     def expiry(self) -> str:
         """A sorted set of open holds by expiry. `gov:2:{acme}:expiry`."""
         return f"{self.prefix}:expiry"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from governor.budgets import unit_of
-from governor.ledger.commands import BudgetRow, Command, JournalEntry, LimitChange
+from governor.ledger.commands import BudgetRequest, BudgetRow, Command, JournalEntry, LimitChange
 
 REBUILDING = 0
 """The schema number of a store that is being rebuilt: no release works on it."""
@@ -187,12 +187,14 @@ class RestoredChanges:
         grants: Identity, window, the total granted in it.
         freezes: Identity, reason, until when (0: until unfrozen).
         operations: Id and payload of every change, so that a repetition changes nothing.
+        requests: Grants that were asked for, open or answered.
     """
 
     limits: tuple[tuple[str, tuple[LimitChange, ...]], ...] = ()
     grants: tuple[tuple[str, str, int], ...] = ()
     freezes: tuple[tuple[str, str, int], ...] = ()
     operations: tuple[tuple[str, str], ...] = ()
+    requests: tuple[BudgetRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

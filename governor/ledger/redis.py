@@ -38,6 +38,7 @@ GREETED_FOR_S = 60.0
 _APPLICATIONS = (
     *(c.Reserve, c.Settle, c.Release, c.Extend, c.Expire, c.Read, c.ReadChanges),
     *(c.FindGrant, c.ListChanged, c.ListBalances, c.ListHolds, c.ReadJournal, c.Inspect),
+    *(c.RequestGrant, c.FindRequest, c.ListRequests),
 )
 """What the first Redis user of docs/ledger.md may ask; for anything else it takes the second."""
 
@@ -238,7 +239,9 @@ class _Shell:
         given = self.where.partition("://")[2].rpartition("@")[0]
         user = unquote(given.partition(":")[0]) or "default"
         role = "governor" if isinstance(command, _APPLICATIONS) else "admin"
-        keys = self.keys.admin if isinstance(command, c.Change) else f"{self.keys.prefix}:*"
+        keys = (
+            self.keys.admin if isinstance(command, c.Change | c.Approve | c.Deny) else f"{self.keys.prefix}:*"
+        )
         verb = re.sub(r"\B([A-Z])", r" \1", type(command).__name__).lower()
         said = _PLACE.sub("", str(error)).rstrip(".")
         return LedgerUnavailable(

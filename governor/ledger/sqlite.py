@@ -21,7 +21,7 @@ import anyio.to_thread
 
 from governor.errors import LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
-from governor.ledger import recovery, sqlite_admin, sqlite_holds, sqlite_recovery
+from governor.ledger import recovery, sqlite_admin, sqlite_holds, sqlite_recovery, sqlite_requests
 from governor.ledger.migration import FindOld, Migrate, OldLedger
 from governor.ledger.sqlite_migration import OLDEST, migrate
 
@@ -44,6 +44,7 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 _VERBS: dict[type[c.Command[Any]], Verb] = {
     **sqlite_holds.VERBS,
     **sqlite_admin.VERBS,
+    **sqlite_requests.VERBS,
     **sqlite_recovery.VERBS,
 }
 
@@ -146,6 +147,8 @@ class SqliteLedger:
             if not meta:
                 self._found(connection, epoch)
                 meta = _read_meta(connection)
+            elif (meta.get("schema"), meta["organization"]) == (str(SCHEMA), self._organization):
+                _make_tables(connection)  # a file of this schema may be older than one of them
         if meta.get("schema") != str(SCHEMA):
             older = meta.get("schema") == str(OLDEST)
             advice = "run `governor ledger migrate URL`" if older else "use the release that wrote it"
@@ -161,8 +164,7 @@ class SqliteLedger:
     def _found(self, connection: sqlite3.Connection, epoch: str) -> None:
         if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             raise LedgerUnavailable(f"{self._path} is some other program's database: use another file")
-        for statement in _tables().split(";"):
-            connection.execute(statement)
+        _make_tables(connection)
         now = self._clock()
         facts = {
             "schema": SCHEMA,
@@ -251,6 +253,12 @@ class AsyncSqliteLedger:
 
 def _tables() -> str:
     return files("governor.ledger").joinpath("sqlite_schema.sql").read_text("utf-8")
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables that are missing."""
+    for statement in _tables().split(";"):
+        connection.execute(statement)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -19,21 +19,26 @@ if TYPE_CHECKING:
 def grant(db: sqlite3.Connection, command: c.Grant, now_ms: int) -> c.Administered:
     """Add to a limit; see `Grant`."""
     if _is_new(db, command, now_ms):
-        if not command.window:
-            _end_changes(db, command.identity, now_ms, alone=False)
-            _change(db, command, added=True, amount=command.amount)
-        else:
-            db.execute(
-                "INSERT INTO granted VALUES (?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
-                (command.identity, command.window, command.amount),
-            )
+        add(db, command, now_ms)
     if not command.window:
         return c.Administered(now_ms, command.amount)
     total = db.execute(
         "SELECT amount FROM granted WHERE identity = ? AND window = ?", (command.identity, command.window)
     ).fetchone()[0]
     return c.Administered(now_ms, total)
+
+
+def add(db: sqlite3.Connection, command: c.Grant, now_ms: int) -> None:
+    """Add what is granted to the limit, whether or not it was granted before."""
+    if not command.window:
+        _end_changes(db, command.identity, now_ms, alone=False)
+        _change(db, command, added=True, amount=command.amount)
+    else:
+        db.execute(
+            "INSERT INTO granted VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+            (command.identity, command.window, command.amount),
+        )
 
 
 def set_limit(db: sqlite3.Connection, command: c.SetLimit, now_ms: int) -> c.Administered:
@@ -74,7 +79,11 @@ def read_changes(db: sqlite3.Connection, command: c.ReadChanges, now_ms: int) ->
         (command.identity, now_ms),
     ).fetchall()
     limits = tuple(c.LimitChange(bool(added), *rest) for added, *rest in rows)
-    return c.Changes(granted[0] if granted else 0, limits, now_ms)
+    freeze = db.execute(
+        "SELECT until_ms FROM freeze WHERE identity = ? AND (until_ms = 0 OR ? < until_ms)",
+        (command.identity, now_ms),
+    ).fetchone()
+    return c.Changes(granted[0] if granted else 0, limits, now_ms, freeze[0] if freeze else None)
 
 
 def find_grant(db: sqlite3.Connection, command: c.FindGrant, _: int) -> c.Grant | None:
@@ -157,14 +166,24 @@ def _end_changes(db: sqlite3.Connection, identity: str, now_ms: int, *, alone: b
 
 
 def _is_new(db: sqlite3.Connection, command: c.Change, now_ms: int) -> bool:
-    """Whether an operation has not been carried out yet, and its record; a changed payload is a conflict."""
-    payload = detail.operation(command)
-    known = db.execute("SELECT payload FROM operation WHERE id = ?", (command.id,)).fetchone()
-    if known is None:
-        db.execute("INSERT INTO operation VALUES (?, ?)", (command.id, payload))
+    """Whether a change has not been carried out yet, and its record."""
+    new = is_new(db, command.id, detail.operation(command))
+    if new:
         kind, said = detail.VERBS[type(command)], detail.write_change(command)
         write_journal(db, kind, command.id, now_ms, command.identity, said, command.record)
+    return new
+
+
+def is_new(db: sqlite3.Connection, identifier: str, payload: str) -> bool:
+    """Whether an administrator's operation has not been carried out yet; from now on it counts as such.
+
+    Raises:
+        ReservationConflict: Its id came with another payload.
+    """
+    known = db.execute("SELECT payload FROM operation WHERE id = ?", (identifier,)).fetchone()
+    if known is None:
+        db.execute("INSERT INTO operation VALUES (?, ?)", (identifier, payload))
         return True
     if known[0] != payload:
-        raise ReservationConflict(f"operation id {command.id!r} was used before with another payload")
+        raise ReservationConflict(f"operation id {identifier!r} was used before with another payload")
     return False

@@ -9,6 +9,7 @@ from governor.ledger import commands as c
 from governor.ledger import lifecycle
 from governor.ledger import recovery as r
 from governor.ledger.sqlite_holds import Row, dump_rows, write_journal
+from governor.ledger.sqlite_requests import restore_requests
 
 if TYPE_CHECKING:
     import sqlite3
@@ -126,6 +127,7 @@ def restore(db: sqlite3.Connection, command: r.Restore, now_ms: int) -> None:
     db.executemany("INSERT OR REPLACE INTO granted VALUES (?, ?, ?)", changes.grants)
     db.executemany("INSERT OR REPLACE INTO freeze VALUES (?, ?, ?)", changes.freezes)
     db.executemany("INSERT OR REPLACE INTO operation VALUES (?, ?)", changes.operations)
+    restore_requests(db, changes.requests)
 
 
 def finish(db: sqlite3.Connection, command: r.FinishRestore, now_ms: int) -> None:
@@ -152,7 +154,7 @@ VERBS: dict[type[c.Command[Any]], Verb] = {
 
 def _is_unused(db: sqlite3.Connection) -> bool:
     """Whether nothing ever happened here but its creation."""
-    for table in ("balance", "hold", "operation"):
+    for table in ("balance", "hold", "operation", "request"):
         if db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():  # noqa: S608 - constant names
             return False
     return db.execute("SELECT kind FROM journal LIMIT 2").fetchall() == [("create",)]

@@ -69,6 +69,16 @@ CREATE TABLE IF NOT EXISTS operation (
     payload TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- Grants that were asked for, and how that was answered ('' and 0: not yet).
+CREATE TABLE IF NOT EXISTS request (
+    id          TEXT    PRIMARY KEY,
+    asked_ms    INTEGER NOT NULL,
+    ends_ms     INTEGER NOT NULL,
+    said        TEXT    NOT NULL,
+    answered_ms INTEGER NOT NULL DEFAULT 0,
+    answer      TEXT    NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS journal (
     seq     INTEGER PRIMARY KEY AUTOINCREMENT,
     kind    TEXT    NOT NULL,

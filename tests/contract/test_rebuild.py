@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +17,7 @@ from governor.ledger import commands as c
 from governor.ledger import detail
 from governor.ledger import recovery as r
 from governor.ledger.keys import SCHEMA
+from governor.ledger.requests import CLOSED_KEPT_MS
 from governor.testing.ledger_contract import Bench, SettableClock
 from governor.testing.ledger_contract.bench import START_MS
 
@@ -170,6 +171,37 @@ def test_an_operation_repeated_after_a_rebuild_changes_nothing(loss):
     assert amounts(new, loss.budgets()) == REBUILT
     loss.bench.clock.advance(91 * MINUTE_MS)
     assert [row[2:] for row in amounts(new, loss.budgets()[1:3])] == [(500, None), (100, None)]
+
+
+def test_requests_are_restored_with_their_answers(loss):
+    """Open, approved, denied and withdrawn, each as it was, and none can be answered a second time."""
+    bench, (team, *_) = loss.bench, loss.budgets()
+    ada, grace = c.Person("Ada", "ada@laptop-7"), c.Person("Grace", "grace@laptop-9")
+    asked = c.BudgetRequest("q0", TEAM, team.window, 9, ada, "two words: x=y", ends_ms=team.end_ms)
+    kept = loss.say(*(c.RequestGrant(replace(asked, id=f"q{index}")) for index in range(4)))
+    bench.clock.advance(1)
+    answers = [
+        c.Approve(kept[0], grace, "", 5),
+        c.Deny(kept[1], grace, "no"),
+        c.Deny(kept[2], ada, "found some"),
+    ]
+    loss.say(*answers)
+    loss.keep()
+    assert not loss.plan().replay.strange
+    new = loss.next_store()
+    loss.rebuild(new)
+    old = bench.ledger.execute(c.ListRequests())
+    assert new.execute(c.ListRequests()) == old
+    assert [one.state(bench.clock.now_ms) for one in old] == ["approved", "denied", "withdrawn", "open"]
+    for command in (*answers, c.RequestGrant(asked)):
+        assert new.execute(command) == bench.ledger.execute(command)
+    assert new.execute(c.FindGrant("approve-q0")).amount == 5
+    assert bench.balance(team).limit == 1045
+    assert amounts(new, [team])[0][2] == 1045
+    bench.clock.advance(CLOSED_KEPT_MS)
+    later = loss.next_store()
+    loss.rebuild(later)
+    assert later.execute(c.ListRequests()) == old[3:]
 
 
 def test_an_interrupted_rebuild_refuses_work_and_is_ended_by_the_next_run(loss, monkeypatch):

@@ -9,11 +9,13 @@ from support.redis_server import HOST, RedisServer
 from support.refused import RESERVE, ROW, SECRET, refusal
 
 from governor.errors import LedgerUnavailable
+from governor.ids import new_id
+from governor.ledger import Ledger, open_ledger
 from governor.ledger import commands as c
-from governor.ledger import open_ledger
 from governor.ledger.keys import Keys
 
-APPLICATION_KEYS = ("b:*", "h:*", "expiry", "journal")
+ADA, GRACE = c.Person("Ada", "ada@laptop-7"), c.Person("Grace", "grace@laptop-9")
+APPLICATION_KEYS = ("b:*", "h:*", "expiry", "journal", "requests")
 APPLICATION_COMMANDS = (
     "evalsha eval info time client|setname select hmget hget hgetall hset hincrby zadd zrem zrange"
     " zrangebyscore xadd xlen xrange xrevrange scan ping cluster command readonly"
@@ -62,6 +64,14 @@ def test_a_user_without_the_rights_is_told_which(
     assert f"with the rights of `{role}` in docs/ledger.md" in message
 
 
+def _asked(ledger: Ledger) -> c.BudgetRequest:
+    """A request that Ada made."""
+    asked = c.BudgetRequest(new_id(), ROW.identity, ROW.window, 5, ADA, "a launch")
+    kept = ledger.execute(c.RequestGrant(asked))
+    assert isinstance(kept, c.BudgetRequest)
+    return kept
+
+
 @pytest.mark.parametrize("server_of", ["redis_server", "redis_cluster_server"])
 def test_an_application_may_spend_and_not_change_limits(
     request: pytest.FixtureRequest, server_of: str, org: str
@@ -72,7 +82,8 @@ def test_an_application_may_spend_and_not_change_limits(
     ledger.execute(c.SetLimit("l", ROW.identity, 20))
     with server.client() as client:
         prefix = Keys(org).prefix
-        rights = [f"(+evalsha +eval ~{prefix}:*)", f"(+hdel +pexpire ~{prefix}:b:* ~{prefix}:h:*)"]
+        forgets = " ".join(f"~{prefix}:{name}" for name in ("b:*", "h:*", "requests"))
+        rights = [f"(+evalsha +eval ~{prefix}:*)", f"(+hdel +pexpire {forgets})"]
         rights += [f"%R~{prefix}:meta", f"%R~{prefix}:admin"]
         rights += [f"%R~gov:1:{{{org}}}:meta", *(f"~{prefix}:{name}" for name in APPLICATION_KEYS)]
         rights += [f"+{name}" for name in APPLICATION_COMMANDS.split()]
@@ -92,7 +103,16 @@ def test_an_application_may_spend_and_not_change_limits(
         with pytest.raises(LedgerUnavailable, match="refuses this user") as refused:
             app.execute(command)
         assert not re.search("@user_script|[0-9a-f]{40}", str(refused.value))
+    mine, others = _asked(app), _asked(ledger)
+    for answer in (c.Approve(mine, GRACE, "", 5), c.Deny(others, GRACE, "no")):
+        with pytest.raises(LedgerUnavailable, match="with the rights of `admin`"):
+            app.execute(answer)
+    assert set(app.execute(c.ListRequests())) == {mine, others}
+    assert app.execute(c.Deny(mine, ADA, "found some")).answer.state == "withdrawn"
+    assert app.execute(c.FindRequest(mine.id)).answer is not None
     assert ledger.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
+    assert ledger.execute(c.Approve(others, GRACE, "", 5)).answer.state == "approved"
+    assert app.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 25),)
     with server.client() as client:
         client.acl_deluser(f"app-{org}")
     app.close()

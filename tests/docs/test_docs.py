@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
@@ -19,6 +19,7 @@ from governor.budgets import Unit
 from governor.cli import app
 from governor.ledger import commands as c
 from governor.ledger import lifecycle, open_ledger
+from governor.ledger.keys import Keys
 from governor.ledger.migration import FindOld
 from governor.ledger.recovery import Mark, ReadSince, TrimJournal
 from governor.policy import Attribution, load
@@ -279,6 +280,39 @@ def test_documented_redis_administrator_can_do_what_is_theirs(redis_server: Redi
         *older, last = page.entries
         assert ledger.execute(TrimJournal(page.epoch, older[-1].seq, Mark.of(last))) == len(older)
         ledger.close()
+
+
+def test_documented_redis_users_ask_for_more_and_approve_it(
+    redis_server: RedisServer, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By commands: the first user asks, sees and withdraws, the second approves, and the first cannot."""
+    (tmp_path / "organization.yaml").write_text(f"version: 1\norganization: {org}\n", encoding="utf-8")
+    policy = "version: 1\ndepartment: legal\nbudgets: [{per: department, usd: 1, window: month}]\n"
+    lines = "routing: {lines: {haiku: claude-haiku-5-5}}\n"
+    (tmp_path / "legal.yaml").write_text(policy + lines, encoding="utf-8")
+    open_ledger(redis_server.url, org).execute(c.Create("an epoch"))
+    with redis_server.client() as client:
+        client.hset(Keys(org).requests, "r:old", "1 2 swept away by the first request")
+    identity, why = "department=legal/usd/month", ["--reason", "a test"]
+    first, second = [text for text in blocks(ROOT / "docs" / "ledger.md", "text") if text.startswith("ACL")]
+
+    def budget(url: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+        options = ["--policies", str(tmp_path), "--ledger", url, "--json"]
+        said = CliRunner().invoke(app, ["budget", *arguments, *options])
+        return said.exit_code, json.loads(said.stdout)
+
+    with acl_user(redis_server, org, first) as url:
+        asked, other = (budget(url, "request", identity, "5", *why)[1] for _ in range(2))
+        assert budget(url, "deny", other["id"], *why)[1]["state"] == "withdrawn"
+        assert budget(url, "requests")[1]["requests"] == [asked]
+        monkeypatch.setattr("socket.gethostname", lambda: "another-host")
+        for verb in (["approve", asked["id"]], ["deny", asked["id"], *why]):
+            code, told = budget(url, *verb, "--actor", "Grace")
+            assert (code, "with the rights of `admin`" in told["error"]["message"]) == (1, True)
+        assert budget(url, "show", identity)[1]["requests"] == [asked]
+    with acl_user(redis_server, org, second) as url:
+        assert budget(url, "approve", asked["id"], "--actor", "Grace")[0] == 0
+        assert budget(url, "show", identity)[1]["limit"] == 6 * 10**9
 
 
 @pytest.mark.parametrize("user", [0, 1], ids=["application", "administrator"])

@@ -29,11 +29,14 @@ EXPIRED = r.RestoredHold(
     "dead", "expired", ((RUN, 20, 20, 0), (WEEK, 20, 20, SLOT)), "", "overrun=0", NOW_MS - DAY_MS
 )
 FORGOTTEN = r.RestoredHold("old", "settled", ((RUN, 20, 0, 0),), "digest", "", NOW_MS - 8 * DAY_MS)
+ADA = c.Person("Ada", "ada@laptop-7")
+ASKED = c.BudgetRequest("q1", RUN.identity, "life", 5, ADA, "why", at_ms=NOW_MS)
 CHANGES = r.RestoredChanges(
     limits=((RUN.identity, (c.LimitChange(added=False, amount=300, from_ms=0, until_ms=END_MS),)),),
     grants=((RUN.identity, "life", 40),),
     freezes=((RUN.identity, "a reason", END_MS),),
     operations=(("g", "grant …"),),
+    requests=(ASKED, replace(ASKED, id="q2", answer=c.Answer("denied", ADA, "no", 5, NOW_MS))),
 )
 ROLLING = r.RestoredBalance(
     WEEK.identity, "rolling", 0, 500, 0, (), WEEK.bucket_ms, ((SLOT - 1, 7), (SLOT, 20))
@@ -117,15 +120,21 @@ def test_what_a_restore_writes(server):
         f"z:{RUN.identity}": f"{END_MS} a reason",
         "op:g": "grant …",
     }
+    assert server.client.hgetall(server.keys.requests) == {
+        "r:q1": f"{NOW_MS} 0 {ASKED.said}",
+        "r:q2": f"{NOW_MS} 0 {ASKED.said}",
+        "a:q2": f"{NOW_MS} state=denied amount=5 actor=Ada login=ada@laptop-7 reason=no",
+    }
 
 
-@pytest.mark.parametrize("left", ["admin", "expiry", "journal", "balance"])
+@pytest.mark.parametrize("left", ["admin", "expiry", "requests", "journal", "balance"])
 def test_parts_of_a_ledger_without_its_marker_are_not_written_over(server, left):
     """A store that lost only its marker is no empty one."""
     keys = server.keys
     {
         "admin": lambda: server.client.hset(keys.admin, "x", "y"),
         "expiry": lambda: server.client.zadd(keys.expiry, {"x": 1}),
+        "requests": lambda: server.client.hset(keys.requests, "x", "y"),
         "journal": lambda: server.client.xadd(keys.journal, {"kind": "create"}),
         "balance": lambda: server.client.hset(keys.balance("b/usd/life", "life"), "posted", "1"),
     }[left]()

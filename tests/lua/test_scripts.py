@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -40,6 +41,7 @@ VERBS = sorted(
     for path in files("governor.ledger").joinpath("lua").iterdir()
     if path.name.endswith(".lua")
 )
+ASKED = c.BudgetRequest("q1", REVIEW.identity, REVIEW.window, 9, c.Person("a", "a@h"), "", at_ms=NOW_MS)
 STORY: list[tuple[int, c.Command[Any]]] = [
     (NOW_MS, c.Create("epoch-1")),
     (NOW_MS, reserve("r1")),
@@ -58,6 +60,10 @@ STORY: list[tuple[int, c.Command[Any]]] = [
     (LATER_MS, c.Freeze("f", REVIEW.identity, "audit")),
     (LATER_MS, c.Unfreeze("u", REVIEW.identity)),
     (LATER_MS, c.Read((TEAM, REVIEW))),
+    (NOW_MS, c.RequestGrant(ASKED)),
+    (NOW_MS, c.RequestGrant(replace(ASKED, id="q2"))),
+    (LATER_MS, c.Approve(ASKED, c.Person("b", "b@h"), "", 9)),
+    (LATER_MS, c.Deny(replace(ASKED, id="q2"), c.Person("b", "b@h"), "")),
 ]
 """Every verb at least once, with the clock it is told at."""
 

@@ -185,6 +185,8 @@ class Auditor:
         listed = [Override(x.added, x.amount, x.from_ms, x.until_ms) for x in changes.limits]
         assert listed == self._unended(command.identity)
         assert changes.granted == self.granted[command.identity, command.window]
+        until_ms = self.freezes.get(command.identity, -1)
+        assert changes.frozen_until_ms == (until_ms if until_ms == 0 or self.now_ms < until_ms else None)
 
     def check_grant(self, name: str, found: c.Grant | None) -> None:
         """What is found under an id is the grant that was made under it, if one was."""

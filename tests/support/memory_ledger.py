@@ -263,7 +263,10 @@ class MemoryLedger:
 
     def _read_changes(self, command: c.ReadChanges) -> c.Changes:
         granted = self._granted.get((command.identity, command.window), 0)
-        return c.Changes(granted, self._unended(command.identity), self._now_ms)
+        _, until_ms = self._freezes.get(command.identity, ("", -1))
+        frozen = until_ms == 0 or self._now_ms < until_ms
+        limits = self._unended(command.identity)
+        return c.Changes(granted, limits, self._now_ms, until_ms if frozen else None)
 
     def _find_grant(self, command: c.FindGrant) -> c.Grant | None:
         return detail.read_grant(command.id, self._operations.get(command.id))

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governor.errors import PolicyError, PolicyViolation
 from governor.policy import Attribution, Policies, load
 
+DEEP = os.environ.get("GOVERNOR_TEST_PROFILE") == "deep"
 POLICIES = Path(__file__).parents[2] / "policies"
-FILES = {*POLICIES.glob("*.yaml")} - {*POLICIES.glob("*.tests.yaml")}
-GOOD = {file.name: file.read_text(encoding="utf-8") for file in sorted(FILES)}
+EVERYTHING = Path(__file__).parents[1] / "data" / "everything.yaml"
+GOOD = {
+    file.name: file.read_text(encoding="utf-8")
+    for file in [*POLICIES.glob("*.yaml"), EVERYTHING]
+    if not file.name.endswith(".tests.yaml")
+}
+FLOOR = {"organization.yaml": GOOD["organization.yaml"]}
 WORDS = sorted({word for text in GOOD.values() for word in re.findall(r"[\w.%*-]+", text)})
 ODD = ["", "~", "[]", "{}", "[", "}", "-1", "0", "1e999", ".nan", "true", '"', "&a x", "*a", "!!int x"]
 ODD += ["\t", "\r", "\x85", "\u2028", "\ufeff", "\x00", "? ", "- ", ": ", "#", "|", ">", "%YAML 9\n", "---\n"]
@@ -67,18 +74,30 @@ def answers(policies: Policies) -> None:
     for row in policies.all_terms():
         assert row.limit > 0
         assert all(0 < mark < 10_000 for mark in row.caps.values())
+        assert 0 <= row.keep_bp < 10_000
+        assert 0 < row.block_bp <= 10_000
     for department in policies.departments:
         with contextlib.suppress(PolicyViolation):
             terms = policies.budgets(Attribution(department, "ada@example.com", None, "r"), ["m"])
             assert all(policies.limit_of(term.identity) is not None for term in terms)
 
 
+def test_the_good_files_load() -> None:
+    """What is mutated is right as it stands: all of the files, and each of them with the organisation's."""
+    for files in [GOOD, *({**FLOOR, name: text} for name, text in GOOD.items())]:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in files.items():
+                (Path(folder) / name).write_text(text, encoding="utf-8")
+            assert load(folder).departments or files == FLOOR
+
+
+@settings(max_examples=10_000 if DEEP else 300)
 @given(mutated())
 def test_a_mutated_file_loads_or_is_refused_with_a_place(file: tuple[str, str]) -> None:
     """Deleting, doubling, renaming and replacing parts of a good file never breaks the loader."""
     name, text = file
     with tempfile.TemporaryDirectory() as folder:
-        content = {**GOOD, name: text}
+        content = {**FLOOR, name: text}
         try_to_load(folder, {key: value.encode("utf-8", "replace") for key, value in content.items()})
 
 

@@ -15,13 +15,9 @@ if conflict then
   return conflict
 end
 local identity, window, amount = ARGV[6], ARGV[8], ARGV[9]
-local field = 'g:' .. identity .. ':' .. window
 if new then
-  if window == '' then
-    change(KEYS[2], identity, '+' .. amount .. ' ' .. ARGV[10] .. ' ' .. ARGV[11] .. ';', false, now)
-  else
-    redis.call('HINCRBY', KEYS[2], field, amount)
-  end
+  add(KEYS[2], identity, window, amount, ARGV[10], ARGV[11], now)
   journal(KEYS[3], 'grant', ARGV[3], now, identity, ARGV[7], ARGV[5])
 end
-return {'done', text(now), window == '' and amount or redis.call('HGET', KEYS[2], field)}
+local total = window == '' and amount or redis.call('HGET', KEYS[2], 'g:' .. identity .. ':' .. window)
+return {'done', text(now), total}

@@ -1,9 +1,9 @@
 #!lua
 -- Put balances, ended holds and administrators' changes into a store that is being rebuilt.
--- KEYS  1 meta  2 admin  then a key per balance, then one per hold
+-- KEYS  1 meta  2 admin  3 requests  then a key per balance, then one per hold
 -- ARGV  1 now_ms or ''  2 schema of a store being rebuilt  3 source
---       4 admin fields a  5 balances b  6 holds h
---       then per admin field: field  value
+--       4 admin fields a  5 balances b  6 holds h  7 fields of requests q
+--       then per admin field, and per field of requests: field  value
 --       then per balance: `end_ms limit bucket_ms kept_ms steps` (end 0: none; bucket 0: not rolling)  posted
 --       crossed  `bucket amount;` of a window that rolls
 --       then per hold: until when it is remembered (ms)  state  member  rows  closing  detail
@@ -13,9 +13,9 @@ local meta = redis.call('HMGET', KEYS[1], 'schema', 'source')
 if meta[1] ~= ARGV[2] or meta[2] ~= ARGV[3] then
   return {'not_rebuilding'}
 end
-local at, key = 7, 3
-for _ = 1, tonumber(ARGV[4]) do
-  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
+local at, key = 8, 4
+for i = 1, tonumber(ARGV[4]) + tonumber(ARGV[7]) do
+  redis.call('HSET', i <= tonumber(ARGV[4]) and KEYS[2] or KEYS[3], ARGV[at], ARGV[at + 1])
   at = at + 2
 end
 for _ = 1, tonumber(ARGV[5]) do

@@ -1,6 +1,6 @@
 #!lua
 -- Make an empty or unused store one that is being rebuilt. Its schema number makes every other verb refuse it.
--- KEYS  1 meta  2 admin  3 expiry  4 journal
+-- KEYS  1 meta  2 admin  3 expiry  4 journal  5 requests
 -- ARGV  1 now_ms or ''  2 schema  3 schema of a store being rebuilt  4 epoch  5 source
 --       6 '1': some balances are there
 -- Reply {'begun' | 'resumed' | 'done', epoch}   {'in_use'}   {'other_source'}   {'other_schema', found}
@@ -16,7 +16,7 @@ end
 -- An unused ledger has one record, of its creation; an emptied store has none.
 local records = redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', '2')
 local unused = schema and #records == 1 and records[1][2][2] == 'create' or not schema and #records == 0
-if not unused or ARGV[6] == '1' or redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then
+if not unused or ARGV[6] == '1' or redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[5]) > 0 then
   return {'in_use'}
 end
 redis.call('DEL', KEYS[1], KEYS[4])

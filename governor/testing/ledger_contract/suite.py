@@ -12,6 +12,7 @@ from governor.testing.ledger_contract.endings import EndingsContract
 from governor.testing.ledger_contract.expiry import ExpiryContract, LateContract
 from governor.testing.ledger_contract.limits import CrossingsContract, LimitsContract
 from governor.testing.ledger_contract.records import NewStoreContract, RecordsContract
+from governor.testing.ledger_contract.requests import RequestsContract
 from governor.testing.ledger_contract.rolling import RollingContract
 from governor.testing.ledger_contract.timed import TimedLimitsContract
 
@@ -28,6 +29,7 @@ class LedgerContract(
     CrossingsContract,
     LimitsContract,
     TimedLimitsContract,
+    RequestsContract,
     RollingContract,
     RecordsContract,
     NewStoreContract,

@@ -127,3 +127,13 @@ class TimedLimitsContract:
         bench.clock.now_ms = later
         assert bench.ledger.execute(read) == c.Changes(7, (lasting, timed), later)
         assert bench.ledger.execute(c.ReadChanges("user=bob/usd/day", "")) == c.Changes(0, (), later)
+
+    def test_a_freeze_can_be_read_with_its_end(self, bench: Bench) -> None:
+        """Until when, or 0 for one that lasts until it is lifted; nothing once it is over."""
+        read, end = c.ReadChanges(TEAM, "2026-11"), bench.clock.now_ms + HOUR_MS
+        bench.ledger.execute(c.Freeze("f1", TEAM, "audit"))
+        assert bench.ledger.execute(read).frozen_until_ms == 0
+        bench.ledger.execute(c.Freeze("f2", TEAM, "audit", end))
+        assert bench.ledger.execute(read).frozen_until_ms == end
+        bench.clock.now_ms = end
+        assert bench.ledger.execute(read).frozen_until_ms is None

@@ -27,3 +27,12 @@ local function change(admin_key, identity, entry, alone, now)
     redis.call('HSET', admin_key, 'l:' .. identity, changes)
   end
 end
+
+-- Adds to a limit: in one window, or ('') from one instant (0: now) to another (0: never).
+local function add(admin_key, identity, window, amount, from, ends, now)
+  if window == '' then
+    change(admin_key, identity, '+' .. amount .. ' ' .. from .. ' ' .. ends .. ';', false, now)
+  else
+    redis.call('HINCRBY', admin_key, 'g:' .. identity .. ':' .. window, amount)
+  end
+end
