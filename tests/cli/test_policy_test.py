@@ -355,3 +355,13 @@ def test_a_series_leaves_nothing_behind(run, policies, write, tmp_path, monkeypa
     assert run("policy", "test", str(policies)).code == 0
     assert [entry.name for entry in tmp_path.iterdir()] == ["policies"]
     assert sorted(entry.name for entry in policies.iterdir() if entry.suffix != ".yaml") == []
+
+
+def test_a_hundred_tests_and_more(run, write):
+    """So many are run with progress shown, and come out as few do."""
+    tests = "".join(
+        f"  - {{name: t{number}, request: {{user: ada}}, expect: {{line: opus}}}}\n" for number in range(120)
+    )
+    file = write(f"version: 1\ntests:\n{tests}")
+    said = run("policy", "test", str(file))
+    assert (said.code, "120 tests: 120 passed, 0 failed" in said.out) == (0, True)
