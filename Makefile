@@ -17,7 +17,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST_ARGS = -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
-.PHONY: help demo test deep lint format bench wheel wheel-test redis clean
+.PHONY: help demo test deep lint format docs bench wheel wheel-test redis clean
 
 help: ## Show this list
 	@echo "make demo and make test need nothing but Python 3.11, git and make."
@@ -50,6 +50,10 @@ format: ## Format the code and apply the safe fixes
 	@scripts/venv.sh $(VENV) test lint
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: ## Write docs/commands.md from what the commands say of themselves
+	@scripts/venv.sh $(VENV)
+	$(PY) scripts/commands_page.py
 
 bench: redis ## Measure reserve + settle and a governed call (ARGS go to the benchmarks)
 	@scripts/venv.sh $(VENV) test

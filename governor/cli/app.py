@@ -14,11 +14,16 @@ from governor.cli import (
     budget,
     budget_changes,
     budget_requests,
+    completion,
     demo,
     doctor,
+    init,
     ledger,
     policy,
     policy_explain,
+    policy_fmt,
+    policy_pull,
+    policy_push,
     policy_test,
     prices,
     prices_check,
@@ -27,6 +32,7 @@ from governor.cli import (
     why,
 )
 from governor.cli.context import AS_JSON, flag
+from governor.cli.examples import epilog
 from governor.cli.output import exit_code, report, report_json, usage
 from governor.cli.progress import Interrupted
 from governor.errors import GovernorError
@@ -116,18 +122,25 @@ def _governor(*, version: bool = _VERSION) -> None:
 def _group(name: str, about: str, commands: dict[str, Callable[..., None]]) -> None:
     group = typer.Typer(no_args_is_help=True, help=about)
     for command, function in commands.items():
-        group.command(command)(function)
+        group.command(command, epilog=epilog(name, command))(function)
     app.add_typer(group, name=name)
 
 
-app.command("demo")(demo.demo)
+app.command("demo", epilog=epilog("demo"))(demo.demo)
+app.command("init", epilog=epilog("init"))(init.init)
 _group(
     "policy",
-    "Read, check and try policy files.",
+    "Check policy files, explain and test them, lay them out; push them to the ledger, and take them back.",
     {
         "check": policy.check,
         "explain": policy_explain.explain,
         "test": policy_test.run_tests,
+        "fmt": policy_fmt.fmt,
+        "push": policy_push.push,
+        "versions": policy_push.versions,
+        "rollback": policy_push.rollback,
+        "withdraw": policy_push.withdraw,
+        "pull": policy_pull.pull,
     },
 )
 _group(
@@ -157,7 +170,7 @@ _group(
         "update": prices_diff.update,
     },
 )
-app.command("why")(why.why)
+app.command("why", epilog=epilog("why"))(why.why)
 _group("holds", "See what is promised to calls in flight.", {"list": ledger.holds, "reap": ledger.reap})
 _group(
     "ledger",
@@ -169,9 +182,9 @@ _group(
         "rebuild": rebuild.rebuild,
     },
 )
-app.command("doctor")(doctor.doctor)
+app.command("doctor", epilog=epilog("doctor"))(doctor.doctor)
 
 
 def main() -> None:
     """The entry point of the `governor` command."""
-    app(prog_name="governor")
+    completion.run(lambda: app(prog_name="governor"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from governor.budgets import Rolling
-from governor.cli import balances
+from governor.cli import balances, completion
 from governor.cli.asked import Asked, asked_json
 from governor.cli.changes import changes_of
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, open_desk
@@ -39,11 +39,20 @@ if TYPE_CHECKING:
 
 IDENTITY: Any = typer.Argument(
     ...,
+    autocompletion=completion.identities,
     help="As `governor budget list` prints it, for example department=legal/usd/month, or of a user, model "
     "or tag not seen yet: department=legal/user=ada/model=claude-opus-5-5/usd/day.",
 )
-DEPARTMENT: Any = typer.Option(None, "--department", "-d", help="Only this department's budgets.")
-USER: Any = typer.Option(None, "--user", "-u", help="Only this user's budgets.")
+DEPARTMENT: Any = typer.Option(
+    None,
+    "--department",
+    "-d",
+    help="Only this department's budgets.",
+    autocompletion=completion.departments,
+)
+USER: Any = typer.Option(
+    None, "--user", "-u", help="Only this user's budgets.", autocompletion=completion.users
+)
 CONTAINS: Any = typer.Option("", "--contains", help="Only budgets with this text in their identity.")
 PAST: Any = flag("--past", help="Windows that are over, too.")
 

@@ -8,6 +8,7 @@ import typer
 
 from governor.cli import balances
 from governor.cli.budget import IDENTITY
+from governor.cli.completion import identities
 from governor.cli.context import JSON, LEDGER, POLICIES, PRICES, flag, open_desk
 from governor.cli.output import confirm, console, print_json, usage
 from governor.cli.reach import refuse_unreachable
@@ -33,7 +34,12 @@ LIMIT: Any = typer.Argument(
 GRANT: Any = typer.Argument(
     ..., metavar="GRANT", help="The grant's id, as `budget grant` printed it and `budget show` lists it."
 )
-IDENTITIES: Any = typer.Argument(..., metavar="IDENTITY", help="One or more, as `budget list` prints them.")
+IDENTITIES: Any = typer.Argument(
+    ...,
+    metavar="IDENTITY",
+    help="One or more, as `budget list` prints them.",
+    autocompletion=identities,
+)
 REASON: Any = typer.Option(..., "--reason", "-r", help="Why, in one line; kept in the journal.")
 ANY_REASON: Any = typer.Option("", "--reason", "-r", help="Why, in one line; kept in the journal.")
 ACTOR: Any = typer.Option(None, "--actor", help="Who decided it; default: you, at this host.")

@@ -38,7 +38,7 @@ POLICIES: Any = typer.Option(
     "--policies",
     envvar="GOVERNOR_POLICIES",
     metavar="PATH",
-    help="The folder of policy files, or one file.",
+    help="The folder of policy files, or one file; or ledger:NAME: what was pushed for that organization.",
 )
 LEDGER: Any = typer.Option(
     DEFAULT_URL,
@@ -81,14 +81,15 @@ class Desk:
 
 
 def load_policies(path: str) -> Policies:
-    """The policies at *path*.
+    """The policies at *path*; of `ledger:NAME`, the organization's name alone.
 
     Raises:
         PolicyError: They are missing or malformed.
     """
     from governor.policy import load  # noqa: PLC0415 - `--help` need not pay for it
+    from governor.policy.pushed import nothing_pushed, pushed_only  # noqa: PLC0415 - as above
 
-    return load(path)
+    return nothing_pushed(path) if pushed_only(path) else load(path)
 
 
 def load_prices(path: str | None = None) -> PriceTable:
@@ -106,20 +107,29 @@ def load_prices(path: str | None = None) -> PriceTable:
 def open_desk(policies: str, ledger: str) -> Iterator[Desk]:
     """Load the policies and open the ledger that a running application uses, which must exist.
 
+    Where policies were pushed to the ledger they are those in force, which is said on stderr.
+
     Raises:
         PolicyError: The policies are missing or malformed.
         LedgerUnavailable: The ledger cannot be reached, or was never created.
     """
+    from governor.cli.pushed import in_force  # noqa: PLC0415 - as above
+
     loaded = load_policies(policies)
-    store = open_ledger(ledger, loaded.organization)
+    store, where = open_ledger(ledger, loaded.organization), redact(ledger)
     try:
-        yield Desk(loaded, store, redact(ledger), _checked_now_ms(store, redact(ledger), loaded.organization))
+        now_ms = checked_now_ms(store, where, loaded.organization)
+        yield Desk(in_force(store, loaded, policies), store, where, now_ms)
     finally:
         store.close()
 
 
-def _checked_now_ms(store: Ledger, where: str, organization: str) -> int:
-    """The ledger's clock; a missing SQLite file is an error here, lest a typo make an empty ledger."""
+def checked_now_ms(store: Ledger, where: str, organization: str) -> int:
+    """The ledger's clock; a missing SQLite file is an error here, lest a typo make an empty ledger.
+
+    Raises:
+        LedgerUnavailable: It cannot be reached, or was never created.
+    """
     from governor.ledger.commands import Inspect  # noqa: PLC0415 - as above
 
     status = store.execute(Inspect())

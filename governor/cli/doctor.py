@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from governor.cli import journal_check
+from governor.cli import journal_check, pushed
 from governor.cli.context import JSON, LEDGER, POLICIES, PRICES, load_policies, load_prices
 from governor.cli.findings import NOTE, OK, WRONG, Finding
 from governor.cli.output import FAILURE, console, print_json
@@ -91,7 +91,7 @@ def _examine(policies: str, ledger: str, price_file: str | None, archive: str | 
         return
     yield from _spool(loaded)
     try:
-        yield from _ledger(ledger, loaded.organization, archive)
+        yield from _ledger(ledger, loaded, archive)
     except GovernorError as error:
         yield Finding(WRONG, "ledger", str(error))
 
@@ -122,7 +122,7 @@ def _key() -> Finding:
 
 
 def _policies(loaded: Policies) -> Iterator[Finding]:
-    names = ", ".join(loaded.departments)
+    names = ", ".join(loaded.departments) or "no department"
     yield Finding(OK, "policies", f"{loaded.organization}: {names}; policy {loaded.hash}")
     count = len(loaded.not_in_force)
     if count:
@@ -188,7 +188,8 @@ def _model(model: str, file_name: str, prices: PriceTable, today: date) -> Findi
     return Finding(NOTE, "models", f"{model} retires on {retires}", advice)
 
 
-def _ledger(url: str, organization: str, archive: str | None) -> Iterator[Finding]:
+def _ledger(url: str, loaded: Policies, archive: str | None) -> Iterator[Finding]:
+    organization = loaded.organization
     store = open_ledger(url, organization)
     try:
         asked_ms = time.time_ns() // 1_000_000
@@ -206,6 +207,7 @@ def _ledger(url: str, organization: str, archive: str | None) -> Iterator[Findin
         yield Finding(OK, "ledger", f"{redact(url)}: {status.server}, schema {status.schema}")
         yield _clock(status.now_ms - here_ms)
         yield _holds(overdue, store)
+        yield from pushed.findings(store, loaded)
         yield from journal_check.journal(store, status.now_ms, organization, archive)
     finally:
         store.close()

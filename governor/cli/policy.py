@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from governor.budgets import Period, Rolling
+from governor.cli.completion import policy_files
 from governor.cli.context import JSON, POLICIES, PRICES, load_policies, load_prices
-from governor.cli.output import console, print_json, problem_json
+from governor.cli.output import console, print_json, problem_json, usage
 from governor.errors import PolicyError
 from governor.policy.terms import FULL_BP, LINES
 from governor.story.decision import show
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from governor.pricing import PriceTable
 
 PATH: Any = typer.Argument(
-    None, metavar="[PATH]", help="The folder, or one file; else --policies.", show_default=False
+    None,
+    metavar="[PATH]",
+    help="The folder, or one file; else --policies.",
+    show_default=False,
+    autocompletion=policy_files,
 )
 
 
@@ -37,6 +42,7 @@ def check(
     """
     from governor.policy.remarks import remarks  # noqa: PLC0415 - `--help` need not pay for it
 
+    refuse_ledger(path or policies)
     loaded = load_policies(path or policies)
     refuse_unpriced(loaded, load_prices(prices))
     notices = [*loaded.not_in_force, *remarks(loaded)]
@@ -44,6 +50,20 @@ def check(
         print_json(_as_json(loaded, notices))
         return
     _print(loaded, notices)
+
+
+def refuse_ledger(source: str) -> None:
+    """Refuse what names no files.
+
+    Raises:
+        Failure: It is `ledger:NAME`.
+    """
+    from governor.policy.pushed import pushed_only  # noqa: PLC0415 - as above
+
+    if pushed_only(source):
+        raise usage(
+            f"{source} names no files: name their folder; `governor policy pull` writes what was pushed"
+        )
 
 
 def refuse_unpriced(loaded: Policies, prices: PriceTable, day: date | None = None) -> None:

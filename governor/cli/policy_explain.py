@@ -33,7 +33,9 @@ DEPARTMENT: Any = typer.Option(
 )
 FEATURE: Any = typer.Option(None, "--feature", "-f", help="What for.")
 RUN: Any = typer.Option(None, "--run", help="The agent run or job.")
-TAG: Any = typer.Option([], "--tag", metavar="NAME=VALUE", help="A tag; may be given again.")
+TAG: Any = typer.Option(
+    [], "--tag", show_default=False, metavar="NAME=VALUE", help="A tag; may be given again."
+)
 PRIORITY: Any = typer.Option(None, "--priority", help="What a part of a budget may be kept for.")
 USER_TIER: Any = typer.Option(
     None,
@@ -68,11 +70,14 @@ AT: Any = typer.Option(
 SPENT: Any = typer.Option(
     [],
     "--spent",
+    show_default=False,
     metavar="BUDGET=AMOUNT",
     help="What is spent of a budget, in its unit or as N% of its limit, such as department/month=85%; else "
     "what the ledger says, or nothing. May be given again.",
 )
-HELD: Any = typer.Option([], "--held", metavar="BUDGET=AMOUNT", help="What calls in flight hold, likewise.")
+HELD: Any = typer.Option(
+    [], "--held", show_default=False, metavar="BUDGET=AMOUNT", help="What calls in flight hold, likewise."
+)
 LEDGER: Any = typer.Option(
     None,
     "--ledger",

@@ -132,6 +132,9 @@ def _say(plan: Plan, where: str, state: str, *, frozen: bool) -> None:
     unsure = unsure if frozen else "not frozen: see --freeze-unsure"
     lines += [f"{len(plan.unsure)} budgets it is unsure of ({unsure})"] if plan.unsure else []
     lines += [f"  {one.identity}: {one.why}; until {when(instant(one.until_ms))}" for one in plan.unsure]
+    if replay.policies is not None:
+        version, digest = replay.policies
+        lines += [f"policies were pushed (version {version}, hash {digest}): push them again"]
     for line in lines:
         out.print(f"  {line}", soft_wrap=True)
     for text in _doubts(plan):
@@ -181,6 +184,8 @@ def _json(plan: Plan, state: str, epoch: str | None, *, frozen: bool) -> dict[st
         ],
         "at_once": [list(pair) for pair in plan.at_once],
         "not_replayed": dict(plan.replay.strange),
+        "policies_to_push": plan.replay.policies
+        and {"version": plan.replay.policies[0], "hash": plan.replay.policies[1]},
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.budgets import span_of, unit_of
 from governor.cli.changes import KINDS, Change, change_of
+from governor.cli.pushed import Push, push_of
 from governor.ledger import admission, detail
 from governor.ledger import commands as c
 from governor.money import Money
@@ -15,7 +16,8 @@ from governor.policy import BudgetTerm
 from governor.pricing import Ceiling
 from governor.routing import Candidate
 from governor.story import views
-from governor.story.matrix import Matrix, Offer
+from governor.story.counterfactual import Counterfactual, Output, counterfactuals
+from governor.story.matrix import Matrix, Offer, reopens_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +61,7 @@ class Ruling:
         record: What the request wrote into the journal.
         budgets: Every budget's numbers just before.
         tried: Every candidate, best first.
+        would: What would have let each candidate be taken that a budget refused, best first.
     """
 
     at_ms: int
@@ -66,6 +69,17 @@ class Ruling:
     record: dict[str, Any]
     budgets: tuple[BudgetView, ...]
     tried: tuple[Tried, ...]
+    would: tuple[Counterfactual, ...] = ()
+
+    def asked(self, candidate: int) -> Tried:
+        """The candidate of that number among those that the ledger was asked for."""
+        return self.tried[len(self.record["skipped"]) + candidate]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The policy files that its budgets are from."""
+        sources = (budget["source"].rpartition(":")[0] for budget in self.record["budgets"])
+        return tuple(dict.fromkeys(file for file in sources if file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +141,7 @@ class Story:
     rulings: list[Ruling] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    pushes: list[Push] = field(default_factory=list)
 
     @property
     def held(self) -> Ruling | None:
@@ -151,6 +166,8 @@ def tell(identifier: str, entries: Sequence[c.JournalEntry]) -> Story:
             story.endings.append(_ending(entry, touched))
         elif entry.kind in KINDS:
             story.changes.append(change_of(entry))
+        elif entry.kind == "policy":
+            story.pushes.append(push_of(entry))
     return story
 
 
@@ -169,7 +186,20 @@ def _ruling(entry: c.JournalEntry) -> tuple[Ruling, int | None]:
         judged = said.verdicts[index] if index < len(said.verdicts) else None
         tried.append(_tried(table, balances, index, offer, judged))
     budgets = views.budgets(table, balances)
-    return Ruling(entry.at_ms, entry.outcome, record, budgets, tuple(tried)), chosen
+    would = counterfactuals(
+        table.asks,
+        balances,
+        [row.unit for row in table.rows],
+        [_output(offer, record["max_tokens"]) for offer in record["candidates"]],
+        [reopens_ms(row, balance) for row, balance in zip(table.rows, balances, strict=True)],
+    )
+    return Ruling(entry.at_ms, entry.outcome, record, budgets, tuple(tried), would), chosen
+
+
+def _output(offer: dict[str, Any], max_tokens: int) -> Output | None:
+    """What of a candidate's ceiling `max_tokens` is; `None` where the record does not tell."""
+    nanos = offer.get("output_nanos")
+    return None if nanos is None or max_tokens < 1 else Output(max_tokens, nanos)
 
 
 def _tried(

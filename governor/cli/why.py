@@ -8,6 +8,7 @@ import typer
 
 from governor.cli.context import JSON, LEDGER, POLICIES, open_desk
 from governor.cli.output import Failure, budget_json, console, print_json, stamp
+from governor.cli.would import would_json, would_lines
 from governor.errors import nearest
 from governor.ledger import commands as c
 from governor.money import Money
@@ -28,19 +29,23 @@ SEARCHED = 1000
 def why(
     request_id: str = REQUEST_ID, policies: str = POLICIES, ledger: str = LEDGER, as_json: bool = JSON
 ) -> None:
-    """Tell why a request went where it went: every budget's numbers, every model tried, the cost."""
+    """Tell why a request went where it went: every budget's numbers, every model tried, the cost.
+
+    And what would have changed the answer: the least that had to be otherwise for a better model, or any.
+    """
     from governor.cli.story import tell  # noqa: PLC0415 - `--help` need not pay for it
 
     with open_desk(policies, ledger) as desk:
         entries = desk.ledger.execute(c.ReadJournal(request_id))
         if not entries:
             raise _unknown(desk, request_id)
+        in_force = desk.policies.hash
     story = tell(request_id, entries)
     if as_json:
-        print_json(_as_json(story))
+        print_json(_as_json(story, in_force))
         return
     out = console()
-    for line in _lines(story):
+    for line in _lines(story, in_force):
         out.print(line, style="bold" if line and not line.startswith(" ") else None, soft_wrap=True)
 
 
@@ -55,7 +60,7 @@ def _unknown(desk: Desk, request_id: str) -> Failure:
     )
 
 
-def _lines(story: Story) -> Iterator[str]:
+def _lines(story: Story, in_force: str) -> Iterator[str]:
     if story.lease is not None:
         yield f"Lease {story.id}"
         yield from _leased(story.lease)
@@ -63,10 +68,14 @@ def _lines(story: Story) -> Iterator[str]:
         yield f"Request {story.id}" if story.rulings or story.endings else f"Operation {story.id}"
     for change in story.changes:
         yield f"  {stamp(change.at_ms)} UTC  {change.identity} {change}"
+    for push in story.pushes:
+        yield f"  {stamp(push.at_ms)} UTC  {push}"
     if story.rulings:
         yield from _asked(story.rulings[0])
+        yield from _policy(story.rulings[-1], in_force)
         yield from _waited(story)
         yield from _decided(story.rulings[-1])
+        yield from would_lines(story.rulings[-1])
     for ending in story.endings:
         if ending.without:
             yield from _without(ending, story)
@@ -114,7 +123,15 @@ def _asked(ruling: Ruling) -> Iterator[str]:
     yield f"  asked for  {record['asked']}{pinned}, max_tokens {record['max_tokens']:,}"
     yield f"  prompt     about {record['input_tokens']:,} tokens ({record['estimate']}{_hint(record)})"
     yield f"  when       {stamp(ruling.at_ms)} UTC"
-    yield f"  rules      policy {record['policy']}, prices {record['prices']}"
+
+
+def _policy(ruling: Ruling, in_force: str) -> Iterator[str]:
+    """Which version of the policies decided, and by which files."""
+    policy, files = ruling.record["policy"], ", ".join(ruling.files)
+    now = "in force still" if policy == in_force else f"{in_force} is in force now"
+    yield f"  rules      policy {policy} ({now}), prices {ruling.record['prices']}"
+    if files:
+        yield f"  files      {files}"
 
 
 def _hint(record: Mapping[str, Any]) -> str:
@@ -214,7 +231,7 @@ def _unit(identity: str) -> Any:
     return unit_of(identity)
 
 
-def _as_json(story: Story) -> dict[str, Any]:
+def _as_json(story: Story, in_force: str) -> dict[str, Any]:
     from dataclasses import asdict  # noqa: PLC0415 - only JSON needs it
 
     return {
@@ -223,15 +240,22 @@ def _as_json(story: Story) -> dict[str, Any]:
             {
                 "at": instant(ruling.at_ms),
                 "outcome": ruling.outcome,
+                "policy": {
+                    "hash": ruling.record["policy"],
+                    "files": list(ruling.files),
+                    "in_force": in_force,
+                },
                 "request": ruling.record,
                 "budgets": [budget_json(view) for view in ruling.budgets],
                 "candidates": [asdict(tried) for tried in ruling.tried],
+                "would_have": would_json(ruling),
             }
             for ruling in story.rulings
         ],
         "lease": None if story.lease is None else asdict(story.lease) | {"at": instant(story.lease.at_ms)},
         "endings": [_ending_json(ending) for ending in story.endings],
         "changes": [change.as_json() for change in story.changes],
+        "policies": [push.as_json() for push in story.pushes],
     }
 
 

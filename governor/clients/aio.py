@@ -11,10 +11,11 @@ import anthropic
 from governor.clients import setup
 from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
+from governor.clients.in_force import InForce
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
 from governor.flow import catch_up, decide, govern
-from governor.ledger import open_async_ledger
+from governor.ledger import open_async_ledger, open_ledger
 from governor.story.effects import (
     Abandon,
     Adopt,
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
     from pathlib import Path
 
+    from governor.clients.people import Ask
     from governor.ledger import AsyncLedger
     from governor.policy import Policies
     from governor.story.books import Story
     from governor.story.decision import Decision, ThresholdCrossed
-    from governor.story.request import House
+    from governor.story.request import House, Request
 
 
 class AsyncGovernor:
@@ -50,8 +52,10 @@ class AsyncGovernor:
         ledger: AsyncLedger,
         client: anthropic.AsyncAnthropic | None = None,
         on_event: Callable[[ThresholdCrossed], None] | None = None,
+        in_force: InForce | None = None,
     ) -> None:
         self._house = house
+        self._in_force = in_force or InForce(house)
         self.ledger = ledger
         self._client = client
         self._made: tuple[anthropic.AsyncAnthropic, anthropic.AsyncAnthropic] | None = None
@@ -70,17 +74,27 @@ class AsyncGovernor:
         on_event: Callable[[ThresholdCrossed], None] | None = None,
         clock: Callable[[], int] | None = None,
         spool: str | Path | None = None,
+        reload: bool = True,
+        users: Ask | None = None,
     ) -> Self:
         """As `Governor.load`; nothing is awaited, since connections open on first use."""
         url = setup.ledger_url(ledger)
-        house = setup.load_house(policies, prices, clock, url, spool)
-        store = open_async_ledger(url, house.policies.organization, create=create_ledger, clock=clock)
-        return cls(house, store, client, on_event)
+        in_force = setup.load_in_force(policies, prices, clock, url, spool, reload=reload, users=users)
+        house, organization = in_force.house, in_force.house.policies.organization
+        store = open_async_ledger(url, organization, create=create_ledger, clock=clock)
+        # Looks are made in threads, which the loop's connections are not for.
+        looks = open_ledger(url, organization, create=create_ledger, clock=clock)
+        setup.ask_ledger(in_force, looks, own=True)
+        return cls(house, store, client, on_event, in_force)
 
     @property
     def policies(self) -> Policies:
-        """The policies in force."""
-        return self._house.policies
+        """As `Governor.policies`."""
+        return self._in_force.house.policies
+
+    async def reload_policies(self) -> Policies:
+        """As `Governor.reload_policies`, in a worker thread."""
+        return await asyncio.to_thread(self._in_force.reload)
 
     async def call(
         self,
@@ -111,7 +125,7 @@ class AsyncGovernor:
             request_id=request_id,
             params=params,
         )
-        message, receipt = await self._drive(govern(self._house, request))
+        message, receipt = await self._drive(govern(await self._house_for(request), request))
         return with_receipt(message, receipt)
 
     async def decide(
@@ -142,12 +156,13 @@ class AsyncGovernor:
             request_id=None,
             params=params,
         )
-        decision: Decision = await self._drive(decide(self._house, request))
+        decision: Decision = await self._drive(decide(await self._house_for(request), request))
         return decision
 
     async def aclose(self) -> None:
         """As `Governor.close`."""
-        await self._drive(catch_up(self._house))
+        await asyncio.to_thread(self._in_force.close)
+        await self._drive(catch_up(self._in_force.house))
         setup.let_go(self._house)
         await self.ledger.close()
         if self._own_client and self._client is not None:
@@ -159,6 +174,12 @@ class AsyncGovernor:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    async def _house_for(self, request: Request) -> House:
+        """What a request consults; where that takes a look first, in a worker thread."""
+        if self._in_force.must_wait:
+            return await asyncio.to_thread(self._in_force.house_for, request)
+        return self._in_force.house_for(request)
 
     async def _drive(self, story: Story) -> Any:
         run = _Run()

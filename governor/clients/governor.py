@@ -11,6 +11,7 @@ import anthropic
 from governor.clients import setup
 from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
+from governor.clients.in_force import InForce
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
 from governor.flow import catch_up, decide, govern
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
+    from governor.clients.people import Ask
     from governor.ledger import Ledger
     from governor.policy import Policies
     from governor.story.books import Story
@@ -54,8 +56,10 @@ class Governor:
         ledger: Ledger,
         client: anthropic.Anthropic | None = None,
         on_event: Callable[[ThresholdCrossed], None] | None = None,
+        in_force: InForce | None = None,
     ) -> None:
         self._house = house
+        self._in_force = in_force or InForce(house)
         self.ledger = ledger
         self._client = client
         self._made: tuple[anthropic.Anthropic, anthropic.Anthropic] | None = None
@@ -76,11 +80,14 @@ class Governor:
         on_event: Callable[[ThresholdCrossed], None] | None = None,
         clock: Callable[[], int] | None = None,
         spool: str | Path | None = None,
+        reload: bool = True,
+        users: Ask | None = None,
     ) -> Self:
         """Read the files; connections open on first use, so this never waits for the network.
 
         Args:
-            policies: A folder of policy files, or one file; else `GOVERNOR_POLICIES`, else `policies/`.
+            policies: A folder of policy files, or one file; or `ledger:NAME`: only what was pushed to the
+                ledger of that organization; else `GOVERNOR_POLICIES`, else `policies/`.
             ledger: A URL (`sqlite:///…`, `redis://…`); else `GOVERNOR_LEDGER`, else `sqlite:///governor.db`.
             client: The Anthropic client to send with; else one made from the environment.
             prices: A company's own price file, or a whole table; else `GOVERNOR_PRICES`, else what ships.
@@ -89,20 +96,39 @@ class Governor:
             clock: Unix milliseconds; only tests give one.
             spool: A folder for what the ledger has still to be told (see `if_ledger_is_down`); else
                 `GOVERNOR_SPOOL`, else `$XDG_STATE_HOME/governor`, which is `~/.local/state/governor`.
+            reload: Whether files that change, and policies that are pushed to the ledger, are taken over
+                within seconds; else those in force at the first call stay, until `reload_policies`.
+            users: Tells who the users are of files that say `users_from: application`: called with a user and
+                a department, answers `{"user_tier": …}`, `{}`, or `None` of one it does not know. It runs in
+                the call's way, so it must be quick; its answers are kept for 5 seconds.
 
         Raises:
             PolicyError: A file is malformed or missing: with file, line, column and a hint.
             LedgerUnavailable: The URL names no known store.
         """
         url = setup.ledger_url(ledger)
-        house = setup.load_house(policies, prices, clock, url, spool)
+        in_force = setup.load_in_force(policies, prices, clock, url, spool, reload=reload, users=users)
+        house = in_force.house
         store = open_ledger(url, house.policies.organization, create=create_ledger, clock=clock)
-        return cls(house, store, client, on_event)
+        setup.ask_ledger(in_force, store, own=False)
+        return cls(house, store, client, on_event, in_force)
 
     @property
     def policies(self) -> Policies:
-        """The policies in force."""
-        return self._house.policies
+        """The policies in force; what was pushed to the ledger is known from the first call on."""
+        return self._in_force.house.policies
+
+    def reload_policies(self) -> Policies:
+        """Look for newer policies now, and wait for them; returns those in force.
+
+        Not for the body of a signal's handler, which may have interrupted a call of its own thread: start a
+        thread there.
+
+        Raises:
+            PolicyError: The new ones are broken; the old ones stay.
+            LedgerUnavailable: The ledger does not say what was pushed; the old ones stay.
+        """
+        return self._in_force.reload()
 
     def call(
         self,
@@ -158,7 +184,7 @@ class Governor:
             request_id=request_id,
             params=params,
         )
-        message, receipt = self._drive(govern(self._house, request))
+        message, receipt = self._drive(govern(self._in_force.house_for(request), request))
         return with_receipt(message, receipt)
 
     def decide(
@@ -194,12 +220,13 @@ class Governor:
             request_id=None,
             params=params,
         )
-        decision: Decision = self._drive(decide(self._house, request))
+        decision: Decision = self._drive(decide(self._in_force.house_for(request), request))
         return decision
 
     def close(self) -> None:
         """Say what the ledger has not heard yet; close it, and the client if the governor made it."""
-        self._drive(catch_up(self._house))
+        self._in_force.close()
+        self._drive(catch_up(self._in_force.house))
         setup.let_go(self._house)
         self.ledger.close()
         if self._own_client and self._client is not None:

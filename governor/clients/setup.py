@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from governor.clients.in_force import InForce
+from governor.clients.people import People
+from governor.clients.sources import PolicyFiles
 from governor.clock import LedgerClock
 from governor.errors import PolicyError
 from governor.journal.spool import Spool, spool_folder
 from governor.ledger.forks import renew_in_children
 from governor.ledger.opening import DEFAULT_URL, redact
-from governor.policy import load
+from governor.policy.pushed import nothing_pushed, pushed_only
 from governor.pricing import PriceTable
 from governor.story.breaker import Breaker
 from governor.story.effects import Adopt
@@ -25,7 +28,11 @@ from governor.story.request import House
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from governor.clients.people import Ask
+    from governor.ledger import Ledger
     from governor.ledger.commands import Release, Settle
+    from governor.policy import Policies
+    from governor.policy.department import Directory
     from governor.story.decision import ThresholdCrossed
     from governor.story.effects import Heard, Owe
 
@@ -48,26 +55,69 @@ def load_house(
 
     See `Governor.load` for the other arguments and the errors.
     """
-    from governor.policy.check import check  # noqa: PLC0415 - it needs the file's models, as `load` does
+    return load_in_force(policies, prices, clock, ledger, spool, reload=False).house
 
+
+def load_in_force(
+    policies: str | Path | None,
+    prices: str | Path | None,
+    clock: Callable[[], int] | None,
+    ledger: str,
+    spool: str | Path | None,
+    *,
+    reload: bool,
+    users: Ask | None = None,
+) -> InForce:
+    """As `load_house`: the house, and what gives it newer policies if *reload* says so."""
     file = prices or os.environ.get(PRICES_VARIABLE) or None
-    folder = policies or os.environ.get(POLICIES_VARIABLE) or DEFAULT_POLICIES
+    source = policies or os.environ.get(POLICIES_VARIABLE) or DEFAULT_POLICIES
     table = PriceTable.load(None if file is None else Path(file))
-    loaded, now = load(folder), LedgerClock(clock)
-    today = dt.datetime.fromtimestamp(now.now_ms() / 1000, dt.UTC).date()
-    problems = check(loaded, table, today)
-    if problems:
-        raise PolicyError(problems)
+    now = LedgerClock(clock)
+    monotonic = time.monotonic if clock is None else lambda: clock() / 1000
+    people = None if users is None else People(users)
+    files: PolicyFiles | None = None
+    if pushed_only(source):
+        loaded = nothing_pushed(source)
+        loaded.directory = people
+    else:
+        files = PolicyFiles(source, lambda found: _accept(found, table, now, people))
+        loaded = files.policies
     house = House(
         loaded,
         table,
         now,
-        breaker=Breaker(time.monotonic if clock is None else lambda: clock() / 1000),
+        breaker=Breaker(monotonic),
         leases=Leases(threading.Lock),
         spool=_open_spool(spool, loaded.organization, ledger),
     )
     renew_in_children(house.forget)
-    return house
+    return InForce(house, files, reload=reload, monotonic=monotonic)
+
+
+def ask_ledger(in_force: InForce, ledger: Ledger, *, own: bool) -> None:
+    """Let the policies that were pushed to *ledger* go before the files; *own*: it is closed with them."""
+    house, people = in_force.house, in_force.house.policies.directory
+    in_force.ask(ledger, lambda found: _accept(found, house.prices, house.clock, people), own=own)
+
+
+def _accept(policies: Policies, prices: PriceTable, clock: LedgerClock, people: Directory | None) -> None:
+    """Let policies ask the application for users; raises `PolicyError` as `refuse_unpriced`."""
+    refuse_unpriced(policies, prices, clock)
+    policies.directory = people
+
+
+def refuse_unpriced(policies: Policies, prices: PriceTable, clock: LedgerClock) -> None:
+    """Check what needs the price table, as of this day in UTC.
+
+    Raises:
+        PolicyError: A file names a model without a price.
+    """
+    from governor.policy.check import check  # noqa: PLC0415 - it needs the file's models, as `load` does
+
+    today = dt.datetime.fromtimestamp(clock.now_ms() / 1000, dt.UTC).date()
+    problems = check(policies, prices, today)
+    if problems:
+        raise PolicyError(problems)
 
 
 def _open_spool(spool: str | Path | None, organization: str, ledger: str) -> Spool | None:

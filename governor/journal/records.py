@@ -141,13 +141,16 @@ def _priority(request: Request) -> dict[str, str]:
 
 
 def _candidate(offer: Offer) -> dict[str, Any]:
+    """A candidate; of one pass, with the part of its ceiling that a smaller `max_tokens` would spare."""
+    ceiling = offer.ceiling
     return {
         "model": offer.candidate.model,
         "line": offer.candidate.line,
         "why": offer.skipped or offer.candidate.why,
-        "ceiling_nanos": offer.ceiling.nanos,
-        "ceiling_tokens": offer.ceiling.tokens,
+        "ceiling_nanos": ceiling.nanos,
+        "ceiling_tokens": ceiling.tokens,
         "expected_nanos": offer.expected_nanos,
+        **({"output_nanos": ceiling.output_nanos} if ceiling.passes == 1 else {}),
     }
 
 

@@ -126,6 +126,7 @@ class Replay:
         records: How many were read; *lives* of how many epochs, *last* and *epoch*: the newest.
         strange: Kinds of records that say nothing this release can replay, and how often they came.
         unread: The budgets of which such a record changed the limit or the freeze.
+        policies: The newest version of policies that was pushed, and its hash; `None`: none, or withdrawn.
     """
 
     def __init__(self) -> None:
@@ -143,6 +144,7 @@ class Replay:
         self.last: c.JournalEntry | None = None
         self.strange: Counter[str] = Counter()
         self.unread: set[str] = set()
+        self.policies: tuple[int, str] | None = None
 
     def read(self, epoch: str, entries: Iterable[c.JournalEntry]) -> None:
         """Take in the next records, in order, of the ledger of that *epoch*."""
@@ -329,6 +331,11 @@ class Replay:
         if asked is not None:
             self.requests[identifier] = replace(asked, answer=answer)
 
+    def _policy(self, entry: c.JournalEntry) -> None:
+        """A version of policies: only that there was one is known, for a record does not have its texts."""
+        said = detail.read_change(entry.detail)
+        self.policies = (int(said["version"]), said["hash"]) if said["hash"] else None
+
     def _nothing(self, entry: c.JournalEntry) -> None:
         """A record that changes no balance."""
 
@@ -357,6 +364,7 @@ class Replay:
         "unfreeze": _unfreeze,
         "request": _request,
         "deny": _deny,
+        "policy": _policy,
         "create": _nothing,
         "rebuild": _nothing,
     }

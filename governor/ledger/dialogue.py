@@ -36,9 +36,13 @@ def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
 
 def _rarer_dialogues() -> dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]]:
     """Those that no call needs: they are imported where one is asked for."""
-    from governor.ledger import dialogue_recovery, dialogue_requests  # noqa: PLC0415 - as said
+    from governor.ledger import (  # noqa: PLC0415 - as said
+        dialogue_policies,
+        dialogue_recovery,
+        dialogue_requests,
+    )
 
-    return {**dialogue_recovery.DIALOGUES, **dialogue_requests.DIALOGUES}
+    return {**dialogue_policies.DIALOGUES, **dialogue_recovery.DIALOGUES, **dialogue_requests.DIALOGUES}
 
 
 def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:

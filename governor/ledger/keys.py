@@ -52,6 +52,11 @@ class Keys:
         return f"{self.prefix}:requests"
 
     @property
+    def policies(self) -> str:
+        """A hash that only administrators write: the policies that were pushed. `gov:2:{acme}:policies`."""
+        return f"{self.prefix}:policies"
+
+    @property
     def expiry(self) -> str:
         """A sorted set of open holds by expiry. `gov:2:{acme}:expiry`."""
         return f"{self.prefix}:expiry"

@@ -39,8 +39,11 @@ _APPLICATIONS = (
     *(c.Reserve, c.Settle, c.Release, c.Extend, c.Expire, c.Read, c.ReadChanges),
     *(c.FindGrant, c.ListChanged, c.ListBalances, c.ListHolds, c.ReadJournal, c.Inspect),
     *(c.RequestGrant, c.FindRequest, c.ListRequests),
+    *(c.ReadPolicyHead, c.ReadPolicies, c.ListPolicyVersions),
 )
 """What the first Redis user of docs/ledger.md may ask; for anything else it takes the second."""
+
+_OF_POLICIES = (c.PushPolicies, c.ReadPolicyHead, c.ReadPolicies, c.ListPolicyVersions)
 
 _NO_RIGHT = re.compile("user executing the script|ACL failure in script")
 """How servers word a right that a user lacks inside a script."""
@@ -242,6 +245,7 @@ class _Shell:
         keys = (
             self.keys.admin if isinstance(command, c.Change | c.Approve | c.Deny) else f"{self.keys.prefix}:*"
         )
+        keys = self.keys.policies if isinstance(command, _OF_POLICIES) else keys
         verb = re.sub(r"\B([A-Z])", r" \1", type(command).__name__).lower()
         said = _PLACE.sub("", str(error)).rstrip(".")
         return LedgerUnavailable(

@@ -26,6 +26,7 @@ _SHARED = {
     "request": ("prelude",),
     "approve": (*_ADMINISTER, "answer"),
     "deny": (*_ADMINISTER, "answer"),
+    "push": ("prelude",),
     "read": _LOOK,
     "list": _LOOK,
     "reserve": _CHANGE,

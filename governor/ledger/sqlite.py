@@ -21,7 +21,14 @@ import anyio.to_thread
 
 from governor.errors import LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
-from governor.ledger import recovery, sqlite_admin, sqlite_holds, sqlite_recovery, sqlite_requests
+from governor.ledger import (
+    recovery,
+    sqlite_admin,
+    sqlite_holds,
+    sqlite_policies,
+    sqlite_recovery,
+    sqlite_requests,
+)
 from governor.ledger.migration import FindOld, Migrate, OldLedger
 from governor.ledger.sqlite_migration import OLDEST, migrate
 
@@ -45,6 +52,7 @@ _VERBS: dict[type[c.Command[Any]], Verb] = {
     **sqlite_holds.VERBS,
     **sqlite_admin.VERBS,
     **sqlite_requests.VERBS,
+    **sqlite_policies.VERBS,
     **sqlite_recovery.VERBS,
 }
 

@@ -212,7 +212,8 @@ def _tier_faults(
         if user.user_tier is not None and user.user_tier not in known:
             message = f"no budget is for the user_tier {user.user_tier!r}"
             hint = nearest(user.user_tier, known) + "; or add a budget for it, or leave it out"
-            yield file.document.problem(("users", name, "user_tier"), message, hint)
+            document, path = file.place_of_user(name)
+            yield document.problem((*path, "user_tier"), message, hint)
 
 
 def _idle_tiers(file: PolicyFile, tiers: AbstractSet[str | None]) -> Iterator[Problem]:

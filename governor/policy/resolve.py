@@ -201,7 +201,7 @@ class Policies:
         raise refusal or PolicyViolation("no policy file names a department")
 
     def _let_through(self, department: Department, values: Mapping[str, str], line: str | None) -> None:
-        if "user" in values:
+        if "user" in values and not self._unasked(department):
             department.tier_of(values["user"], self.directory)
         name = values.get("feature")
         feature = department.feature(name)
@@ -222,9 +222,16 @@ class Policies:
             try:
                 tier = None if user is None else department.tier_of(user, self.directory)
             except PolicyViolation:
-                continue
+                tiers = tuple(department.rows) if self._unasked(department) else ()
+            else:
+                tiers = (tier,)
             mine = name if own else None
-            yield from ((row, floors) for row, floors in department.rows[tier] if row.department == mine)
+            bound = (one for each in tiers for one in department.rows[each])
+            yield from ((row, floors) for row, floors in bound if row.department == mine)
+
+    def _unasked(self, department: Department) -> bool:
+        """Whether only the application knows the department's users, and cannot be asked here."""
+        return department.policy.asks_application and self.directory is None
 
     def _department(self, name: str) -> Department:
         department = self._departments.get(name)

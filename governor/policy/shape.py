@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from governor.errors import Problem, nearest
-from governor.policy.schema import AnyPolicy, DepartmentPolicy, OrganizationPolicy
-from governor.policy.words import REFUSAL
+from governor.policy.schema import AnyPolicy, DepartmentPolicy, OrganizationPolicy, User
+from governor.policy.words import REFUSAL, Id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
+_USERS = TypeAdapter(Annotated[dict[Id, User], Field(min_length=1)], config=ConfigDict(strict=True))
 _KEY = "[key]"
 """How pydantic marks that a mapping's key, not its value, is wrong."""
 
@@ -32,6 +33,15 @@ class PolicyFile:
 
     document: Document
     policy: AnyPolicy
+    people: Document | None = None
+    """The file of users that it names, if it does."""
+
+    def place_of_user(self, user: str) -> tuple[Document, tuple[Any, ...]]:
+        """The document that a user's row is in, and its path there."""
+        own = ("users", user)
+        if self.people is None or self.document.find(own) is not None:
+            return self.document, own
+        return self.people, (user,)
 
     @property
     def name(self) -> str:
@@ -64,6 +74,21 @@ def validated(document: Document, kind: type[M], problems: list[Problem]) -> M |
         return None
 
 
+def read_users(document: Document) -> tuple[dict[str, User] | None, list[Problem]]:
+    """Validate a file of users: user to row.
+
+    Returns:
+        The users, or `None` where the file's shape is wrong, and every problem found.
+    """
+    problems = list(document.problems)
+    try:
+        users = _USERS.validate_python(document.root.plain())
+    except ValidationError as error:
+        found = (_problem(document, dict[str, User], detail) for detail in error.errors(include_url=False))
+        return None, problems + list(found)
+    return (None if problems else users), problems
+
+
 def _kind(document: Document, problems: list[Problem]) -> type[DepartmentPolicy | OrganizationPolicy] | None:
     keys = document.root.value
     if not isinstance(keys, dict):
@@ -85,7 +110,7 @@ def _kind(document: Document, problems: list[Problem]) -> type[DepartmentPolicy 
     return DepartmentPolicy
 
 
-def _problem(document: Document, kind: type[BaseModel], detail: ErrorDetails) -> Problem:
+def _problem(document: Document, kind: Any, detail: ErrorDetails) -> Problem:
     loc, context = list(detail["loc"]), detail.get("ctx", {})
     on_key = loc[-1:] == [_KEY]
     if on_key:
@@ -99,9 +124,7 @@ def _problem(document: Document, kind: type[BaseModel], detail: ErrorDetails) ->
     return document.problem(loc, message, hint, on_key=on_key or detail["type"] == "extra_forbidden")
 
 
-def _words(
-    document: Document, kind: type[BaseModel], loc: list[Any], detail: ErrorDetails
-) -> tuple[str, str]:
+def _words(document: Document, kind: Any, loc: list[Any], detail: ErrorDetails) -> tuple[str, str]:
     """Message and hint for what pydantic itself refused."""
     wrong, where = show(detail.get("input")), dotted(document.known_path(loc))
     match detail["type"]:

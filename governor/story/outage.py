@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.ledger.commands import Balance, BudgetRow
+    from governor.policy import Rules
     from governor.story.books import Story
     from governor.story.endings import Ending
     from governor.story.leases import Lease
@@ -40,7 +41,11 @@ def lenient(house: House, planned: Plan) -> bool:
 
     A call that nothing may refuse goes where it can be written down nowhere, too.
     """
-    rules = planned.rules
+    return may_go_without(house, planned.rules)
+
+
+def may_go_without(house: House, rules: Rules) -> bool:
+    """As `lenient`, of what the files say of a request."""
     return rules.if_ledger_is_down != "refuse" and (house.spool is not None or not rules.enforced)
 
 

@@ -33,7 +33,9 @@ def test_version(shell, tmp_path):
     [
         [],
         ["demo"],
-        *(["policy", verb] for verb in ("check", "explain", "test")),
+        ["init"],
+        *(["policy", verb] for verb in ("check", "explain", "test", "fmt", "push", "versions")),
+        *(["policy", verb] for verb in ("rollback", "withdraw", "pull")),
         *(["budget", verb] for verb in ("list", "show", "grant", "revoke", "set", "freeze", "unfreeze")),
         ["why"],
         ["doctor"],

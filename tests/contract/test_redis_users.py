@@ -46,6 +46,8 @@ def test_a_missing_password_is_asked_for(redis_available: None) -> None:
         (c.ListBalances(), "list balances", "*", "governor"),
         (c.Unfreeze("u", ROW.identity), "unfreeze", "admin", "admin"),
         (c.Create("e"), "create", "*", "admin"),
+        (c.ReadPolicyHead(), "read policy head", "policies", "governor"),
+        (c.PushPolicies("p", 0, {"team.yaml": ""}), "push policies", "policies", "admin"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -80,11 +82,12 @@ def test_an_application_may_spend_and_not_change_limits(
     server: RedisServer = request.getfixturevalue(server_of)
     ledger = open_ledger(server.url, org, create=True)
     ledger.execute(c.SetLimit("l", ROW.identity, 20))
+    pushed = ledger.execute(c.PushPolicies("p", 0, {"team.yaml": "strict"}, "abc"))
     with server.client() as client:
         prefix = Keys(org).prefix
         forgets = " ".join(f"~{prefix}:{name}" for name in ("b:*", "h:*", "requests"))
         rights = [f"(+evalsha +eval ~{prefix}:*)", f"(+hdel +pexpire {forgets})"]
-        rights += [f"%R~{prefix}:meta", f"%R~{prefix}:admin"]
+        rights += [f"%R~{prefix}:meta", f"%R~{prefix}:admin", f"%R~{prefix}:policies"]
         rights += [f"%R~gov:1:{{{org}}}:meta", *(f"~{prefix}:{name}" for name in APPLICATION_KEYS)]
         rights += [f"+{name}" for name in APPLICATION_COMMANDS.split()]
         client.execute_command("ACL", "SETUSER", f"app-{org}", "reset", "on", f">{SECRET}", *rights)
@@ -93,12 +96,17 @@ def test_an_application_may_spend_and_not_change_limits(
     assert isinstance(app.execute(c.Reserve("r2", (ROW,), ((c.Ask(11),),), 60_000)), c.Refused)
     assert app.execute(c.Settle("r1", (c.Posting(ROW, 10),))).state == "settled"
     assert app.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
+    assert app.execute(c.ReadPolicyHead()) == c.PolicyHead(1, "p")
+    assert app.execute(c.ReadPolicies()) == c.PushedPolicies(pushed, {"team.yaml": "strict"})
+    assert app.execute(c.ListPolicyVersions()) == (pushed,)
     for command in (
         c.Grant("g", ROW.identity, "life", 1),
         c.SetLimit("more", ROW.identity, 9000),
         c.Freeze("f", ROW.identity, "mine"),
         c.Unfreeze("u", ROW.identity),
         c.Create("anew"),
+        c.PushPolicies("mine", 1, {"team.yaml": "loose"}, "def"),
+        c.PushPolicies("nothing", 1, {}),
     ):
         with pytest.raises(LedgerUnavailable, match="refuses this user") as refused:
             app.execute(command)
@@ -113,6 +121,7 @@ def test_an_application_may_spend_and_not_change_limits(
     assert ledger.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
     assert ledger.execute(c.Approve(others, GRACE, "", 5)).answer.state == "approved"
     assert app.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 25),)
+    assert ledger.execute(c.ReadPolicyHead()) == c.PolicyHead(1, "p")
     with server.client() as client:
         client.acl_deluser(f"app-{org}")
     app.close()

@@ -260,7 +260,7 @@ def test_documented_redis_user_can_do_what_an_application_does(redis_server: Red
 
 
 def test_documented_redis_administrator_can_do_what_is_theirs(redis_server: RedisServer, org: str) -> None:
-    """The second ACL of docs/ledger.md makes a ledger, changes limits, archives and trims."""
+    """The second ACL of docs/ledger.md makes a ledger, changes limits, pushes, archives and trims."""
     shown = [text for text in blocks(ROOT / "docs" / "ledger.md", "text") if text.startswith("ACL")][1]
     with acl_user(redis_server, org, shown) as url:
         ledger = open_ledger(url, org)
@@ -272,6 +272,7 @@ def test_documented_redis_administrator_can_do_what_is_theirs(redis_server: Redi
             c.SetLimit("s", identity, 2000),
             c.Freeze("f", identity, "a test"),
             c.Unfreeze("u", identity),
+            c.PushPolicies("p", 0, {"legal.yaml": "version: 1"}, "abc"),
             FindOld(),
             c.ListBalances(past=True),
         ):
@@ -367,6 +368,10 @@ def act(ledger: Ledger) -> None:
     assert len(ledger.execute(c.ListBalances())) == 1
     assert ledger.execute(c.ListChanged()) == ()
     assert ledger.execute(c.ListHolds()) == ()
+    assert ledger.execute(c.ReadPolicyHead()) is None
+    assert ledger.execute(c.ReadPolicies()) is None
+    with pytest.raises(governor.LedgerUnavailable, match="refuses this user"):
+        ledger.execute(c.PushPolicies("p", 0, {"legal.yaml": "version: 1"}, "abc"))
     assert ledger.execute(c.ReadJournal())
     assert ledger.execute(c.Inspect()).created
     ledger.close()

@@ -59,6 +59,7 @@ STORY: list[tuple[int, c.Command[Any]]] = [
     (LATER_MS, c.SetLimit("l2", REVIEW.identity, None)),
     (LATER_MS, c.Freeze("f", REVIEW.identity, "audit")),
     (LATER_MS, c.Unfreeze("u", REVIEW.identity)),
+    (LATER_MS, c.PushPolicies("p", 0, {"team.yaml": "version: 1"}, "abc")),
     (LATER_MS, c.Read((TEAM, REVIEW))),
     (NOW_MS, c.RequestGrant(ASKED)),
     (NOW_MS, c.RequestGrant(replace(ASKED, id="q2"))),

@@ -289,3 +289,21 @@ def test_parameters_reach_the_api_unchanged(stage):
     stage.governor(department(TEAM)).call(**extra)
     (body,) = stage.sent()
     assert body == {"model": SONNET, "max_tokens": 100, "messages": HELLO, "stream": True, **extra}
+
+
+@on_sqlite
+def test_the_application_tells_who_its_users_are(stage):
+    """A callable's premium user has the premium budget, one it does not know is refused."""
+    asked = []
+
+    def look_up(user, department):
+        asked.append((user, department))
+        return {"user_tier": "premium"} if user == "ada" else None
+
+    tiered = {"per": "user", "user_tier": "premium", "usd": "1", "window": "life"}
+    caller = stage.governor(department(TEAM, tiered, users_from="application"), users=look_up)
+    caller.call(user="ada")
+    assert "department=team/user=ada/usd/life" in stage.balances()
+    assert asked == [("ada", "team")]
+    with pytest.raises(PolicyViolation, match="unknown user 'eve'"):
+        caller.call(user="eve")

@@ -13,6 +13,7 @@ import asyncio, os, signal, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads: that is what is tried here
 from governor.clients import default
 from governor.clients.governor import Governor
+from governor.clients.in_force import InForce
 from governor.ledger.servers import CONNECTIONS, AsyncMany, Many
 
 parent, go_on, inside = os.getpid(), threading.Event(), threading.Semaphore(0)
@@ -67,6 +68,16 @@ def governor():
     made = Governor(None, None, Client())
     try_after_fork(made._sdk, 1)
 
+class Policies:
+    policies = "those in force"
+
+class Files(Policies):
+    def look(self, force):
+        work()
+
+def looks():
+    try_after_fork(InForce(Policies, Files()).reload, 1)
+
 def default_governor():
     default._blocking = slow_client
     try_after_fork(default.call, 1)
@@ -93,7 +104,7 @@ async def tasks():
     await asyncio.gather(*busy)
     print(os.waitstatus_to_exitcode(status), await many.execute_command("PING") == "done")
 
-for case in (turns, making, governor, default_governor):
+for case in (turns, making, governor, looks, default_governor):
     go_on.clear()
     print(case.__name__, end=" ", flush=True)
     case()
@@ -108,5 +119,5 @@ def test_a_child_forked_while_all_are_at_work_is_not_kept_waiting():
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=False
     )
-    cases = ("turns", "making", "governor", "default_governor", "tasks")
+    cases = ("turns", "making", "governor", "looks", "default_governor", "tasks")
     assert (ran.stdout.splitlines(), ran.stderr) == ([f"{case} 0 True" for case in cases], "")

@@ -11,6 +11,7 @@ from governor.testing.ledger_contract.bench import Bench, SettableClock
 from governor.testing.ledger_contract.endings import EndingsContract
 from governor.testing.ledger_contract.expiry import ExpiryContract, LateContract
 from governor.testing.ledger_contract.limits import CrossingsContract, LimitsContract
+from governor.testing.ledger_contract.policies import PoliciesContract
 from governor.testing.ledger_contract.records import NewStoreContract, RecordsContract
 from governor.testing.ledger_contract.requests import RequestsContract
 from governor.testing.ledger_contract.rolling import RollingContract
@@ -30,6 +31,7 @@ class LedgerContract(
     LimitsContract,
     TimedLimitsContract,
     RequestsContract,
+    PoliciesContract,
     RollingContract,
     RecordsContract,
     NewStoreContract,
