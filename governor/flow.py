@@ -88,19 +88,34 @@ def decide(house: House, request: Request) -> Story:
     planned = yield from prepare(house, request)
     try:
         outage.wait_for_turn(house, planned)
-        decision = yield from _judge(house, planned)
-        if planned.trial and decision.outcome != "held":
+        weighed = yield from _judge(house, planned)
+        if planned.trial and weighed.decision.outcome != "held":
             planned = yield from prepare(house, request, at_once=False)
-            decision = yield from _judge(house, planned)
+            weighed = yield from _judge(house, planned)
     except LedgerUnavailable as down:
         if planned.rules.enforced and not isinstance(down, LedgerDown):
             raise
         return views.unasked_decision(house, planned, outage.admit(house, planned, down, dry=True))
-    return decision
+    return weighed.decision
+
+
+def weigh(house: House, request: Request) -> Story:
+    """As `decide` of a ledger that is there, its prompt counted; returns all that decided, as `Weighed`."""
+    planned = yield from prepare(house, request, at_once=False)
+    return (yield from _judge(house, planned))
+
+
+class Weighed(NamedTuple):
+    """A decision on balances as they were read, and what it was made of."""
+
+    planned: Plan
+    table: Matrix
+    readings: c.Readings
+    decision: Decision
 
 
 def _judge(house: House, planned: Plan) -> Story:
-    """The decision on the balances as they are; returns a `Decision`."""
+    """The decision on the balances as they are; returns `Weighed`."""
     table = matrix_of(house, planned)
     readings = yield from books.ask(house, c.Read(table.rows))
     house.clock.learn(readings.now_ms)
@@ -108,7 +123,7 @@ def _judge(house: House, planned: Plan) -> Story:
         table = matrix_of(house, planned)
         readings = yield from books.ask(house, c.Read(table.rows))
     house.hints.note(table.rows, readings.balances, readings.now_ms)
-    return views.dry_decision(house, planned, table, readings)
+    return Weighed(planned, table, readings, views.dry_decision(house, planned, table, readings))
 
 
 def _ask(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) -> Story:

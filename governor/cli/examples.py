@@ -6,6 +6,8 @@ EXAMPLES: dict[str, str] = {
     "demo": "governor demo",
     "init": "governor init policies --organization acme --department legal --timezone Europe/Berlin",
     "policy check": "governor policy check policies/",
+    "policy explain": "governor policy explain --user ada@example.com -d legal --spent department/month=85%",
+    "policy test": "governor policy test policies/ --require-all",
     "policy fmt": "governor policy fmt policies/ --check",
     "policy diff": "governor policy diff main/policies policies",
     "policy simulate": "governor policy simulate policies/ --journal journal.jsonl --html backtest.html",

@@ -25,7 +25,9 @@ Fingerprint = tuple[tuple[str, int, int, int, int, int], ...]
 """What tells one state of policy files from another without reading them: see `fingerprint`."""
 
 _ENDINGS = (".yaml", ".yml")
-_TEST_ENDINGS = (".tests.yaml", ".tests.yml")
+TEST_ENDINGS = (".tests.yaml", ".tests.yml")
+"""Files of tests, which are no policies."""
+
 _USERS_ENDINGS = (".users.yaml", ".users.yml")
 
 _logger = logging.getLogger("governor")
@@ -99,7 +101,7 @@ def fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
 def is_policy_name(name: str) -> bool:
     """Whether a file of a folder is read, as a policy or as users of one, by its name."""
     lower = name.lower()
-    return not lower.startswith(".") and lower.endswith(_ENDINGS) and not lower.endswith(_TEST_ENDINGS)
+    return not lower.startswith(".") and lower.endswith(_ENDINGS) and not lower.endswith(TEST_ENDINGS)
 
 
 def _holds_users(name: str) -> bool:
@@ -182,6 +184,12 @@ def _parse(name: str, text: str, problems: list[Problem]) -> Document | None:
     except PolicyError as error:
         problems.extend(error.problems)
     return None
+
+
+def read_document(path: Path, problems: list[Problem]) -> Document | None:
+    """Read one YAML file; `None` where it cannot be, with why added to *problems*."""
+    text = _read(path, problems)
+    return None if text is None else _parse(str(path), text, problems)
 
 
 def _validate(documents: Sequence[Document], problems: list[Problem], *, alone: bool) -> list[PolicyFile]:

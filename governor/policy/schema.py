@@ -294,17 +294,17 @@ def json_schema() -> dict[str, Any]:
         "if": {"required": ["organization"]},
         "then": {"$ref": "#/$defs/OrganizationPolicy"},
         "else": {"$ref": "#/$defs/DepartmentPolicy"},
-        "$defs": _tidy(schema["$defs"]),
+        "$defs": tidy(schema["$defs"]),
     }
 
 
-def _tidy(schema: Any) -> Any:
+def tidy(schema: Any) -> Any:
     """The same schema as the loader means it: an empty value is refused, and so are keys of no pattern."""
     if isinstance(schema, list):
-        return [_tidy(item) for item in schema]
+        return [tidy(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _tidy(item) for key, item in schema.items() if (key, item) != ("default", None)}
+    kept = {key: tidy(item) for key, item in schema.items() if (key, item) != ("default", None)}
     if "patternProperties" in kept:
         kept["additionalProperties"] = False
     options = [item for item in kept.get("anyOf", ()) if item != {"type": "null"}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from governor.policy.positions import Document
+
+M = TypeVar("M", bound=BaseModel)
 
 _USERS = TypeAdapter(Annotated[dict[Id, User], Field(min_length=1)], config=ConfigDict(strict=True))
 _KEY = "[key]"
@@ -57,14 +59,19 @@ def read_shape(document: Document) -> tuple[PolicyFile | None, list[Problem]]:
     kind = _kind(document, problems)
     if kind is None:
         return None, problems
+    policy = validated(document, kind, problems)
+    return (None if policy is None or problems else PolicyFile(document, policy)), problems
+
+
+def validated(document: Document, kind: type[M], problems: list[Problem]) -> M | None:
+    """*document* as a *kind*; `None` where it is none, with what is wrong added to *problems*."""
     try:
-        policy = kind.model_validate(document.root.plain())
+        return kind.model_validate(document.root.plain())
     except ValidationError as error:
         seen = {(problem.line, problem.column) for problem in problems}
         found = (_problem(document, kind, detail) for detail in error.errors(include_url=False))
         problems += [problem for problem in found if (problem.line, problem.column) not in seen]
-        return None, problems
-    return (None if problems else PolicyFile(document, policy)), problems
+        return None
 
 
 def read_users(document: Document) -> tuple[dict[str, User] | None, list[Problem]]:

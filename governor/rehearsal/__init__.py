@@ -6,6 +6,22 @@ what the ledger would do, for it is decided by the code that decides real calls.
 
 from __future__ import annotations
 
-from governor.rehearsal.stage import Refusal, Stage, made_up
+from governor.rehearsal.explanation import Explanation, Need, Weight
+from governor.rehearsal.given import Given, untouched
+from governor.rehearsal.keys import KeyRefused
+from governor.rehearsal.people import TierBook
+from governor.rehearsal.stage import Refusal, Stage, made_up, usual_max_tokens
 
-__all__ = ["Refusal", "Stage", "made_up"]
+__all__ = [
+    "Explanation",
+    "Given",
+    "KeyRefused",
+    "Need",
+    "Refusal",
+    "Stage",
+    "TierBook",
+    "Weight",
+    "made_up",
+    "untouched",
+    "usual_max_tokens",
+]

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from governor.clock import LedgerClock
 from governor.errors import PolicyViolation, UnknownModel
-from governor.flow import decide
+from governor.flow import decide, weigh
 from governor.ledger import commands as c
+from governor.rehearsal.explanation import Explanation, explained
+from governor.story.effects import CountTokens
 from governor.story.request import House, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from governor.ledger.commands import Balance, BudgetRow
     from governor.policy import Attribution, Policies
     from governor.pricing import PriceTable
+    from governor.story.books import Story
     from governor.story.decision import Decision
 
 _REHEARSED = "rehearsed"
@@ -54,19 +57,46 @@ class Stage:
             request: With its `input_tokens`; see `made_up`.
             balance_of: The balance under a row, in the row's window.
         """
-        story = decide(self.house, request)
         try:
-            asked = next(story)
-            while True:
-                asked = story.send(self._read(asked, balance_of))
-        except StopIteration as done:
-            decision: Decision = done.value
-            return decision
+            decision: Decision = self._play(decide(self.house, request), _one_by_one(balance_of))
         except (PolicyViolation, UnknownModel) as refused:
             return Refusal(str(refused))
+        return decision
 
-    def _read(self, asked: c.Read, balance_of: Callable[[BudgetRow], Balance]) -> c.Readings:
-        return c.Readings(tuple(balance_of(row) for row in asked.budgets), self.now_ms)
+    def explain(
+        self, request: Request, read: Callable[[Sequence[BudgetRow]], Sequence[Balance]]
+    ) -> Explanation:
+        """All that would decide *request* now.
+
+        Args:
+            request: With its `input_tokens`, or with a prompt: that is then bounded without the network.
+            read: The balances under rows, in their order, in the rows' windows.
+        """
+        try:
+            weighed = self._play(weigh(self.house, request), read)
+        except (PolicyViolation, UnknownModel) as refused:
+            return Explanation(self.now_ms, None, refused=str(refused))
+        return explained(self.house, weighed)
+
+    def _play(self, story: Story, read: Callable[[Sequence[BudgetRow]], Sequence[Balance]]) -> Any:
+        """Tell *story* to its end, of which nothing but balances and counts is asked."""
+        reply: Any = None
+        try:
+            while True:
+                effect = story.send(reply)
+                # A count would need the network: `None` says that there is none, and the prompt is bounded.
+                reply = None if isinstance(effect, CountTokens) else self._read(effect, read)
+        except StopIteration as done:
+            return done.value
+
+    def _read(self, asked: c.Read, read: Callable[[Sequence[BudgetRow]], Sequence[Balance]]) -> c.Readings:
+        return c.Readings(tuple(read(asked.budgets)), self.now_ms)
+
+
+def _one_by_one(
+    balance_of: Callable[[BudgetRow], Balance],
+) -> Callable[[Sequence[BudgetRow]], Sequence[Balance]]:
+    return lambda rows: [balance_of(row) for row in rows]
 
 
 def made_up(
@@ -77,6 +107,7 @@ def made_up(
     max_tokens: int | None = None,
     pin: bool = False,
     body: Mapping[str, Any] | None = None,
+    identifier: str = _REHEARSED,
 ) -> Request:
     """A request that nobody makes, of which the length of the prompt is all that matters.
 
@@ -87,9 +118,10 @@ def made_up(
         max_tokens: As it would be asked for; `None`: the feature's.
         pin: Never swap the model.
         body: Other parameters that cost something, such as `speed` or `tools`.
+        identifier: Its id.
     """
     return Request(
-        id=_REHEARSED,
+        id=identifier,
         who=who,
         asked=model,
         max_tokens=max_tokens,
@@ -97,3 +129,11 @@ def made_up(
         pin=pin,
         input_tokens=input_tokens,
     )
+
+
+def usual_max_tokens(policies: Policies, who: Attribution, otherwise: int) -> int | None:
+    """`max_tokens` of a request that nobody says it of: `None`, the policy's, or *otherwise* without one."""
+    try:
+        return None if policies.rules(who).max_tokens is not None else otherwise
+    except PolicyViolation:
+        return otherwise

@@ -19,6 +19,8 @@ READING = [
     ["holds", "reap"],
 ]
 
+POLICY = [["policy", "check"], ["policy", "explain", "--user", "ada"], ["policy", "test"]]
+
 
 def test_version(shell, tmp_path):
     """`governor --version` prints the distribution's version."""
@@ -32,7 +34,8 @@ def test_version(shell, tmp_path):
         [],
         ["demo"],
         ["init"],
-        *(["policy", verb] for verb in ("check", "fmt", "push", "versions", "rollback", "withdraw", "pull")),
+        *(["policy", verb] for verb in ("check", "explain", "test", "fmt", "push", "versions")),
+        *(["policy", verb] for verb in ("rollback", "withdraw", "pull")),
         *(["budget", verb] for verb in ("list", "show", "grant", "revoke", "set", "freeze", "unfreeze")),
         ["why"],
         ["doctor"],
@@ -56,7 +59,7 @@ def test_importing_the_command_is_cheap():
     assert said.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("command", [*READING, ["policy", "check"], ["ledger", "create"]])
+@pytest.mark.parametrize("command", [*READING, *POLICY, ["ledger", "create"]])
 def test_no_policies_folder(run, tmp_path, command):
     """Without policies every command says so, exit code 3, on stderr and in JSON."""
     said = run(*command, "--policies", str(tmp_path / "none"), "--json")

@@ -132,10 +132,16 @@ def test_the_readme_example_is_ten_lines_and_is_billed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", all_blocks("yaml"))
 def test_yaml_block_is_a_file_that_loads(block: str, tmp_path: Path) -> None:
-    """Every YAML block is a whole policy file, or a company's own prices, without a mistake."""
+    """Every YAML block is a policy file, a company's own prices, or tests that pass, without a mistake."""
     file = tmp_path / "file.yaml"
     file.write_text(block, encoding="utf-8")
-    if "extends: anthropic" in block:
+    if "\ntests:\n" in block:
+        file.rename(tmp_path / "research.tests.yaml")
+        policy = blocks(ROOT / "docs" / "policy-testing.md", "yaml")[0]
+        (tmp_path / "research.yaml").write_text(policy, encoding="utf-8")
+        said = CliRunner().invoke(app, ["policy", "test", str(tmp_path)])
+        assert said.exit_code == 0, said.output
+    elif "extends: anthropic" in block:
         assert PriceTable.load(file).version != PriceTable.load().version
     else:
         assert load(tmp_path).departments
@@ -188,6 +194,15 @@ def test_every_policy_key_is_explained() -> None:
     assert "max_wait" in keys
     # Below the accepted keys of `routing` that are not in force yet.
     assert keys - known <= {"when", "tier", "min_tokens"}
+
+
+def test_every_key_of_tests_files_is_explained() -> None:
+    """Each key that the schema of tests files knows stands in docs/policy-testing.md."""
+    schema = json.loads((ROOT / "policies" / "tests.schema.json").read_text(encoding="utf-8"))
+    keys = {key for kind in (schema, *schema["$defs"].values()) for key in kind.get("properties", {})}
+    page = (ROOT / "docs" / "policy-testing.md").read_text(encoding="utf-8")
+    assert "output_tokens" in keys
+    assert keys <= set(re.findall(r"\w+", page))
 
 
 def test_what_is_not_in_force_is_listed() -> None:

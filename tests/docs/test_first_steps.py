@@ -21,7 +21,7 @@ def blocks() -> list[tuple[str, str]]:
 
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """One command, as a new user would type it in *folder*: with this Python, without a key or a setting."""
+    """One command, typed in *folder* by a new user: with this Python, without a key or a setting."""
     words = shlex.split(line, comments=True)
     head = {"governor": [sys.executable, "-m", "governor.cli"], "python": [sys.executable]}[words[0]]
     kept = {
@@ -32,7 +32,7 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_readme_alone_leads_from_nothing_to_a_refused_call_and_its_why(tmp_path: Path) -> None:
-    """Every step works as written: the call is served, then refused, and `why` says what would have passed."""
+    """Every step works as written: the call is served, then refused, and `why` says what would pass."""
     told: list[str] = []
     for kind, text in blocks():
         if kind == "python":
@@ -43,7 +43,7 @@ def test_the_readme_alone_leads_from_nothing_to_a_refused_call_and_its_why(tmp_p
             done = run(command, tmp_path)
             assert done.returncode == 0, (command, done.stdout, done.stderr)
             told.append(done.stdout)
-    served, refused, why = told[3], told[6], told[7]
+    served, refused, why = told[4], told[7], told[8]
     assert re.search(r" \$0\.\d+ claude-opus-5-5: asked for", served)
     assert "department=research/user=ada@example.com/usd/day" in refused
     assert "resets at" in refused
