@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from support.redis_server import HOW_TO_GET, RedisServer, find_redis_server
 
-from benchmarks import calls, growth, imports, ledgers, machine, memory, pricing, report, throughput
+from benchmarks import backtest, calls, growth, imports, ledgers, machine, memory, pricing, report, throughput
 from benchmarks.timing import Options, Result, Step
 
 Run = Callable[[str, Options, Step], Result]
@@ -47,6 +47,11 @@ BENCHMARKS = {
         "pricing a usage, bounding a prompt",
         pricing.steps,
         lambda _, options, step: pricing.pricing(options, step),
+    ),
+    "backtest": Benchmark(
+        "a month of calls under other policies",
+        backtest.steps,
+        lambda _, options, step: backtest.backtest(options, step),
     ),
     "throughput": Benchmark("1, 2 and 4 processes on one Redis", throughput.steps, throughput.throughput),
 }

@@ -20,10 +20,12 @@ from governor.cli import (
     init,
     ledger,
     policy,
+    policy_diff,
     policy_explain,
     policy_fmt,
     policy_pull,
     policy_push,
+    policy_simulate,
     policy_test,
     prices,
     prices_check,
@@ -130,12 +132,14 @@ app.command("demo", epilog=epilog("demo"))(demo.demo)
 app.command("init", epilog=epilog("init"))(init.init)
 _group(
     "policy",
-    "Check policy files, explain and test them, lay them out; push them to the ledger, and take them back.",
+    "Check policy files and see what they would do; push them to the ledger, and take them back.",
     {
         "check": policy.check,
         "explain": policy_explain.explain,
         "test": policy_test.run_tests,
         "fmt": policy_fmt.fmt,
+        "diff": policy_diff.diff,
+        "simulate": policy_simulate.simulate,
         "push": policy_push.push,
         "versions": policy_push.versions,
         "rollback": policy_push.rollback,

@@ -9,6 +9,8 @@ EXAMPLES: dict[str, str] = {
     "policy explain": "governor policy explain --user ada@example.com -d legal --spent department/month=85%",
     "policy test": "governor policy test policies/ --require-all",
     "policy fmt": "governor policy fmt policies/ --check",
+    "policy diff": "governor policy diff main/policies policies",
+    "policy simulate": "governor policy simulate policies/ --journal journal.jsonl --html backtest.html",
     "policy push": 'governor policy push policies/ --reason "the new quarter"',
     "policy versions": "governor policy versions",
     "policy rollback": 'governor policy rollback 7 --reason "too strict for support"',

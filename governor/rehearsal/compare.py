@@ -1,0 +1,351 @@
+"""Is one set of policies tighter than another? Proved on what the files compile to. Pure.
+
+*Tighter* means: no request, at the same balances, is served by a dearer line, or served where it was refused.
+A request takes the first of its candidates that every budget can bear. So it is proved where the candidates
+and their ceilings are the same, and whatever budget bears a candidate under the new policies bears it under
+the old ones: each old budget has one in its place that fills up to no more, line by line, and the rules that
+refuse or skip by size let no more through. What decides in any other way can't be compared: it is *neither*.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, fields
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from governor.budgets import Period, Rolling
+from governor.money import Money
+from governor.policy import LINES, Attribution, BudgetRow
+from governor.rehearsal.cheaper import falls_with_the_line
+from governor.rehearsal.sides import Side
+from governor.routing import rank
+from governor.story.decision import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from governor.policy import Policies
+    from governor.pricing import PriceTable
+
+
+class Way(enum.StrEnum):
+    """Which way something was changed."""
+
+    SAME = "same"
+    TIGHTER = "tighter"
+    LOOSER = "looser"
+    NEITHER = "neither"
+
+
+def together(ways: Iterable[Way]) -> Way:
+    """The way of several changes at once: neither, where they do not all go one way."""
+    found = set(ways) - {Way.SAME}
+    return found.pop() if len(found) == 1 else Way.NEITHER if found else Way.SAME
+
+
+class Difference(NamedTuple):
+    """One change.
+
+    Attributes:
+        what: What was changed, in words, with both values.
+        way: Which way it goes, all else being equal.
+        who: Somebody whom it concerns.
+        rows: The budgets that it is about, of the old policies and the new ones.
+        size: Input tokens, or nano-dollars of a request, around which it shows; 0 where there is no such.
+    """
+
+    what: str
+    way: Way
+    who: Attribution
+    rows: tuple[BudgetRow, ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A department under both policies.
+
+    Attributes:
+        department: Its name.
+        differences: Every change, in the order it was found.
+    """
+
+    department: str
+    differences: tuple[Difference, ...]
+
+    @property
+    def way(self) -> Way:
+        """Which way all changes go together."""
+        return together(difference.way for difference in self.differences)
+
+
+SOMEBODY, SOMETHING = "somebody-else@example.com", "something-else"
+_COMPILED = {"budgets", "thresholds", "users", "features", "limits", "estimate", "server_tools", "workspace"}
+_SILENT = {"version", "owner", "timezone", "department", "organization"}
+"""Keys of a file that are compared as what they compile to, and those that decide nothing by themselves."""
+
+_ORDERED = ("cost_per_request_nanos", "input_tokens")
+_APART = {"attribution", "user_tier", "policy_hash", "owner", *_ORDERED}
+_ROW = {
+    "department",
+    "scopes",
+    "names",
+    "user_tier",
+    "unit",
+    "period",
+    "timezone",
+    "limit",
+    "steps",
+    "warn_steps",
+}
+_ROW |= {"caps", "source"}
+
+
+def compare(old: Policies, new: Policies, prices: PriceTable, now_ms: int) -> tuple[Compared, ...]:
+    """Compare every department of either.
+
+    Args:
+        old: The policies before.
+        new: The policies after.
+        prices: The price table, the same for both.
+        now_ms: When, Unix milliseconds: prices have dates.
+    """
+    names = dict.fromkeys((*old.departments, *new.departments))
+    return tuple(Compared(name, tuple(_once(_differences(name, old, new, prices, now_ms)))) for name in names)
+
+
+def _once(found: Iterable[Difference]) -> Iterator[Difference]:
+    """Each change once, however many people it concerns."""
+    seen = set()
+    for one in found:
+        if one.way is not Way.SAME and (one.what, one.way) not in seen:
+            seen.add((one.what, one.way))
+            yield one
+
+
+def _differences(
+    name: str, old: Policies, new: Policies, prices: PriceTable, now_ms: int
+) -> Iterator[Difference]:
+    anybody = Attribution(name, SOMEBODY)
+    if name not in new.departments:
+        yield Difference("the department has no file any more", Way.TIGHTER, anybody)
+        return
+    if name not in old.departments:
+        yield Difference("the department is new", Way.LOOSER, anybody)
+        return
+    sides = (Side(name, old), Side(name, new))
+    found = [*_of_files(sides, anybody)]
+    pairs = [*_users(sides, found)]
+    for user, tiers in pairs:
+        found += _of_rules(sides, user)
+        found += _of_budgets(sides, user, tiers)
+    way = together(one.way for one in found)
+    if way in (Way.TIGHTER, Way.LOOSER):
+        bounding = sides[way is Way.TIGHTER]
+        found += [one for user, _ in pairs for one in _climbing(bounding, user, prices, now_ms)]
+    yield from found
+
+
+def _of_files(sides: tuple[Side, Side], who: Attribution) -> Iterator[Difference]:
+    """What the files say beside budgets, users, features and limits: equal, or not to be compared."""
+    old, new = sides
+    if old.policies.organization != new.policies.organization:
+        yield Difference("organization: another ledger, with other balances", Way.NEITHER, who)
+    for where, before, after in (("", old.own, new.own), ("organization.yaml: ", old.shared, new.shared)):
+        left, right = _plain(before), _plain(after)
+        for key in sorted({*left, *right}):
+            if left.get(key) != right.get(key):
+                what = f"{where}{key}: {_told(left.get(key))} → {_told(right.get(key))}, cannot be compared"
+                yield Difference(what, Way.NEITHER, who)
+
+
+def _plain(policy: Any) -> dict[str, Any]:
+    """The keys of a file that are not compared as what they compile to; of routing, each key by itself."""
+    if policy is None:
+        return {}
+    said = policy.model_dump(mode="json", exclude=_COMPILED | _SILENT)
+    routing = said.pop("routing", None) or {}
+    routing.pop("floors", None)
+    return {**said, **{f"routing.{key}": value for key, value in routing.items()}}
+
+
+def _told(value: Any) -> str:
+    return "nothing" if value is None else str(value)[:60]
+
+
+_Pair = tuple[str, tuple["str | None", "str | None"]]
+
+
+def _users(sides: tuple[Side, Side], found: list[Difference]) -> Iterator[_Pair]:
+    """One user of each kind who may ask under both, with both tiers; who may not is added to *found*."""
+    old, new = sides
+    named = dict.fromkeys((*(old.own.users or ()), *(new.own.users or ())))
+    named.pop("*", None)
+    everybody = SOMEBODY
+    while everybody in named:
+        everybody = f"x{everybody}"
+    seen = set()
+    for user in (*named, everybody):
+        before, after = old.tier(user), new.tier(user)
+        if (before, after) in seen:
+            continue
+        seen.add((before, after))
+        told = "users without a row" if user == everybody else f"the user {user}"
+        who = Attribution(old.name, user)
+        if before is None and after is not None:
+            found.append(Difference(f"{told} may ask now", Way.LOOSER, who))
+        elif before is not None and after is None:
+            found.append(Difference(f"{told} may not ask any more", Way.TIGHTER, who))
+        elif before is not None and after is not None:
+            yield user, (before[0], after[0])
+
+
+def _of_rules(sides: tuple[Side, Side], user: str) -> Iterator[Difference]:
+    """Features, and what bounds one request."""
+    old, new = sides
+    named = dict.fromkeys((*old.own.features, *new.own.features))
+    named.pop("*", None)
+    something = SOMETHING
+    while something in named:
+        something = f"x{something}"
+    for feature in (None, *named, something):
+        before, after = old.rules(user, feature), new.rules(user, feature)
+        told = "features without a row" if feature == something else f"the feature {feature}"
+        who = Attribution(old.name, user, feature)
+        if before is None or after is None:
+            if before is not after:
+                way, now = (
+                    (Way.LOOSER, "may be used now") if before is None else (Way.TIGHTER, "may not be used")
+                )
+                yield Difference(f"{told} {now}", way, who)
+            continue
+        for name in _ORDERED:
+            yield _ordered(name, getattr(before, name), getattr(after, name), who)
+        for one in fields(before):
+            values = (getattr(before, one.name), getattr(after, one.name))
+            if one.name not in _APART and values[0] != values[1]:
+                of = "" if feature is None else f" of {told}"
+                what = f"{one.name}{of}: {_told(values[0])} → {_told(values[1])}, cannot be compared"
+                yield Difference(what, Way.NEITHER, who)
+
+
+def _ordered(name: str, before: int | None, after: int | None, who: Attribution) -> Difference:
+    """A limit of one request: the smaller it is, the tighter."""
+    if before == after:
+        return Difference(name, Way.SAME, who)
+    way = Way.TIGHTER if before is None or (after is not None and after < before) else Way.LOOSER
+    least = min(value for value in (before, after) if value is not None)
+    usd = name == "cost_per_request_nanos"
+
+    def told(value: int | None) -> str:
+        return "none" if value is None else str(Money(value)) if usd else f"{value:,}"
+
+    what = f"limits.{name.removesuffix('_nanos')}: {told(before)} → {told(after)}"
+    return Difference(what, way, who, size=least)
+
+
+def _of_budgets(
+    sides: tuple[Side, Side], user: str, tiers: tuple[str | None, str | None]
+) -> Iterator[Difference]:
+    old, new = sides
+    before, after = old.rows(tiers[0]), new.rows(tiers[1])
+    who = Attribution(old.name, user)
+    for row in before:
+        match = next((one for one in after if _key(one) == _key(row)), None)
+        if match is not None:
+            yield _of_one(sides, row, match, who)
+        elif not any(_covers(new, one, old, row, user) for one in after):
+            yield Difference(f"{_budget(row)} is removed", Way.LOOSER, who, (row,))
+    for row in after:
+        if any(_key(one) == _key(row) for one in before):
+            continue
+        if not any(_covers(old, one, new, row, user) for one in before):
+            yield Difference(f"{_budget(row)} is added", Way.TIGHTER, who, (row,))
+
+
+def _key(row: BudgetRow) -> tuple[Any, ...]:
+    """What makes a budget's balances those balances."""
+    return row.department, row.scopes, tuple(sorted(row.names.items())), row.unit, row.period
+
+
+def _covers(of: Side, one: BudgetRow, other: Side, row: BudgetRow, user: str) -> bool:
+    """Whether *one* counts all that *row* counts, on the same balances, and fills up to no more."""
+    wider = (row.department, row.scopes, row.unit, row.period) == (
+        one.department,
+        one.scopes,
+        one.unit,
+        one.period,
+    )
+    if not wider or not one.names.items() <= row.names.items() or _incomparable(one, row):
+        return False
+    return all(a <= b for a, b in zip(of.caps(one, user), other.caps(row, user), strict=True))
+
+
+def _incomparable(row: BudgetRow, other: BudgetRow) -> str:
+    """Which field of two budgets for the same balances differs and has no order; '' if none does."""
+    if (
+        row.timezone != other.timezone
+        and not isinstance(row.period, Rolling)
+        and row.period is not Period.LIFE
+    ):
+        return "timezone"
+    more = (one.name for one in fields(BudgetRow) if one.name not in _ROW)
+    return next((name for name in more if getattr(row, name) != getattr(other, name)), "")
+
+
+def _of_one(sides: tuple[Side, Side], row: BudgetRow, other: BudgetRow, who: Attribution) -> Difference:
+    """The same balances under both: how far each line may fill them."""
+    differs = _incomparable(row, other)
+    if differs:
+        values = f"{getattr(row, differs)} → {getattr(other, differs)}"
+        return Difference(
+            f"{_budget(row)}: {differs} {values}, cannot be compared", Way.NEITHER, who, (row, other)
+        )
+    before, after = sides[0].caps(row, who.user), sides[1].caps(other, who.user)
+    if before == after:
+        return Difference(_budget(row), Way.SAME, who)
+    less = any(b < a for a, b in zip(before, after, strict=True))
+    more = any(b > a for a, b in zip(before, after, strict=True))
+    way = Way.NEITHER if less and more else Way.TIGHTER if less else Way.LOOSER
+    return Difference(f"{_budget(row)}: {_changes(sides, row, other, before, after)}", way, who, (row, other))
+
+
+def _changes(
+    sides: tuple[Side, Side], row: BudgetRow, other: BudgetRow, before: Sequence[int], after: Sequence[int]
+) -> str:
+    if row.limit != other.limit:
+        return f"limit {show(row.unit, row.limit)} → {show(row.unit, other.limit)}"
+    changed = [
+        (line, f"{line} up to {show(row.unit, a)} → {show(row.unit, b)}")
+        for line, a, b in zip(LINES, before, after, strict=False)
+        if a != b
+    ]
+    named = [told for line, told in changed if line in sides[0].own.routing.lines]
+    return ", ".join(named or [told for _, told in changed])
+
+
+def _budget(row: BudgetRow) -> str:
+    whose = " and ".join(" ".join(filter(None, (scope, row.names.get(scope)))) for scope in row.scopes)
+    tier = f" ({row.user_tier})" if row.user_tier else ""
+    shared = "" if row.department else "organization.yaml: "
+    return f"{shared}{whose}{tier}, {row.unit} a {row.period}"
+
+
+def _climbing(side: Side, user: str, prices: PriceTable, now_ms: int) -> Iterator[Difference]:
+    """Features that try a cheaper line before a dearer one: a tighter budget could push them up.
+
+    It can't where whatever bears the dearer line bears the cheaper one: no budget counts a model by itself,
+    no budget lets the dearer line fill it further, and the cheaper model costs less in every way.
+    """
+    rows = [(row, side.caps(row, user)) for row in side.rows(*(side.tier(user) or (None,)))]
+    for feature in side.own.features:
+        rules = side.rules(user, SOMETHING if feature == "*" else feature)
+        lines = (rules.feature_lines or ()) if rules else ()
+        for cheap, dear in [(a, b) for a, b in combinations(lines, 2) if rank(a) < rank(b)]:
+            models = (rules.lines[cheap], rules.lines[dear]) if rules else ("", "")
+            apart = any("model" in row.scopes or caps[rank(cheap)] < caps[rank(dear)] for row, caps in rows)
+            if apart or not falls_with_the_line(prices, *models, now_ms):
+                what = f"the feature {feature} tries {cheap} before {dear}, and may be raised"
+                who = Attribution(side.name, user, feature)
+                yield Difference(f"{what}: cannot be compared", Way.NEITHER, who)

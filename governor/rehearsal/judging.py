@@ -1,0 +1,306 @@
+"""The decision on one call of a journal, fast enough for a million: what `Stage.decide` would say. Pure.
+
+What depends on who asks, and for what model, is worked out once; a call's ceilings are those of its record
+where they still hold. The rule itself is `admission.decide` on the asks of `matrix.ask_for`: no copy of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from governor.budgets import Period, Unit, balance_identity
+from governor.errors import PolicyViolation, UnknownModel
+from governor.journal.calls import Priced
+from governor.ledger import admission
+from governor.ledger.commands import Balance
+from governor.policy import Attribution
+from governor.policy.terms import clean_id
+from governor.pricing import Bounds, Ceiling, bounded, ceiling_of, demand
+from governor.rehearsal.balances import Place
+from governor.routing import plan
+from governor.story.matrix import Offer, ask_for
+from governor.story.request import bounds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from governor.journal.calls import Began, Who
+    from governor.ledger.commands import Ask
+    from governor.policy import BudgetTerm, Policies, Rules
+    from governor.pricing import Demand, PriceTable
+    from governor.rehearsal.balances import Account
+    from governor.routing import Candidate
+
+MOST_KEPT = 20_000
+"""So many attributions are remembered with their budgets; then it begins anew."""
+
+_PROMPT: list[dict[str, Any]] = [{"role": "user", "content": "…"}]
+
+
+class Seat(NamedTuple):
+    """A budget that a request touches, and where its balance is."""
+
+    term: BudgetTerm
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What does not depend on a single call: who asks, which rules, which models.
+
+    Attributes:
+        rules: What the files say; `None` where they refuse whoever asks.
+        candidates: The models that would do, best first.
+        bounds: What the rules add to a request's own bounds.
+        refusal: Why the files refuse; '' if they do not.
+    """
+
+    rules: Rules | None
+    candidates: tuple[Candidate, ...] = ()
+    bounds: Bounds | None = None
+    refusal: str = ""
+
+
+class Judged(NamedTuple):
+    """What the policies make of a call.
+
+    Attributes:
+        outcome: `held`, `exhausted`, `contended`, `frozen`; `policy` where the files refuse it.
+        offer: What is held; `None`: it is refused.
+        seats: The budgets that were asked.
+        accounts: Theirs.
+        asks: What *offer* holds of each; empty in a refusal.
+        binding: Which of *seats* refused the first candidate, or in a refusal the last one.
+        stepped: Why it is not the first candidate: `budget`, `cost_per_request`, or '' where it is.
+        refusal: The sentence, where the files refuse.
+        charge_on_expiry: Whether a hold that expires is charged.
+    """
+
+    outcome: str
+    offer: Offer | None = None
+    seats: Sequence[Seat] = ()
+    accounts: Sequence[Account] = ()
+    asks: Sequence[Ask | None] = ()
+    binding: int | None = None
+    stepped: str = ""
+    refusal: str = ""
+    charge_on_expiry: bool = True
+
+
+POLICY = "policy"
+
+
+class Judge:
+    """Decides calls under policies and prices, on balances of its own.
+
+    Args:
+        policies: The policies.
+        prices: The price table.
+        ended: Told of an account whose window is over.
+
+    Attributes:
+        priced: How many ceilings were worked out, because the record's do not hold.
+        scaled: How many of these in proportion to the record's, for the request was more than plain text.
+    """
+
+    def __init__(self, policies: Policies, prices: PriceTable, ended: Callable[[Account], None]) -> None:
+        self.policies, self.prices = policies, prices
+        self.priced = self.scaled = 0
+        self._ended = ended
+        self._places: dict[str, Place] = {}
+        self._ways: dict[Any, Way] = {}
+        self._seats: dict[tuple[Who, tuple[str, ...]], tuple[Seat, ...]] = {}
+        self._of_runs: dict[Any, tuple[str, Sequence[BudgetTerm]]] = {}
+        self._demands: dict[tuple[int, Bounds], Demand] = {}
+
+    def judge(self, call: Began) -> Judged:
+        """Decide a call at its instant."""
+        way = self._way(call)
+        rules = way.rules
+        if rules is None:
+            return Judged(POLICY, refusal=way.refusal)
+        if rules.input_tokens is not None and call.input_tokens > rules.input_tokens:
+            return Judged(POLICY, refusal=f"limits.input_tokens is {rules.input_tokens:,}")
+        try:
+            offers = self._offers(call, way, rules)
+            for offer in offers:  # mostly the first one fits, and the others need no price
+                seats = self.seats(call.who, (offer.candidate.priced_as,))
+                accounts = self.accounts(call, seats)
+                asks = [ask_for(offer, seat.term) for seat in seats]
+                told = admission.decide((asks,), _balances(call, seats, accounts))
+                stepped = "" if offer.candidate is way.candidates[0] else "cost_per_request"
+                if told.chosen is None:
+                    break
+                return Judged("held", offer, seats, accounts, asks, None, stepped, "", rules.on_expiry_charge)
+            else:
+                return Judged(POLICY, refusal="limits.cost_per_request is less than it may cost")
+            return self._all(call, rules, (offer, *offers), stepped)
+        except UnknownModel as error:
+            return Judged(POLICY, refusal=str(error))
+
+    def _all(self, call: Began, rules: Rules, offers: Sequence[Offer], stepped: str) -> Judged:
+        """The decision on all candidates, of which the first does not fit."""
+        seats = self.seats(call.who, tuple(offer.candidate.priced_as for offer in offers))
+        accounts = self.accounts(call, seats)
+        asks = [[ask_for(offer, seat.term) for seat in seats] for offer in offers]
+        told = admission.decide(asks, _balances(call, seats, accounts))
+        if told.chosen is None:
+            binding = told.verdicts[-1].binding
+            return Judged(told.reason, None, seats, accounts, (), binding)
+        offer, binding = offers[told.chosen], told.verdicts[0].binding
+        why = stepped or ("budget" if told.chosen else "")
+        held = asks[told.chosen]
+        return Judged("held", offer, seats, accounts, held, binding, why, "", rules.on_expiry_charge)
+
+    def _way(self, call: Began) -> Way:
+        who = call.who
+        run = (
+            None if who[3] is None or clean_id(who[3]) else who[3]
+        )  # of runs, only odd ones make a difference
+        key = (*who[:3], run, who[4], call.asked, call.pin)
+        found = self._ways.get(key)
+        if found is None:
+            if len(self._ways) >= MOST_KEPT:
+                self._ways.clear()
+            found = self._ways[key] = self._find_way(call)
+        return found
+
+    def _find_way(self, call: Began) -> Way:
+        look_up = self.prices.model
+        try:
+            rules = self.policies.rules(Attribution(*call.who))
+            candidates = plan(
+                call.asked,
+                pin=call.pin,
+                lines=rules.lines,
+                default=rules.default,
+                preferred_line=rules.preferred_line,
+                feature_lines=rules.feature_lines,
+                look_up=lambda name: (look_up(name).line, look_up(name).id),
+            )
+        except (PolicyViolation, UnknownModel) as refused:
+            return Way(None, refusal=str(refused))
+        return Way(rules, candidates, bounds_of(rules))
+
+    def seats(self, who: Who, models: tuple[str, ...]) -> tuple[Seat, ...]:
+        """The budgets that a request on these models touches; the organisation's if the files refuse it."""
+        key = (who, models)
+        found = self._seats.get(key)
+        if found is None:
+            if len(self._seats) >= MOST_KEPT:
+                self._seats.clear()
+            found = self._seats[key] = tuple(
+                Seat(term, self._place(term)) for term in self._terms(who, models)
+            )
+        return found
+
+    def _terms(self, who: Who, models: tuple[str, ...]) -> Sequence[BudgetTerm]:
+        asker = Attribution(*who)
+        try:
+            return self.policies.budgets(asker, models)
+        except PolicyViolation:
+            shared = (row for row in self.policies.all_terms() if row.department is None)
+            rows = (row for row in shared if row.user_tier is None)
+            return [term for row in rows for term in row.terms(asker, models, {})]
+
+    def _place(self, term: BudgetTerm) -> Place:
+        found = self._places.get(term.identity)
+        if found is None:
+            found = self._places[term.identity] = Place(term, self._ended)
+        return found
+
+    def accounts(self, call: Began, seats: Sequence[Seat]) -> list[Account]:
+        """The accounts of a call's budgets; a new one begins with what the record says was spent."""
+        at_ms, found = call.at_ms, []
+        for term, place in seats:
+            account = place.at(at_ms)
+            if account.fresh:
+                account.fresh = False
+                _begin(account, term.identity, call)
+            account.limit = term.limit
+            found.append(account)
+        return found
+
+    def _offers(self, call: Began, way: Way, rules: Rules) -> Iterator[Offer]:
+        """The candidates with their ceilings, without those that may cost more than a request may."""
+        most, dearest = call.max_tokens, rules.cost_per_request_nanos
+        if rules.max_tokens is not None:
+            most = min(most, rules.max_tokens)
+        priced = 0
+        for candidate in way.candidates:
+            try:
+                ceiling = self._ceiling(call, candidate, most, way.bounds or Bounds())
+            except UnknownModel:
+                if not priced:
+                    raise
+                continue
+            priced += 1
+            if dearest is None or ceiling.nanos <= dearest:
+                yield Offer(candidate, ceiling)
+
+    def _ceiling(self, call: Began, candidate: Candidate, max_tokens: int, bounds: Bounds) -> Ceiling:
+        known = call.prices == self.prices.version
+        if known and max_tokens == call.max_tokens:
+            for model, _, nanos, tokens, _ in (*call.offers, *call.skipped):
+                if model == candidate.model:
+                    return Ceiling(nanos, tokens, call.input_tokens, max_tokens)
+        self.priced += 1
+        plain = self._plain(call, candidate.model, max_tokens, bounds)
+        told = call.served or next((Priced(*one) for one in (*call.offers, *call.skipped)), None)
+        if told is None:
+            return plain
+        try:
+            then = self._plain(call, told.model, call.max_tokens, bounds)
+        except UnknownModel:
+            return plain
+        parts = (told.nanos, then.nanos) if known else (told.tokens, then.tokens)
+        if parts[0] <= parts[1]:
+            return plain
+        self.scaled += 1
+        nanos, tokens = (-(-amount * parts[0] // max(parts[1], 1)) for amount in (plain.nanos, plain.tokens))
+        return Ceiling(nanos, tokens, plain.input_tokens, max_tokens)
+
+    def _plain(self, call: Began, model: str, max_tokens: int, bounds: Bounds) -> Ceiling:
+        """The ceiling of a request that is plain text."""
+        key = (max_tokens, bounds)
+        asked = self._demands.get(key)
+        if asked is None:
+            if len(self._demands) >= MOST_KEPT:
+                self._demands.clear()
+            body = bounded({"messages": _PROMPT, "max_tokens": max_tokens}, bounds)
+            asked = self._demands[key] = demand(body, bounds)
+        return ceiling_of(
+            self.prices,
+            model,
+            asked,
+            input_tokens=call.input_tokens,
+            counted=call.counted,
+            at_ms=call.at_ms,
+        )
+
+
+def _run_part(run: str) -> str:
+    """What tells a run in an identity."""
+    return f"/{balance_identity({'run': run}, Unit.USD, Period.LIFE).partition('/')[0]}/"
+
+
+def _begin(account: Account, identity: str, call: Began) -> None:
+    wanted = (identity, account.id, account.end_ms)
+    for seen, posted in zip(call.budgets, call.posted, strict=True):
+        if seen == wanted:
+            account.post(posted, call.at_ms)
+            account.post_real(posted, call.at_ms)
+            return
+
+
+def _balances(call: Began, seats: Sequence[Seat], accounts: Sequence[Account]) -> list[Balance]:
+    """The balances as they are; the limits are the policies', with what administrators had added by then."""
+    if call.changes is None:
+        return [Balance(one.posted, one.held, one.limit) for one in accounts]
+    found = []
+    for seat, account in zip(seats, accounts, strict=True):
+        added, frozen = call.changes.get(seat.term.identity, (0, False))
+        account.limit = seat.term.limit + added
+        found.append(Balance(account.posted, account.held, account.limit, "as then" if frozen else None))
+    return found
