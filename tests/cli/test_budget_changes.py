@@ -207,7 +207,7 @@ def test_an_amount_below_zero_is_refused_as_such(run, firm, verb, amount):
 def test_every_record_names_the_policies_in_force(firm, change, org):
     """Calls, refusals and changes alike: the journal says under which version of the files each was made."""
     made = change("grant", TEAM, "5")["operation"]
-    change("set", TEAM, "7")
+    change("set", TEAM, "7", "--yes")
     change("freeze", TEAM)
     change("unfreeze", TEAM)
     change("revoke", made)
