@@ -208,7 +208,7 @@ def test_every_record_names_the_policies_in_force(firm, change, org):
     """Calls, refusals and changes alike: the journal says under which version of the files each was made."""
     made = change("grant", TEAM, "5")["operation"]
     change("set", TEAM, "7", "--yes")
-    change("freeze", TEAM)
+    change("freeze", TEAM, "--yes")
     change("unfreeze", TEAM)
     change("revoke", made)
     change("request", TEAM, "9")
