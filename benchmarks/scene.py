@@ -91,6 +91,7 @@ def _plan(at_home: House, user: str) -> Plan:
         pin=False,
         request_id=None,
         tags=None,
+        priority=None,
         params={"messages": [{"role": "user", "content": PROMPT}]},
     )
     story = prepare(at_home, request)

@@ -97,8 +97,9 @@ def grant(
 
     Without --until, what is added to a budget of rolling or life window stays. `budget revoke` takes it back.
     """
-    record = administration(actor_of(actor), required("--reason", reason))
+    who, why = actor_of(actor), required("--reason", reason)
     with open_desk(policies, ledger) as desk:
+        record = administration(who, why, desk.policies.hash)
         term = balances.require_term(desk, identity)
         refuse_unreachable(desk, term, prices)
         added = parse_amount(amount, term.unit)
@@ -126,8 +127,9 @@ def revoke(
     as_json: bool = JSON,
 ) -> None:
     """Take a grant back, whole and at once; what was spent stays spent."""
-    record = administration(actor_of(actor), required("--reason", reason))
+    who, why = actor_of(actor), required("--reason", reason)
     with open_desk(policies, ledger) as desk:
+        record = administration(who, why, desk.policies.hash)
         made = _grant_of(desk, grant)
         term = balances.require_term(desk, made.identity)
         before = balances.limits_of(desk, term)
@@ -176,8 +178,9 @@ def set_limit(
 
     What is granted is added to it, as it was to the file's.
     """
-    record = administration(actor_of(actor), required("--reason", reason))
+    who, why = actor_of(actor), required("--reason", reason)
     with open_desk(policies, ledger) as desk:
+        record = administration(who, why, desk.policies.hash)
         term = balances.require_term(desk, identity)
         limit = None if amount == "file" else parse_amount(amount, term.unit)
         if limit is None and (begin is not None or until is not None):
@@ -216,7 +219,9 @@ def freeze(
         _, until_ms = span_ms(desk, term, None, until)
         confirm(f"Freeze {term.identity}? Every request that touches it will be refused.", yes=yes)
         before = balances.limits_of(desk, term)
-        command = c.Freeze(new_id(), term.identity, said, until_ms, administration(who, said))
+        command = c.Freeze(
+            new_id(), term.identity, said, until_ms, administration(who, said, desk.policies.hash)
+        )
         desk.ledger.execute(command)
         say(told_of(desk, term, before, command.id, f"frozen{span_text(0, until_ms)}"), as_json=as_json)
 
@@ -230,8 +235,9 @@ def unfreeze(
     as_json: bool = JSON,
 ) -> None:
     """End the freeze of one or more budgets; none of them, if one is no budget."""
-    record = administration(actor_of(actor), plain("--reason", reason))
+    who, why = actor_of(actor), plain("--reason", reason)
     with open_desk(policies, ledger) as desk:
+        record = administration(who, why, desk.policies.hash)
         terms = {term.identity: term for term in (balances.require_term(desk, one) for one in identities)}
         told = [_unfrozen(desk, term, record) for term in terms.values()]
     if as_json:

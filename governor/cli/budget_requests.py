@@ -60,7 +60,7 @@ def request(
         asked = c.BudgetRequest(
             new_id(), term.identity, window, more, by, why, from_ms, until_ms, ends_ms=ends_ms
         )
-        kept = desk.ledger.execute(c.RequestGrant(asked, administration(by.actor, why)))
+        kept = desk.ledger.execute(c.RequestGrant(asked, administration(by.actor, why, desk.policies.hash)))
         if isinstance(kept, c.TooManyRequests):
             raise Failure(
                 f"{kept.open} requests are open already, and no more are taken: have some of them answered "
@@ -116,7 +116,9 @@ def approve(
             )
         before = balances.limits_of(desk, term)
         refuse_above_most(before.limit + granted, term.unit)
-        command = c.Approve(asked.request, by, why, granted, administration(by.actor, why))
+        command = c.Approve(
+            asked.request, by, why, granted, administration(by.actor, why, desk.policies.hash)
+        )
         _closed(desk, desk.ledger.execute(command), by)
         less = "" if granted == asked.request.amount else f" of the {asked.amount} asked for"
         text = f"granted {show_amount(term.unit, granted)}{less}{asked.span}, as {asked.by} asked"
@@ -136,7 +138,7 @@ def deny(
     by, why = person(actor), required("--reason", reason)
     with open_desk(policies, ledger) as desk:
         asked = _require(desk, request)
-        command = c.Deny(asked.request, by, why, administration(by.actor, why))
+        command = c.Deny(asked.request, by, why, administration(by.actor, why, desk.policies.hash))
         done = _closed(desk, desk.ledger.execute(command), by)
     if as_json:
         print_json(asked_json(done))

@@ -131,9 +131,9 @@ def lease(department: str, rows: Sequence[BudgetRow], ask: Sequence[Ask], policy
     )
 
 
-def administration(actor: str, reason: str) -> str:
-    """The record of an administrator's change."""
-    return _dump({"v": VERSION, "actor": actor, "reason": reason})
+def administration(actor: str, reason: str, policy: str = "") -> str:
+    """The record of an administrator's change, made while the policies of the hash *policy* were in force."""
+    return _dump({"v": VERSION, "actor": actor, "reason": reason, **({"policy": policy} if policy else {})})
 
 
 def _priority(request: Request) -> dict[str, str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """One window of a budget.
+    """One window of a budget: all that `governor.ledger.commands.Balance` has, and more.
 
     Attributes:
         id: The window's id.
@@ -26,6 +26,8 @@ class Account:
         open: Calls in flight that will post to it.
         over: Whether the next window has begun.
         fresh: Whether it has not been asked for yet.
+        frozen: As a balance has it; always `None`: of a frozen one a copy is judged.
+        frees_ms: As a balance has it; nothing here asks for it.
         blocks: Who was refused by it, and how often, to be judged when the window is over.
     """
 
@@ -36,7 +38,9 @@ class Account:
         "blocks",
         "bucket_ms",
         "end_ms",
+        "frees_ms",
         "fresh",
+        "frozen",
         "held",
         "id",
         "limit",
@@ -51,6 +55,7 @@ class Account:
         self.id, self.start_ms, self.end_ms, self.bucket_ms = name, start_ms, end_ms, bucket_ms
         self.limit = self.posted = self.held = self.real = self.open = 0
         self.over, self.fresh = False, True
+        self.frozen, self.frees_ms = None, 0
         self.blocks: dict[Any, int] | None = None
         self._slot = 0
         self._spent_by: dict[int, int] | None = {} if bucket_ms else None

@@ -7,7 +7,7 @@ where they still hold. The rule itself is `admission.decide` on the asks of `mat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from governor.errors import PolicyViolation, UnknownModel
 from governor.journal.calls import Priced
@@ -314,10 +314,12 @@ def _begin(account: Account, identity: str, call: Began) -> None:
             return
 
 
-def _balances(call: Began, seats: Sequence[Seat], accounts: Sequence[Account]) -> list[Balance]:
+def _balances(call: Began, seats: Sequence[Seat], accounts: Sequence[Account]) -> Sequence[Balance]:
     """The balances as they are; the limits are the policies', with what administrators had added by then."""
-    if call.changes is None:
-        return [Balance(one.posted, one.held, one.limit) for one in accounts]
+    if (
+        call.changes is None
+    ):  # an account has what a balance has, and is read only: half a million copies less
+        return cast("Sequence[Balance]", accounts)
     found = []
     for seat, account in zip(seats, accounts, strict=True):
         added, frozen = call.changes.get(seat.term.identity, (0, False))

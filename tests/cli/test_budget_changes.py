@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
+
+from governor.ledger import commands as c
+from governor.ledger import open_ledger
+from governor.policy import load
 
 TEAM = "department=engineering/usd/month"
 ADA = "department=engineering/user=ada@example.com/usd/life"
@@ -197,3 +202,20 @@ def test_an_amount_below_zero_is_refused_as_such(run, firm, verb, amount):
     said = run("budget", verb, TEAM, amount, "--reason", "x", *firm.options, "--json")
     assert (said.code, said.json["error"]["exit_code"]) == (2, 2)
     assert "an amount is above: to take a grant back, run `governor budget revoke" in said.err
+
+
+def test_every_record_names_the_policies_in_force(firm, change, org):
+    """Calls, refusals and changes alike: the journal says under which version of the files each was made."""
+    made = change("grant", TEAM, "5")["operation"]
+    change("set", TEAM, "7", "--yes")
+    change("freeze", TEAM, "--yes")
+    change("unfreeze", TEAM)
+    change("revoke", made)
+    change("request", TEAM, "9")
+    ledger = open_ledger(firm.ledger, org)
+    entries = ledger.execute(c.ReadJournal(limit=100))
+    ledger.close()
+    kinds = {entry.kind for entry in entries if entry.kind != "create"}
+    assert kinds == {"reserve", "settle", "grant", "set", "freeze", "unfreeze", "request"}
+    told = {json.loads(entry.record).get("policy") for entry in entries if entry.kind != "create"}
+    assert told == {load(firm.policies).hash}

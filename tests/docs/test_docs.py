@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FIRST_STEPS = "## From nothing to a refusal"
+"""A section of the README whose blocks go together: `test_first_steps` runs them."""
+
 LATER = "## Not there yet"
 """What stands below it in the README is not built, so it is not held to."""
 
@@ -50,7 +53,10 @@ def name_of(page: Path) -> str:
 
 def blocks(page: Path, language: str) -> list[str]:
     """The page's fenced blocks in *language*."""
-    return [text for found, text in FENCE.findall(page.read_text(encoding="utf-8")) if found == language]
+    text = re.sub(
+        rf"^{FIRST_STEPS}$.*?(?=^## )", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    return [text for found, text in FENCE.findall(text) if found == language]
 
 
 def all_blocks(language: str) -> list[object]:
