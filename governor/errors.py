@@ -141,10 +141,15 @@ class ReservationConflict(GovernorError):  # noqa: N818 - the public name is fix
     """An id was used again with another payload, or a hold was ended in two different ways."""
 
 
+MOST_NAMED = 12
+"""Of more known names, a hint names so many and counts the rest."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names what was probably meant: `did you mean 'month'?`, or the known names."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return "known: " + ", ".join(names) if names else ""
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return f"known: {', '.join(names[:MOST_NAMED])}{more}" if names else ""

@@ -36,11 +36,13 @@ def diff(
 
     Tighter: no request, at the same balances, is served by a dearer line, or served where it was refused.
     """
-    from governor.cli.policy import refuse_unpriced  # noqa: PLC0415 - `--help` need not pay for it
+    from governor.cli.policy import refuse_ledger, refuse_unpriced  # noqa: PLC0415 - `--help` need not pay for it
     from governor.rehearsal.compare import Way, compare, together  # noqa: PLC0415 - as above
     from governor.rehearsal.examples import Examples  # noqa: PLC0415 - as above
 
     table, now_ms = load_prices(prices), time.time_ns() // 1_000_000
+    for path in (old, new):
+        refuse_ledger(path)
     before, after = load_policies(old), load_policies(new)
     for policies in (before, after):
         refuse_unpriced(policies, table)

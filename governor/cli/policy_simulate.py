@@ -64,12 +64,14 @@ def simulate(
 
     Nothing is changed, sent or held. The journal says what the calls really cost.
     """
-    from governor.cli.policy import refuse_unpriced  # noqa: PLC0415 - `--help` need not pay for it
+    from governor.cli.policy import refuse_ledger, refuse_unpriced  # noqa: PLC0415 - `--help` need not pay for it
     from governor.journal.feed import find_journal  # noqa: PLC0415 - as above
     from governor.rehearsal.spend import curves  # noqa: PLC0415 - as above
 
+    refuse_ledger(new)
     policies, table = load_policies(new), load_prices(prices)
     refuse_unpriced(policies, table)
+    policies.directory = lambda *_: {}  # who is in a journal was known to the application
     within = _range(from_, until)
     source = find_journal(journal, policies.organization)
     found = _replay(source, policies, table, within, alone=Path(new).is_file())
@@ -174,6 +176,7 @@ def _say(policies: Policies, source: Journal, found: Found, drawn: Sequence[Curv
         out.print(line, style="yellow", soft_wrap=True)
 
 
+LEFT_OUT = ("gaps", "unreadable", "ends_alone", "open", "unasked", "uncovered", "tierless", "late", "leases")
 TITLES = (
     "department",
     "user",
@@ -305,6 +308,7 @@ def doubts(found: Found) -> Iterator[str]:
             found.uncovered,
             "calls of departments without a file in NEW: posted to the organization as they went",
         ),
+        (found.tierless, "calls of users whose tier only the application knows: posted as they went"),
         (found.late, "calls settled after their hold had expired"),
         (found.leases, "records of leases, whose holds are left out"),
         (found.estimated, "calls that were refused would be served: their cost is an estimate"),
@@ -339,10 +343,7 @@ def _json(policies: Policies, source: Journal, found: Found) -> dict[str, Any]:
             }
             for curve in curves(found, policies)
         ],
-        "left_out": {
-            name: getattr(found, name)
-            for name in ("gaps", "unreadable", "ends_alone", "open", "unasked", "uncovered", "late", "leases")
-        },
+        "left_out": {name: getattr(found, name) for name in LEFT_OUT},
         "estimates": {name: getattr(found, name) for name in ("estimated", "priced", "scaled")},
     }
 

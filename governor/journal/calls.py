@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from governor.ledger.commands import JournalEntry
 
-Who = tuple[str, str, "str | None", "str | None", tuple[tuple[str, str], ...]]
-"""Department, user, feature, run, and the tags as name and value, sorted: the fields of an `Attribution`."""
+Who = tuple[str, str, "str | None", "str | None", tuple[tuple[str, str], ...], "str | None"]
+"""Department, user, feature, run, tags (name and value, sorted), priority: the fields of an `Attribution`."""
 
 MOST_INTERNED = 50_000
 """So many different values are kept to be told once; then it begins anew."""
@@ -223,9 +223,10 @@ class Reader:
     def _who(self, record: Mapping[str, Any]) -> Who:
         tags = record.get("tags") or {}
         who = (record["department"], record["user"], record.get("feature"), record.get("run"))
-        if not all(isinstance(value, str | None) for value in (*who, *tags.values())):
+        priority = record.get("priority")
+        if not all(isinstance(value, str | None) for value in (*who, priority, *tags.values())):
             raise TypeError("who asked is no text")
-        found: Who = self._same((*who, tuple(sorted(tags.items()))))
+        found: Who = self._same((*who, tuple(sorted(tags.items())), priority))
         return found
 
     def _priced(self, one: Mapping[str, Any]) -> _Priced:

@@ -223,8 +223,11 @@ class PriceTable:
     def _find(self, name: str) -> tuple[Model, str]:
         found = self._names.get(name) or self._names.get(_resource(name))
         if found is None:
+            hint = nearest(name, self._names)
+            if not hint.startswith("did you mean"):  # of all a model's names, its id says enough
+                hint = nearest(name, {model.id for model, _ in self._names.values()})
             raise UnknownModel(
-                f"model {name!r} has no price in {self.source} ({nearest(name, self._names)}); "
+                f"model {name!r} has no price in {self.source} ({hint}); "
                 "name a priced model, or add it to the price table"
             )
         return found

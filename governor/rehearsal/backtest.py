@@ -7,7 +7,7 @@ that of its end, and then posts what it really cost; on another model, what its 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governor.budgets import Unit
 from governor.errors import UnknownModel
@@ -78,6 +78,7 @@ class Backtest:
         self.found = Found()
         self.judge = Judge(policies, prices, self._window_over)
         self._prices, self._within, self._covered = prices, within, covered
+        self._told = _told_by_the_application(policies)
         self._flights: dict[str, Flight] = {}
         self._expired: OrderedDict[str, tuple[Flight, int, int]] = OrderedDict()
         self._blocking: set[Account] = set()
@@ -129,6 +130,9 @@ class Backtest:
         department = call.who[0]
         if self._covered is not None and department not in self._covered:
             self.found.uncovered += call.at_ms >= self._within.from_ms
+            self._as_then(call, then)
+        elif department in self._told and call.who[1] not in self._told[department]:
+            self.found.tierless += call.at_ms >= self._within.from_ms
             self._as_then(call, then)
         elif call.at_ms < self._within.from_ms:
             self._as_then(call, then)
@@ -390,3 +394,15 @@ class Backtest:
     def _day(self, call: Began) -> Day:
         department = call.who[0]
         return self.found.day(department, self._days.of(self._zones.get(department, "UTC"), call.at_ms))
+
+
+def _told_by_the_application(policies: Policies) -> dict[str, Collection[str]]:
+    """Departments where budgets depend on a tier that only the application knows, to the users they list."""
+    found: dict[str, Collection[str]] = {}
+    for file in policies.files:
+        policy: Any = file.policy
+        name = getattr(policy, "department", None)
+        rows = (row for row in policies.all_terms() if row.department in (None, name))
+        if name and policy.asks_application and any(row.user_tier for row in rows):
+            found[name] = frozenset(policy.users or ())
+    return found

@@ -86,7 +86,7 @@ _SILENT = {"version", "owner", "timezone", "department", "organization"}
 """Keys of a file that are compared as what they compile to, and those that decide nothing by themselves."""
 
 _ORDERED = ("cost_per_request_nanos", "input_tokens")
-_APART = {"attribution", "user_tier", "policy_hash", "owner", *_ORDERED}
+_APART = {"attribution", "user_tier", "policy_hash", "owner", "shadow", "complaints", *_ORDERED}
 _ROW = {
     "department",
     "scopes",
@@ -99,7 +99,9 @@ _ROW = {
     "steps",
     "warn_steps",
 }
-_ROW |= {"caps", "source"}
+_ROW |= {"caps", "source", "block_bp"}
+_WRITTEN = {"keep_bp": "keep", "kept_for": "for", "paced": "pace", "shadow": "mode"}
+"""What a file calls the fields of a budget whose names are others."""
 
 
 def compare(old: Policies, new: Policies, prices: PriceTable, now_ms: int) -> tuple[Compared, ...]:
@@ -182,6 +184,8 @@ def _users(sides: tuple[Side, Side], found: list[Difference]) -> Iterator[_Pair]
     old, new = sides
     named = dict.fromkeys((*(old.own.users or ()), *(new.own.users or ())))
     named.pop("*", None)
+    told = old.told() | new.told()
+    named |= dict.fromkeys(sorted(told))
     everybody = SOMEBODY
     while everybody in named:
         everybody = f"x{everybody}"
@@ -191,12 +195,14 @@ def _users(sides: tuple[Side, Side], found: list[Difference]) -> Iterator[_Pair]
         if (before, after) in seen:
             continue
         seen.add((before, after))
-        told = "users without a row" if user == everybody else f"the user {user}"
+        whose = "users without a row" if user == everybody else f"the user {user}"
+        if user in told:
+            whose = f"users whom the application knows, such as {user},"
         who = Attribution(old.name, user)
         if before is None and after is not None:
-            found.append(Difference(f"{told} may ask now", Way.LOOSER, who))
+            found.append(Difference(f"{whose} may ask now", Way.LOOSER, who))
         elif before is not None and after is None:
-            found.append(Difference(f"{told} may not ask any more", Way.TIGHTER, who))
+            found.append(Difference(f"{whose} may not ask any more", Way.TIGHTER, who))
         elif before is not None and after is not None:
             yield user, (before[0], after[0])
 
@@ -209,7 +215,8 @@ def _of_rules(sides: tuple[Side, Side], user: str) -> Iterator[Difference]:
     something = SOMETHING
     while something in named:
         something = f"x{something}"
-    for feature in (None, *named, something):
+    seen = set()
+    for feature in (None, *named, *([something] if old.own.features or new.own.features else [])):
         before, after = old.rules(user, feature), new.rules(user, feature)
         told = "features without a row" if feature == something else f"the feature {feature}"
         who = Attribution(old.name, user, feature)
@@ -224,7 +231,8 @@ def _of_rules(sides: tuple[Side, Side], user: str) -> Iterator[Difference]:
             yield _ordered(name, getattr(before, name), getattr(after, name), who)
         for one in fields(before):
             values = (getattr(before, one.name), getattr(after, one.name))
-            if one.name not in _APART and values[0] != values[1]:
+            if one.name not in _APART and values[0] != values[1] and (one.name, str(values)) not in seen:
+                seen.add((one.name, str(values)))
                 of = "" if feature is None else f" of {told}"
                 what = f"{one.name}{of}: {_told(values[0])} → {_told(values[1])}, cannot be compared"
                 yield Difference(what, Way.NEITHER, who)
@@ -298,10 +306,9 @@ def _of_one(sides: tuple[Side, Side], row: BudgetRow, other: BudgetRow, who: Att
     """The same balances under both: how far each line may fill them."""
     differs = _incomparable(row, other)
     if differs:
-        values = f"{getattr(row, differs)} → {getattr(other, differs)}"
-        return Difference(
-            f"{_budget(row)}: {differs} {values}, cannot be compared", Way.NEITHER, who, (row, other)
-        )
+        values = f"{_value(row, differs)} → {_value(other, differs)}"
+        what = f"{_budget(row)}: {_WRITTEN.get(differs, differs)} {values}, cannot be compared"
+        return Difference(what, Way.NEITHER, who, (row, other))
     before, after = sides[0].caps(row, who.user), sides[1].caps(other, who.user)
     if before == after:
         return Difference(_budget(row), Way.SAME, who)
@@ -309,6 +316,18 @@ def _of_one(sides: tuple[Side, Side], row: BudgetRow, other: BudgetRow, who: Att
     more = any(b > a for a, b in zip(before, after, strict=True))
     way = Way.NEITHER if less and more else Way.TIGHTER if less else Way.LOOSER
     return Difference(f"{_budget(row)}: {_changes(sides, row, other, before, after)}", way, who, (row, other))
+
+
+def _value(row: BudgetRow, name: str) -> str:
+    """A field of a budget as a file writes it."""
+    if name == "kept_for":
+        return f"[{', '.join(row.kept_for)}]"
+    written = {
+        "keep_bp": f"{row.keep_bp // 100}%" if row.keep_bp else "nothing",
+        "paced": "even" if row.paced else "nothing",
+        "shadow": "shadow" if row.shadow else "enforce",
+    }
+    return written.get(name) or str(getattr(row, name))
 
 
 def _changes(
@@ -322,7 +341,7 @@ def _changes(
         if a != b
     ]
     named = [told for line, told in changed if line in sides[0].own.routing.lines]
-    return ", ".join(named or [told for _, told in changed])
+    return ", ".join(named or [told for _, told in changed] or ["its block, or floors"])
 
 
 def _budget(row: BudgetRow) -> str:

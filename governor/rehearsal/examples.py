@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from governor.budgets import Unit
 from governor.errors import PolicyViolation
+from governor.ledger import admission
 from governor.ledger.commands import Balance
+from governor.policy.terms import FULL_BP
 from governor.pricing import Unbounded
 from governor.rehearsal.compare import Way
 from governor.rehearsal.sides import Side
@@ -200,6 +202,8 @@ class Examples:
                     for cap in sorted(set(side.caps(row, who.user)), reverse=True):
                         yield {identity: (max(cap, 0), 0)}
                     yield {identity: (0, row.limit)}
+                    if row.keep_bp:
+                        yield {identity: (admission.mark(row.limit, FULL_BP - row.keep_bp), 0)}
 
     def _nearly_spent(self, who: Attribution) -> Iterator[Mapping[str, Spent]]:
         """Each budget in dollars of the old policies with as little left as `_LEFT` has it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from governor.budgets import Period, Unit, balance_identity
 from governor.errors import PolicyViolation, UnknownModel
 from governor.journal.calls import Priced
 from governor.ledger import admission
@@ -18,8 +17,9 @@ from governor.policy import Attribution
 from governor.policy.terms import clean_id
 from governor.pricing import Bounds, Ceiling, bounded, ceiling_of, demand
 from governor.rehearsal.balances import Place
-from governor.routing import plan
-from governor.story.matrix import Offer, ask_for
+from governor.routing import Candidate
+from governor.story.matrix import Offer, ask_for, gone_bp
+from governor.story.planning import candidates_of
 from governor.story.request import bounds_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from governor.policy import BudgetTerm, Policies, Rules
     from governor.pricing import Demand, PriceTable
     from governor.rehearsal.balances import Account
-    from governor.routing import Candidate
 
 MOST_KEPT = 20_000
 """So many attributions are remembered with their budgets; then it begins anew."""
@@ -51,9 +50,9 @@ class Way:
 
     Attributes:
         rules: What the files say; `None` where they refuse whoever asks.
-        candidates: The models that would do, best first.
+        candidates: The models that would do, best first; none where the files refuse.
         bounds: What the rules add to a request's own bounds.
-        refusal: Why the files refuse; '' if they do not.
+        refusal: Why the files refuse, or would if they were enforced; '' if they do not.
     """
 
     rules: Rules | None
@@ -111,23 +110,23 @@ class Judge:
         self._places: dict[str, Place] = {}
         self._ways: dict[Any, Way] = {}
         self._seats: dict[tuple[Who, tuple[str, ...]], tuple[Seat, ...]] = {}
-        self._of_runs: dict[Any, tuple[str, Sequence[BudgetTerm]]] = {}
         self._demands: dict[tuple[int, Bounds], Demand] = {}
 
     def judge(self, call: Began) -> Judged:
         """Decide a call at its instant."""
         way = self._way(call)
         rules = way.rules
-        if rules is None:
-            return Judged(POLICY, refusal=way.refusal)
-        if rules.input_tokens is not None and call.input_tokens > rules.input_tokens:
-            return Judged(POLICY, refusal=f"limits.input_tokens is {rules.input_tokens:,}")
+        if rules is None or way.refusal:
+            return self._refused(call, rules, way.refusal)
+        forbidden = _forbidden(call, rules)
+        if forbidden:
+            return Judged(POLICY, refusal=forbidden)
         try:
             offers = self._offers(call, way, rules)
             for offer in offers:  # mostly the first one fits, and the others need no price
                 seats = self.seats(call.who, (offer.candidate.priced_as,))
                 accounts = self.accounts(call, seats)
-                asks = [ask_for(offer, seat.term) for seat in seats]
+                asks = _asks(offer, seats, accounts, call.at_ms)
                 told = admission.decide((asks,), _balances(call, seats, accounts))
                 stepped = "" if offer.candidate is way.candidates[0] else "cost_per_request"
                 if told.chosen is None:
@@ -136,14 +135,30 @@ class Judge:
             else:
                 return Judged(POLICY, refusal="limits.cost_per_request is less than it may cost")
             return self._all(call, rules, (offer, *offers), stepped)
-        except UnknownModel as error:
-            return Judged(POLICY, refusal=str(error))
+        except (PolicyViolation, UnknownModel) as error:
+            return self._refused(call, rules, str(error))
+
+    def _refused(self, call: Began, rules: Rules | None, why: str) -> Judged:
+        """What becomes of a call that the files refuse: as it went, where none of them is enforced."""
+        then = call.served
+        if rules is None or rules.enforced or then is None:
+            return Judged(POLICY, refusal=why)
+        try:
+            model = self.prices.canonical(then.model)
+        except UnknownModel:
+            model = then.model
+        ceiling = Ceiling(then.nanos, then.tokens, call.input_tokens, call.max_tokens)
+        offer = Offer(Candidate(then.line, then.model, "as it went", model), ceiling)
+        seats = self.seats(call.who, (model,))
+        accounts = self.accounts(call, seats)
+        asks = _asks(offer, seats, accounts, call.at_ms)
+        return Judged("held", offer, seats, accounts, asks, charge_on_expiry=rules.on_expiry_charge)
 
     def _all(self, call: Began, rules: Rules, offers: Sequence[Offer], stepped: str) -> Judged:
         """The decision on all candidates, of which the first does not fit."""
         seats = self.seats(call.who, tuple(offer.candidate.priced_as for offer in offers))
         accounts = self.accounts(call, seats)
-        asks = [[ask_for(offer, seat.term) for seat in seats] for offer in offers]
+        asks = [_asks(offer, seats, accounts, call.at_ms) for offer in offers]
         told = admission.decide(asks, _balances(call, seats, accounts))
         if told.chosen is None:
             binding = told.verdicts[-1].binding
@@ -167,20 +182,14 @@ class Judge:
         return found
 
     def _find_way(self, call: Began) -> Way:
-        look_up = self.prices.model
         try:
             rules = self.policies.rules(Attribution(*call.who))
-            candidates = plan(
-                call.asked,
-                pin=call.pin,
-                lines=rules.lines,
-                default=rules.default,
-                preferred_line=rules.preferred_line,
-                feature_lines=rules.feature_lines,
-                look_up=lambda name: (look_up(name).line, look_up(name).id),
-            )
-        except (PolicyViolation, UnknownModel) as refused:
+        except PolicyViolation as refused:
             return Way(None, refusal=str(refused))
+        try:
+            candidates = candidates_of(rules, self.prices, call.asked, pin=call.pin)
+        except (PolicyViolation, UnknownModel) as refused:
+            return Way(rules, refusal=str(refused))
         return Way(rules, candidates, bounds_of(rules))
 
     def seats(self, who: Who, models: tuple[str, ...]) -> tuple[Seat, ...]:
@@ -226,7 +235,7 @@ class Judge:
         """The candidates with their ceilings, without those that may cost more than a request may."""
         most, dearest = call.max_tokens, rules.cost_per_request_nanos
         if rules.max_tokens is not None:
-            most = min(most, rules.max_tokens)
+            most = min(most or rules.max_tokens, rules.max_tokens)
         priced = 0
         for candidate in way.candidates:
             try:
@@ -280,9 +289,20 @@ class Judge:
         )
 
 
-def _run_part(run: str) -> str:
-    """What tells a run in an identity."""
-    return f"/{balance_identity({'run': run}, Unit.USD, Period.LIFE).partition('/')[0]}/"
+def _forbidden(call: Began, rules: Rules) -> str:
+    """What limit of one request refuses a call, whatever the balances; '' if none does."""
+    if rules.input_tokens is not None and call.input_tokens > rules.input_tokens:
+        return f"limits.input_tokens is {rules.input_tokens:,}"
+    missing = rules.enforced and rules.max_tokens is None and not call.max_tokens
+    return "max_tokens is missing" if missing else ""  # under policies in shadow it may be
+
+
+def _asks(offer: Offer, seats: Sequence[Seat], accounts: Sequence[Account], at_ms: int) -> list[Ask | None]:
+    """What an offer asks of each budget at an instant: of a paced one, by how much of its window is gone."""
+    return [
+        ask_for(offer, seat.term, gone_bp(one.start_ms, one.end_ms, at_ms) if seat.term.paced else 0)
+        for seat, one in zip(seats, accounts, strict=True)
+    ]
 
 
 def _begin(account: Account, identity: str, call: Began) -> None:

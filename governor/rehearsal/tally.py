@@ -117,6 +117,7 @@ class Found:
         ends_alone: Ends of calls that began before the journal, or the range.
         unasked: Calls that went through while the ledger was away: under any policy they do.
         uncovered: Calls of departments that the new policies, being one file, do not speak of.
+        tierless: Calls of users whose tier, on which their budgets depend, only the application knows.
         open: Calls of the range that had not ended where the journal does.
         late: Calls that settled after their hold had expired.
         unreadable: Records that could not be read, or lack what is needed.
@@ -137,6 +138,7 @@ class Found:
     ends_alone: int = 0
     unasked: int = 0
     uncovered: int = 0
+    tierless: int = 0
     open: int = 0
     late: int = 0
     unreadable: int = 0

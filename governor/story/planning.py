@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.policy import Rules
-    from governor.pricing import Demand
+    from governor.pricing import Demand, PriceTable
     from governor.story.books import Story
     from governor.story.counting import Counts
     from governor.story.learned import Key
@@ -51,7 +51,7 @@ def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
 
 
 def _prepare(house: House, request: Request, rules: Rules, *, at_once: bool) -> Story:
-    candidates = _candidates(house, request, rules)
+    candidates = candidates_of(rules, house.prices, request.asked, pin=request.pin)
     bounds = bounds_of(rules)
     body = bounded({**request.body, "max_tokens": _max_tokens(request, rules)}, bounds)
     asked = demand(body, bounds)
@@ -72,23 +72,28 @@ def _prepare(house: House, request: Request, rules: Rules, *, at_once: bool) -> 
     return _checked(priced(counts))
 
 
-def _candidates(house: House, request: Request, rules: Rules) -> tuple[Candidate, ...]:
-    """The models that would do; a file in shadow does not keep a model from a feature that asks for it."""
+def candidates_of(rules: Rules, prices: PriceTable, asked: str, *, pin: bool) -> tuple[Candidate, ...]:
+    """The models that would do; a file in shadow does not keep a model from a feature that asks for it.
+
+    Raises:
+        PolicyViolation: What is pinned is not one of the feature's lines, or a line without a model.
+        UnknownModel: A model without a price.
+    """
     return plan(
-        request.asked,
-        pin=request.pin,
+        asked,
+        pin=pin,
         lines=rules.lines,
         default=rules.default,
         preferred_line=rules.preferred_line,
-        feature_lines=None if rules.shadow and request.asked != AUTO else rules.feature_lines,
-        look_up=lambda name: (house.prices.model(name).line, house.prices.model(name).id),
+        feature_lines=None if rules.shadow and asked != AUTO else rules.feature_lines,
+        look_up=lambda name: (prices.model(name).line, prices.model(name).id),
     )
 
 
 def _unpriced(house: House, request: Request, rules: Rules, why: str) -> Plan:
     """The plan of a call that nothing may refuse and that cannot be priced: as it is, and nothing is held."""
     try:
-        candidate = _candidates(house, request, rules)[0]
+        candidate = candidates_of(rules, house.prices, request.asked, pin=request.pin)[0]
     except (PolicyViolation, UnknownModel):
         candidate = Candidate("", request.asked, "asked for", request.asked)
     given = {} if request.max_tokens is None else {"max_tokens": request.max_tokens}

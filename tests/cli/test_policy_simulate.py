@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from benchmarks.journals import HOUR_MS, Crowd, Firm, write_journal
+from governor import BudgetExceeded, Governor
 from governor.policy import load
 from governor.pricing import PriceTable
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from governor.testing import FakeClaude, Reply
 
 
 @pytest.fixture
@@ -53,6 +52,106 @@ def test_real_calls_change_nothing_either(run, firm):
     assert total["calls"] > 0
     assert (total["downgraded"], total["blocked"], total["freed"], total["saved_nanos"]) == (0, 0, 0, 0)
     assert found["left_out"]["unreadable"] == 0
+
+
+PACED = """\
+version: 1
+department: paced
+budgets:
+  - {per: department, usd: 1, window: month, pace: even, keep: 50%, for: [urgent]}
+thresholds: {1%: {downgrade: haiku}, 100%: block}
+routing:
+  lines: {haiku: claude-haiku-5-5, opus: claude-opus-5-5}
+  tiers: {standard: {prefer: opus}}
+  when_contended: {max_wait: 0}
+"""
+WATCHED = """\
+version: 1
+department: watched
+mode: shadow
+budgets:
+  - {per: department, usd: 0.001, window: month}
+routing:
+  lines: {haiku: claude-haiku-5-5, opus: claude-opus-5-5}
+features: {triage: {max_tokens: 100, lines: [haiku]}}
+users: {nobody: {}}
+limits: {cost_per_request: 0.0001, input_tokens: 1}
+"""
+TOLD = """\
+version: 1
+department: told
+budgets:
+  - {per: user, usd: 0.05, window: month}
+users_from: application
+routing:
+  lines: {opus: claude-opus-5-5}
+"""
+
+
+def call(governor, **request):
+    return governor.call(user="ada@example.com", messages=[{"role": "user", "content": "Why?"}], **request)
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> tuple[str, str]:
+    """Policies with pace, a kept part, shadow, and users of the application's; and a ledger of calls."""
+    folder, url = tmp_path / "odd", f"sqlite:///{tmp_path}/odd.db"
+    folder.mkdir()
+    for name, text in (("paced", PACED), ("watched", WATCHED), ("told", TOLD)):
+        (folder / f"{name}.yaml").write_text(text)
+    with FakeClaude() as api:
+        api.replies(lambda _: Reply(output_tokens=1000))
+        with Governor.load(folder, ledger=url, client=api.client(), users=lambda *_: {}) as governor:
+            asked = {"department": "paced", "max_tokens": 1000}
+            for number in range(
+                1, 26
+            ):  # $0.02 each: past half of it, of which only urgent ones may spend more
+                call(governor, **asked, request_id=f"urgent-{number}", model="opus", priority="urgent")
+            with pytest.raises(BudgetExceeded):
+                call(governor, **asked, request_id="other", model="haiku")
+            call(governor, **asked, request_id="one-more", model="haiku", priority="urgent")
+            for number in range(3):
+                watched = {"department": "watched", "request_id": f"watched-{number}"}
+                call(governor, **watched, model="opus", feature="triage", max_tokens=1000)
+            for number in range(2):
+                call(governor, department="told", request_id=f"told-{number}", max_tokens=1000)
+            with pytest.raises(BudgetExceeded):
+                call(governor, department="told", request_id="told-2", max_tokens=1000)
+    return str(folder), url
+
+
+def test_pace_kept_parts_shadow_and_users_of_the_application_decide_as_they_did(run, odd):
+    """Nothing changes under the policies of then, whatever they say; and the sum is what was posted."""
+    folder, url = odd
+    found = run("policy", "simulate", folder, "--journal", url, "--json").json
+    assert found["total"]["calls"] == 33
+    changed = {name: found["total"][name] for name in ("downgraded", "raised", "blocked", "freed")}
+    assert (set(changed.values()), found["total"]["saved_nanos"]) == ({0}, 0), (changed, found["causes"])
+    assert found["total"]["still_refused"] == 2
+    options = ["--policies", folder, "--ledger", url, "--json"]
+    balances = run("budget", "list", *options).json["budgets"]
+    assert found["total"]["then_nanos"] == sum(one["posted"] for one in balances)
+
+
+def test_a_tier_that_only_the_application_knows_is_not_guessed(run, odd):
+    """Where budgets depend on it, the calls of such users are posted as they went, and said to be."""
+    folder, url = odd
+    with_tiers = TOLD.replace("per: user,", "per: user, user_tier: gold,")
+    Path(folder, "told.yaml").write_text(with_tiers)
+    found = run("policy", "simulate", folder, "--journal", url, "--json").json
+    assert "told" not in found["departments"]
+    assert found["left_out"]["tierless"] == 3
+    assert found["total"]["blocked"] == 0
+    told = run("policy", "simulate", folder, "--journal", url).out
+    assert "3 calls of users whose tier only the application knows: posted as they went" in told
+
+
+@pytest.mark.parametrize("command", [["simulate", "ledger:x", "--journal", "j"], ["diff", ".", "ledger:x"]])
+def test_policies_without_files_are_not_compared(run, command):
+    """They would look as if every department had lost its file: tighter, and nobody served."""
+    said = run("policy", *command)
+    assert said.code == 2
+    assert "ledger:x names no files" in said.err
 
 
 def test_an_archive_of_real_calls_is_the_same_journal(run, firm, tmp_path):

@@ -64,8 +64,45 @@ def team_calls(tmp_path: Path, old: Policies, calls: int = 40, **length: int) ->
     return entries(Firm(old, PRICES, crowd).lines(calls, **{"length_ms": HOUR_MS, **length}))
 
 
+LINES = {"haiku": HAIKU, "sonnet": SONNET, "opus": OPUS}
+WATCHED: dict[str, Any] = {
+    "version": 1,
+    "department": "watched",
+    "mode": "shadow",
+    "budgets": [{"per": "department", "usd": 30, "window": "day"}],
+    "routing": {"lines": LINES, "tiers": {"standard": {"prefer": "opus"}}},
+    "features": {"triage": {"max_tokens": 100, "lines": ["haiku"]}},
+    "users": {"bob": {}},
+    "limits": {"cost_per_request": "0.01", "input_tokens": 10},
+}
+PACED: dict[str, Any] = {
+    "version": 1,
+    "department": "paced",
+    "budgets": [
+        {"per": "department", "usd": 90, "window": "week", "pace": "even", "keep": "20%", "for": ["urgent"]},
+        {"per": "user", "usd": 40, "window": "day", "mode": "shadow"},
+    ],
+    "thresholds": {"30%": {"downgrade": "sonnet"}, "60%": {"downgrade": "haiku"}, "95%": "block"},
+    "routing": {"lines": LINES, "tiers": {"standard": {"prefer": "opus"}}},
+}
+
+
+MODELS = ("auto", "haiku", "opus", OPUS, "fable", "claude-haiku-4-5", "nonsense")
+
+
+@pytest.fixture(scope="module", params=["shipped", "odd"])
+def rules(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Policies:
+    """The shipped policies; and some with shadow, an even pace and a kept part."""
+    if request.param == "shipped":
+        return SHIPPED
+    folder = tmp_path_factory.mktemp("odd")
+    for file in (WATCHED, PACED):
+        (folder / f"{file['department']}.yaml").write_text(json.dumps(file), encoding="utf-8")
+    return load(folder)
+
+
 @given(seed=st.integers(0, 2**32))
-def test_the_fast_path_decides_as_the_stage_does(seed):
+def test_the_fast_path_decides_as_the_stage_does(rules, seed):
     """On random calls and balances: the same candidate, or the same reason to refuse."""
     draw = random.Random(seed)
     people = (
@@ -73,17 +110,23 @@ def test_the_fast_path_decides_as_the_stage_does(seed):
         ("legal", "eve", None),
         ("legal", "eve", "unheard-of"),
         ("nobody", "x", None),
+        ("watched", "bob", None),
+        ("watched", "eve", "triage"),
+        ("watched", "eve", "unheard-of"),
+        *[("paced", "pat", None)] * 20 * ("paced" in rules.departments),
     )
-    judge, stage = Judge(SHIPPED, PRICES, lambda _: None), Stage(SHIPPED, PRICES, START_MS)
+    judge, stage = Judge(rules, PRICES, lambda _: None), Stage(rules, PRICES, START_MS)
     for number in range(25):
         department, user, feature = draw.choice(people)
-        who = (department, user, feature, draw.choice((None, "r1", "r2/x")), ())
+        priority = draw.choice((None, "urgent", "idle"))
+        who = (department, user, feature, draw.choice((None, "r1", "r2/x")), (), priority)
         call = Began(
-            at_ms=START_MS + draw.randrange(40) * HOUR_MS,
+            at_ms=START_MS + number * 2 * HOUR_MS + draw.randrange(HOUR_MS),
             id=str(number),
             who=who,
-            asked=draw.choice(("auto", "haiku", "opus", OPUS, "fable", "claude-haiku-4-5", "nonsense")),
-            pin=draw.random() < 0.2,
+            # In shadow what cannot be planned goes as it went, and this call did not go.
+            asked=draw.choice(MODELS[: -1 if department == "watched" else None]),
+            pin=draw.random() < 0.2 and department != "watched",
             max_tokens=draw.choice((1, 1000, 60_000)),
             input_tokens=draw.choice((0, 900, 90_000, 300_000)),
             counted=True,
@@ -99,7 +142,7 @@ def test_the_fast_path_decides_as_the_stage_does(seed):
         )
         stage.now_ms = call.at_ms
         try:
-            terms = SHIPPED.budgets(Attribution(*who), (HAIKU, SONNET, OPUS, "claude-haiku-4-5"))
+            terms = rules.budgets(Attribution(*who), (HAIKU, SONNET, OPUS, "claude-haiku-4-5"))
         except Exception:  # noqa: BLE001 - then there is no balance to set
             terms = ()
         balances = {}

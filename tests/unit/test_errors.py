@@ -9,6 +9,7 @@ import pytest
 
 import governor
 from governor.errors import Problem, nearest
+from governor.pricing import PriceTable
 
 PROBLEM = Problem("policies/legal.yaml", 7, 3, "unknown key 'budget'", "did you mean 'budgets'?")
 KINDS = [
@@ -62,3 +63,14 @@ def test_the_nearest_name_is_offered():
     assert nearest("mounth", ["month", "week"]) == "did you mean 'month'?"
     assert nearest("zzz", ["week", "month"]) == "known: month, week"
     assert nearest("zzz", []) == ""
+
+
+def test_of_many_known_names_some_are_offered():
+    """A hint stays a line: hundreds of names are counted, not told."""
+    told = nearest("zzz", [f"feature-{number:03}" for number in range(300)])
+    assert told.startswith("known: feature-000, ")
+    assert told.endswith("feature-011 and 288 more")
+    with pytest.raises(governor.UnknownModel) as refused:
+        PriceTable.load().price_at("zzz", 0)
+    assert "known: claude-" in str(refused.value)
+    assert len(str(refused.value)) < 600

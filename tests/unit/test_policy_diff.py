@@ -19,7 +19,7 @@ from governor.pricing import PriceTable
 from governor.rehearsal.cheaper import falls_with_the_line
 from governor.rehearsal.compare import Way, compare, together
 from governor.rehearsal.examples import Examples, Probe, treat
-from governor.rehearsal.sides import Side
+from governor.rehearsal.sides import Side, told_user
 from governor.rehearsal.stage import Stage
 
 if TYPE_CHECKING:
@@ -141,9 +141,34 @@ def _zone(draw: random.Random, file: dict[str, Any]) -> None:
     file["timezone"] = draw.choice(("UTC", "Asia/Tokyo"))
 
 
+def _pace(draw: random.Random, file: dict[str, Any]) -> None:
+    one = _budget(draw, file)
+    if one.get("window") in ("day", "month") and one.pop("pace", None) is None:
+        one["pace"] = "even"
+
+
+def _keep(draw: random.Random, file: dict[str, Any]) -> None:
+    _budget(draw, file).update(keep=draw.choice(("10%", "30%")), **{"for": ["urgent"]})
+
+
+def _own_steps(draw: random.Random, file: dict[str, Any]) -> None:
+    percent = f"{draw.choice((40, 70, 90))}%"
+    _budget(draw, file)["thresholds"] = {percent: draw.choice(("block", "warn", {"downgrade": "haiku"}))}
+
+
+def _mode(draw: random.Random, file: dict[str, Any]) -> None:
+    draw.choice((file, _budget(draw, file)))["mode"] = draw.choice(("shadow", "enforce"))
+
+
+def _application(_: random.Random, file: dict[str, Any]) -> None:
+    if "department" in file:
+        file["users_from"] = "application"
+
+
 MUTATIONS: tuple[Callable[[random.Random, dict[str, Any]], None], ...] = (
     *(_limit, _limit, _limit, _threshold, _threshold, _remove, _add, _floor),
     *(_limits, _user, _feature, _routing, _zone),
+    *(_pace, _keep, _own_steps, _mode, _application),
 )
 
 
@@ -156,7 +181,11 @@ def _probes(draw: random.Random, sides: tuple[Policies, Policies], count: int) -
         own = Side(department, policies).own
         tags = (("project", "atlas"),) if draw.random() < 0.5 else ()
         feature = draw.choice((*own.features, None, "unheard-of"))
-        who = Attribution(department, draw.choice(USERS), None if feature == "*" else feature, "r", tags)
+        user, priority = (
+            draw.choice((*USERS, *map(told_user, (None, "basic")))),
+            draw.choice((None, "urgent")),
+        )
+        who = Attribution(department, user, None if feature == "*" else feature, "r", tags, priority)
         models = ("claude-haiku-5-5", "claude-haiku-4-5", "claude-sonnet-5-5", "claude-opus-5-5")
         spent = {}
         side = Side(department, policies)
@@ -196,8 +225,9 @@ def test_what_diff_says_holds_for_every_request_of_a_sample(seed, tmp_path_facto
         old, new = loaded(folder, "old", before), loaded(folder, "new", after)
     except PolicyError:
         return  # the mutation made no right file
-    ways = {one.department: one.way for one in compare(old, new, PRICES, NOW_MS)}
-    stages = Stage(old, PRICES, NOW_MS), Stage(new, PRICES, NOW_MS)
+    now_ms = NOW_MS + draw.randrange(30 * 86_400_000)
+    ways = {one.department: one.way for one in compare(old, new, PRICES, now_ms)}
+    stages = Stage(old, PRICES, now_ms), Stage(new, PRICES, now_ms)
     for probe in _probes(draw, (old, new), 60):
         then, now = (treat(stage, probe) for stage in stages)
         way = ways[probe.who.department]
@@ -243,6 +273,18 @@ CASES = [
     ("no file", lambda f: f.pop("legal"), Way.TIGHTER),
     ("another owner", lambda f: f["legal"].update(owner="someone"), Way.SAME),
     ("shadow", lambda f: f["legal"].update(mode="shadow"), Way.NEITHER),
+    ("a block sooner", lambda f: f["legal"]["thresholds"].update({"95%": "block"}), Way.TIGHTER),
+    (
+        "a block of its own",
+        lambda f: f["legal"]["budgets"][2].update(thresholds={"60%": "block"}),
+        Way.TIGHTER,
+    ),
+    ("an even pace", lambda f: f["legal"]["budgets"][1].update(pace="even"), Way.NEITHER),
+    (
+        "a kept part",
+        lambda f: f["legal"]["budgets"][1].update({"keep": "9%", "for": ["urgent"]}),
+        Way.NEITHER,
+    ),
     ("tighter for everybody", lambda f: f["organization"]["budgets"][1].update(usd=300), Way.TIGHTER),
 ]
 
@@ -255,6 +297,56 @@ def test_a_change_goes_the_way_that_it_goes(tmp_path, change, way):
     assert ways["legal"] is way
     back = {one.department: one.way for one in compare(new, old, PRICES, NOW_MS)}
     assert back["legal"] is {Way.TIGHTER: Way.LOOSER, Way.LOOSER: Way.TIGHTER}.get(way, way)
+
+
+def _told_by_the_application(files: dict[str, Any], basic: int = 300) -> None:
+    files["engineering"]["users_from"] = "application"
+    del files["engineering"]["users"]
+    files["engineering"]["budgets"][2]["usd"] = basic
+
+
+@pytest.mark.parametrize(("basic", "way"), [(300, Way.SAME), (400, Way.LOOSER), (200, Way.TIGHTER)])
+def test_users_whom_the_application_tells_of_are_compared_tier_by_tier(tmp_path, basic, way):
+    """Nobody is there to ask who they are: one of each tier, and one without, stands for them."""
+    files = (copy.deepcopy(FILES), copy.deepcopy(FILES))
+    _told_by_the_application(files[0])
+    _told_by_the_application(files[1], basic)
+    old, new = (loaded(tmp_path, name, one) for name, one in zip(("old", "new"), files, strict=True))
+    (found,) = (one for one in compare(old, new, PRICES, NOW_MS) if one.department == "engineering")
+    assert found.way is way
+    examples = Examples(old, new, PRICES, NOW_MS)
+    for difference in found.differences:
+        (example,) = examples.find(found, difference)
+        assert (example.way, example.probe.who.user) == (way, told_user("basic"))
+
+
+def test_an_even_pace_lifts_marks_and_not_floors(tmp_path):
+    """Both stop opus at $200 now; later on in the month the mark is lifted, and the floor is not."""
+    before, after = copy.deepcopy(FILES), copy.deepcopy(FILES)
+    for files, floor, step in ((before, 100, "90%"), (after, 0, "66%")):
+        legal = files["legal"]
+        legal["budgets"] = [{"per": "user", "usd": 300, "window": "month", "pace": "even"}]
+        legal["thresholds"] = {step: {"downgrade": "haiku"}}
+        legal["routing"]["floors"] = {"opus": floor or 1, "sonnet": floor or 1}
+    ways = _ways(loaded(tmp_path, "old", before), loaded(tmp_path, "new", after))
+    assert ways["legal"] is Way.NEITHER
+
+
+def test_what_is_said_of_every_feature_is_said_once(tmp_path):
+    """A department's own setting is one difference, however many features it has; names of files are none."""
+    old, new = _changed(tmp_path, lambda f: f["legal"].update(if_ledger_is_down="allow"))
+    (legal,) = (one for one in compare(old, new, PRICES, NOW_MS) if one.department == "legal")
+    assert [one.what for one in legal.differences] == [
+        "if_ledger_is_down: refuse → allow, cannot be compared"
+    ]
+    shadow = copy.deepcopy(FILES)
+    shadow["legal"]["mode"] = "shadow"
+    here, there = loaded(tmp_path, "here", shadow), loaded(tmp_path, "there", shadow)
+    assert _ways(here, there)["legal"] is Way.SAME
+
+
+def _ways(old: Policies, new: Policies) -> dict[str, Way]:
+    return {one.department: one.way for one in compare(old, new, PRICES, NOW_MS)}
 
 
 def test_a_promotion_is_looser_for_who_is_promoted(tmp_path):
