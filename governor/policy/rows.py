@@ -29,7 +29,8 @@ def budget_rows(file: PolicyFile, floor: OrganizationPolicy | None = None) -> It
     policy = file.policy
     for index, budget in enumerate(policy.budgets):
         unit = budget.units[0]
-        found = _marks_of(policy, budget, floor)
+        least = _floor_of(budget, floor)
+        found = marks(steps_of(policy, budget)).under(least)
         line, _ = file.document.place(("budgets", index))
         yield BudgetRow(
             department=policy.department if isinstance(policy, DepartmentPolicy) else None,
@@ -49,6 +50,7 @@ def budget_rows(file: PolicyFile, floor: OrganizationPolicy | None = None) -> It
             keep_bp=0 if budget.keep is None else basis_points(budget.keep),
             kept_for=tuple(budget.for_ or ()),
             shadow="shadow" in (budget.mode, policy.mode),
+            floor_caps={} if budget.pace is None else least.caps,
         )
 
 
@@ -86,11 +88,11 @@ def steps_of(policy: AnyPolicy, budget: Budget) -> Mapping[str, Sequence[Action]
     return policy.thresholds.of(budget.scopes) if budget.usd is not None else _NO_STEPS
 
 
-def _marks_of(policy: AnyPolicy, budget: Budget, floor: OrganizationPolicy | None) -> Marks:
-    own = marks(steps_of(policy, budget))
+def _floor_of(budget: Budget, floor: OrganizationPolicy | None) -> Marks:
+    """What the organisation's file allows a department's budget at most."""
     if floor is None or floor.mode == "shadow" or budget.units[0] is not Unit.USD:
-        return own
-    return own.under(marks(floor.thresholds.of(budget.scopes)))
+        return marks({})
+    return marks(floor.thresholds.of(budget.scopes))
 
 
 def basis_points(percent: str) -> int:

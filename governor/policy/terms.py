@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from governor.budgets import Period, Rolling, Unit, balance_identity
@@ -86,6 +86,7 @@ class BudgetTerm:
             kept for others.
         kept_for: For whom the rest is kept.
         shadow: Whether it counts only, and refuses nothing.
+        floor_caps: Of a paced one, the organisation's marks as in *caps*, which no pace of a department lifts.
     """
 
     identity: str
@@ -105,11 +106,14 @@ class BudgetTerm:
     share_bp: int = FULL_BP
     kept_for: tuple[str, ...] = ()
     shadow: bool = False
+    floor_caps: Mapping[str, int] = field(default_factory=dict)
 
     def mark_bp(self, line: str, gone_bp: int) -> int:
         """How full it may be after a call of *line*, basis points, when *gone_bp* of its window is gone."""
         mark = self.caps.get(line, FULL_BP)
-        return min(max(mark, gone_bp), self.block_bp) if self.paced else mark
+        if not self.paced:
+            return mark
+        return min(max(mark, gone_bp), self.block_bp, self.floor_caps.get(line, FULL_BP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +224,7 @@ class BudgetRow:
         names: Scope to the one feature, model or tag's value it is for; of the others each has its balance.
         user_tier: The only tier of users it is for; `None`: all.
         unit: What it counts; likewise `period`, `timezone`, `limit`, `steps`, `warn_steps`, `caps` and
-            `source` as in `BudgetTerm`, and so `block_bp`, `paced`, `kept_for` and `shadow`.
+            `source` as in `BudgetTerm`, and so `block_bp`, `paced`, `kept_for`, `shadow` and `floor_caps`.
         keep_bp: The part, in basis points, that only *kept_for* may spend; 0: none.
     """
 
@@ -241,6 +245,7 @@ class BudgetRow:
     keep_bp: int = 0
     kept_for: tuple[str, ...] = ()
     shadow: bool = False
+    floor_caps: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def scope(self) -> str:
@@ -303,4 +308,5 @@ class BudgetRow:
             share_bp=FULL_BP - self.keep_bp if kept else FULL_BP,
             kept_for=self.kept_for,
             shadow=self.shadow,
+            floor_caps=self.floor_caps,
         )
