@@ -86,7 +86,7 @@ class BudgetTerm:
             kept for others.
         kept_for: For whom the rest is kept.
         shadow: Whether it counts only, and refuses nothing.
-        floor_caps: Of a paced one, the organisation's marks as in *caps*, which no pace of a department lifts.
+        floor_caps: Of a paced one, the organisation's marks as in *caps*, which its pace does not lift.
     """
 
     identity: str

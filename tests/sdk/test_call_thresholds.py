@@ -133,7 +133,7 @@ def test_a_pace_never_refuses_and_never_lifts_a_block(stage):
 
 @on_sqlite
 def test_a_pace_never_lifts_the_organisations_floor(stage):
-    """A department that paces its budget lifts its own steps alone: the organisation's hold at their share."""
+    """A department that paces its budget lifts its own steps; the organisation's hold at their share."""
     team = department(MONTH, thresholds={"50%": {"downgrade": "sonnet"}})
     stage.clock.forward(8 * 86_400)  # the 28th, over 90 % of the month gone
     caller = stage.governor(team, shared={"thresholds": {"70%": {"downgrade": "haiku"}}})
