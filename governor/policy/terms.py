@@ -192,6 +192,11 @@ class Rules:
     watched: Watched = NOTHING_WATCHED
     complaints: tuple[str, ...] = ()
 
+    @property
+    def watches(self) -> bool:
+        """Whether a file in shadow has something to say of the request, besides its budgets."""
+        return self.shadow or self.watched != NOTHING_WATCHED
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
