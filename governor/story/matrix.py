@@ -131,11 +131,11 @@ def _row(term: BudgetTerm, now_ms: int) -> BudgetRow:
         limit=term.limit,
         steps=tuple(term.steps),
         bucket_ms=window.bucket_ms,
-        pace_bp=_gone_bp(window, now_ms) if term.paced else 0,
+        pace_bp=gone_bp(window, now_ms) if term.paced else 0,
     )
 
 
-def _gone_bp(window: Window, now_ms: int) -> int:
+def gone_bp(window: Window, now_ms: int) -> int:
     """How much of a window is gone at the last full minute, in basis points: asked twice, it is the same."""
     gone_ms = now_ms - now_ms % _MINUTE_MS - window.start_ms
     return max(0, gone_ms) * FULL_MARK_BP // (window.end_ms - window.start_ms)
