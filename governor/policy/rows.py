@@ -51,6 +51,7 @@ def budget_rows(file: PolicyFile, floor: OrganizationPolicy | None = None) -> It
             kept_for=tuple(budget.for_ or ()),
             shadow="shadow" in (budget.mode, policy.mode),
             floor_caps={} if budget.pace is None else least.caps,
+            watched_caps=_watched(policy, budget, floor),
         )
 
 
@@ -93,6 +94,16 @@ def _floor_of(budget: Budget, floor: OrganizationPolicy | None) -> Marks:
     if floor is None or floor.mode == "shadow" or budget.units[0] is not Unit.USD:
         return marks({})
     return marks(floor.thresholds.of(budget.scopes))
+
+
+def _watched(policy: AnyPolicy, budget: Budget, floor: OrganizationPolicy | None) -> Mapping[str, int]:
+    """What it would allow at most, where it is in shadow; of the cheapest line, only a block."""
+    if floor is None or floor.mode != "shadow" or not isinstance(policy, DepartmentPolicy):
+        return {}
+    found = _floor_of(budget, floor.model_copy(update={"mode": "enforce"}))
+    cheapest = min(policy.routing.lines, key=LINES.index)
+    caps = {**found.caps, cheapest: found.block_bp}
+    return {line: mark for line, mark in caps.items() if mark < FULL_BP}
 
 
 def basis_points(percent: str) -> int:

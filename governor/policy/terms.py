@@ -87,6 +87,7 @@ class BudgetTerm:
         kept_for: For whom the rest is kept.
         shadow: Whether it counts only, and refuses nothing.
         floor_caps: Of a paced one, the organisation's marks as in *caps*, which its pace does not lift.
+        watched_caps: The marks of an organisation's file in shadow, as in *caps*: nobody is held to them.
     """
 
     identity: str
@@ -107,6 +108,12 @@ class BudgetTerm:
     kept_for: tuple[str, ...] = ()
     shadow: bool = False
     floor_caps: Mapping[str, int] = field(default_factory=dict)
+    watched_caps: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def watches(self) -> bool:
+        """Whether it may say what it would have done, and not do it."""
+        return self.shadow or bool(self.watched_caps)
 
     def mark_bp(self, line: str, gone_bp: int) -> int:
         """How full it may be after a call of *line*, basis points, when *gone_bp* of its window is gone."""
@@ -229,7 +236,8 @@ class BudgetRow:
         names: Scope to the one feature, model or tag's value it is for; of the others each has its balance.
         user_tier: The only tier of users it is for; `None`: all.
         unit: What it counts; likewise `period`, `timezone`, `limit`, `steps`, `warn_steps`, `caps` and
-            `source` as in `BudgetTerm`, and so `block_bp`, `paced`, `kept_for`, `shadow` and `floor_caps`.
+            `source` as in `BudgetTerm`, and so `block_bp`, `paced`, `kept_for`, `shadow`, `floor_caps` and
+            `watched_caps`.
         keep_bp: The part, in basis points, that only *kept_for* may spend; 0: none.
     """
 
@@ -251,6 +259,7 @@ class BudgetRow:
     kept_for: tuple[str, ...] = ()
     shadow: bool = False
     floor_caps: Mapping[str, int] = field(default_factory=dict)
+    watched_caps: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def scope(self) -> str:
@@ -314,4 +323,5 @@ class BudgetRow:
             kept_for=self.kept_for,
             shadow=self.shadow,
             floor_caps=self.floor_caps,
+            watched_caps=self.watched_caps,
         )

@@ -99,7 +99,7 @@ _ROW = {
     "steps",
     "warn_steps",
 }
-_ROW |= {"caps", "source"}
+_ROW |= {"caps", "watched_caps", "source"}
 
 
 def compare(old: Policies, new: Policies, prices: PriceTable, now_ms: int) -> tuple[Compared, ...]:

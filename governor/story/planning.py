@@ -168,7 +168,7 @@ def _trial(house: House, planned: Plan) -> Plan | None:
     if planned.skipped or too_long or planned.rules.watches:
         return None
     terms = house.policies.budgets(planned.request.who, [planned.offers[0].candidate.priced_as])
-    if any(term.shadow for term in terms):  # what it would have done is told of all candidates
+    if any(term.watches for term in terms):  # what it would have done is told of all candidates
         return None
     table = matrix.build(terms, planned.offers[:1], planned.at_ms)
     found = house.hints.share_of_tightest(table, planned.at_ms)

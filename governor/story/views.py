@@ -128,7 +128,7 @@ def would(planned: Plan, table: Matrix, balances: Sequence[c.Balance], served: s
         served: The model that serves; `None` if none does.
     """
     rules, watched = planned.rules, planned.rules.watched
-    if not rules.watches and not any(term.shadow for term in table.terms):
+    if not rules.watches and not any(term.watches for term in table.terms):
         return None
     refusals = _refusals(planned)
     most_nanos = watched.cost_per_request_nanos
@@ -151,10 +151,7 @@ def would(planned: Plan, table: Matrix, balances: Sequence[c.Balance], served: s
     strict = replace(
         table,
         offers=tuple(table.offers[index] for index in allowed),
-        asks=tuple(
-            tuple(None if ask is None else replace(ask, enforced=True) for ask in table.asks[index])
-            for index in allowed
-        ),
+        asks=tuple(_enforced(table, index) for index in allowed),
     )
     ruling = admission.decide(strict.asks, balances)
     outcome = ruling.reason if ruling.chosen is None else "held"
@@ -164,6 +161,17 @@ def would(planned: Plan, table: Matrix, balances: Sequence[c.Balance], served: s
         reason = f"{model} instead: {_only(lines)}"
     altered = model != served or tokens != planned.max_tokens
     return Would(outcome, model, tokens, reason, altered)
+
+
+def _enforced(table: Matrix, index: int) -> tuple[c.Ask | None, ...]:
+    """What an offer would ask if everything in shadow were enforced."""
+    line = table.offers[index].candidate.line
+    return tuple(
+        None
+        if ask is None
+        else replace(ask, enforced=True, mark_bp=min(ask.mark_bp, term.watched_caps.get(line, ask.mark_bp)))
+        for term, ask in zip(table.terms, table.asks[index], strict=True)
+    )
 
 
 def _refusals(planned: Plan) -> list[str]:

@@ -182,6 +182,22 @@ def test_an_organisation_in_shadow_only_watches(stage):
         caller.call()
 
 
+@once
+def test_the_thresholds_of_an_organisation_in_shadow_are_said(stage):
+    """Its floor under a department's budgets binds nobody, and who would have been downgraded is told."""
+    lines = {"sonnet": SONNET, "opus": OPUS}
+    team = department({**TEAM, "thresholds": {"95%": {"downgrade": "sonnet"}}}, routing={"lines": lines})
+    shared = {"thresholds": {"50%": {"downgrade": "haiku"}, "80%": "block"}, "mode": "shadow"}
+    caller = stage.governor(team, shared=shared)
+    assert not caller.call(model="opus").receipt.decision.shadow.alters
+    spend(stage, 60)
+    message = caller.call(model="opus")
+    assert (message.model, message.receipt.decision.shadow.model) == (OPUS, SONNET)
+    stage.ledger.execute(c.Settle("more", (c.Posting(stage.row(TEAM_USD, 10**9), 25 * 10**7),)))
+    message = caller.call(model="opus")
+    assert (message.model, message.receipt.decision.shadow.outcome) == (OPUS, "exhausted")
+
+
 def test_one_budget_in_shadow_binds_nobody(stage):
     """A budget that is tried out refuses nothing, frozen or full, while the one beside it does."""
     tried = {"per": "user", "usd": "0.000001", "window": "life", "mode": "shadow"}
