@@ -39,7 +39,7 @@ EXTEND_EVERY_S = 20.0
 """How often the hold of a stream that is still running is extended."""
 
 SHORTEST_SILENCE_S = 0.1
-"""A call whose deadline is as good as over is sent all the same: its hold is open."""
+"""However little is left of a deadline, so long an answer may be silent."""
 
 POLL_S = (0.05, 0.5)
 """Shortest and longest wait between two looks at a contended budget; each is drawn at random below."""
@@ -232,6 +232,9 @@ def _send(house: House, planned: Plan, admitted: Admitted, deadline: Deadline) -
     body = planned.body(admitted.table.offers[admitted.held.candidate].candidate)
     extension = c.Extend(planned.request.id, _ttl_ms(planned)) if admitted.how == "held" else None
     attempts = 0
+    late = deadline.over()
+    if late is not None:  # counting the prompt and waiting took it all
+        return Ended("refused", error=late), attempts
     while True:
         attempts += 1
         silence_s = max(min(planned.rules.timeout_s, deadline.left_s()), SHORTEST_SILENCE_S)
@@ -241,7 +244,7 @@ def _send(house: House, planned: Plan, admitted: Admitted, deadline: Deadline) -
             again = Resume(min(EXTEND_EVERY_S, deadline.left_s()))
             ended = yield (again if given_up is None else Abandon(given_up))
         if not ended.retriable or attempts > planned.rules.retries:
-            return ended, attempts
+            return deadline.told(ended), attempts
         pause_s = patience.retry_pause_s(ended, attempts)
         if pause_s is None or pause_s >= deadline.left_s():
             return ended, attempts

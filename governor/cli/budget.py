@@ -26,10 +26,11 @@ from governor.cli.typed import span_text
 from governor.errors import nearest
 from governor.ledger import commands as c
 from governor.ledger.admission import mark
-from governor.ledger.commands import FULL_MARK_BP
 from governor.money import Money
+from governor.policy.terms import LINES
 from governor.story.decision import BudgetView, instant
 from governor.story.decision import show as show_amount
+from governor.story.matrix import gone_bp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,14 +197,29 @@ def _window(view: BudgetView) -> str:
 
 
 def _marks(desk: Desk, view: BudgetView, term: BudgetTerm | None) -> Iterator[tuple[str, str]]:
-    if term is None or view.unit != "usd":
+    if term is None:
         return
-    for line, top in _tops(desk, view, term):
-        yield "mark", f"{line} may fill it to {show_amount(view.unit, top)}"
+    if term.shadow:
+        yield "shadow", "it counts, and refuses nothing"
+    if term.steps or view.unit == "usd":
+        for line, top in _tops(desk, view, term):
+            yield "mark", f"{line} may fill it to {show_amount(view.unit, top)}"
+    if term.paced:
+        yield "pace", f"even; {_gone_bp(desk, term) / 100:.0f} % of its window is gone"
+    if term.kept_for:
+        top = mark(view.limit, term.share_bp)
+        whom = ", ".join(term.kept_for)
+        yield "kept", f"above {show_amount(view.unit, top)}, with what is held, for {whom}"
     crossed = [step for step in term.steps if view.posted >= mark(view.limit, step)]
     steps = ", ".join(f"{step // 100} %{' (crossed)' if step in crossed else ''}" for step in term.steps)
     if steps:
         yield "thresholds", steps
+
+
+def _gone_bp(desk: Desk, term: BudgetTerm) -> int:
+    """How much of its window is gone, in basis points, if it is paced."""
+    window = balances.window_of(desk, term)
+    return gone_bp(window.start_ms, window.end_ms, desk.now_ms) if term.paced else 0
 
 
 def _tops(desk: Desk, view: BudgetView, term: BudgetTerm) -> Iterator[tuple[str, int]]:
@@ -213,13 +229,10 @@ def _tops(desk: Desk, view: BudgetView, term: BudgetTerm) -> Iterator[tuple[str,
         policy: Any = file.policy
         department = getattr(policy, "department", None)
         if department is not None and _of_department(view.identity, department):
-            lines = [
-                line
-                for line in ("haiku", "sonnet", "opus", "fable", "mythos")
-                if line in policy.routing.lines
-            ]
+            lines = [line for line in LINES if line in policy.routing.lines]
+    gone = _gone_bp(desk, term)
     for line in lines or term.caps:
-        top = mark(view.limit, term.caps.get(line, FULL_MARK_BP))
+        top = mark(view.limit, term.mark_bp(line, gone))
         yield line, min(top, view.limit - term.floors.get(line, 0))
 
 
@@ -245,6 +258,10 @@ def _detail_json(
             }
             for change in limits.coming
         ],
+        "mode": None if term is None else "shadow" if term.shadow else "enforce",
+        "pace": "even" if term is not None and term.paced else None,
+        "kept_from": mark(view.limit, term.share_bp) if term is not None and term.kept_for else None,
+        "kept_for": [] if term is None else list(term.kept_for),
         "marks": {} if term is None else dict(_tops(desk, view, term)),
         "thresholds": [
             {"percent": step // 100, "crossed": view.posted >= mark(view.limit, step)} for step in steps

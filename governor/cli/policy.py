@@ -139,7 +139,8 @@ def _auto(loaded: Policies, department: str | None) -> list[str]:
 
 def what_happens(row: BudgetRow) -> str:
     """What happens at which share of a budget: `80%: warn, to sonnet; 100%: block; even pace`."""
-    said = [f"{step // 100}%: {', '.join(_at(row, step))}" for step in row.steps]
+    steps = {step: ", ".join(_at(row, step)) for step in row.steps}
+    said = [f"{step // 100}%: {text}" for step, text in steps.items() if text]  # '' above a stricter one
     said += ["even pace"] if row.paced else []
     said += [f"last {row.keep_bp // 100}% for {', '.join(row.kept_for)}"] if row.keep_bp else []
     return "; ".join(said + (["shadow"] if row.shadow else []))

@@ -108,7 +108,7 @@ def push(
     with open_place(loaded.organization, ledger) as place:
         before = (place.newest.files if place.about and place.newest else None) or {}
         if files == before:
-            _say(place, None, f"is in force already: {place.now}", as_json=as_json)
+            _say(place, None, f"has it in force already: {place.now}", as_json=as_json)
             return
         changes = _changes(before, files)
         question = f"Push {folder} to {place.where}? It will be in force {EVERYWHERE}."
@@ -162,7 +162,7 @@ def rollback(
     with open_place(organization_of(policies), ledger) as place:
         files = _texts(place, version)
         if place.about and place.about.version == version:
-            _say(place, None, f"is in force already: {place.now}", as_json=as_json)
+            _say(place, None, f"has it in force already: {place.now}", as_json=as_json)
             return
         loaded = load_pushed(files, place.organization, version)
         refuse_unpriced(loaded, load_prices(prices))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from governor.errors import GovernorError, PolicyViolation
 
@@ -37,7 +37,7 @@ class People:
         """What is known of a user.
 
         Raises:
-            PolicyViolation: The callable raised, or answered something else than a mapping or `None`.
+            PolicyViolation: The callable raised, or answered something else than a row of a user or `None`.
         """
         kept = self._kept.get((user, department))
         if kept is not None and self._clock() < kept[1]:
@@ -56,9 +56,16 @@ class People:
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             raise PolicyViolation(f"the callable for users failed for {user!r}: {why}") from error
-        if answer is None or (hasattr(answer, "get") and set(answer) <= {"user_tier"}):
+        if answer is None or _is_row(answer):
             return answer
         raise PolicyViolation(
             f"the callable for users answered {answer!r:.80} for {user!r}: "
             "give a mapping such as {'user_tier': 'premium'}, {} or None"
         )
+
+
+def _is_row(answer: Any) -> bool:
+    """Whether it is what a file's row of a user could say."""
+    if not hasattr(answer, "get") or not set(answer) <= {"user_tier"}:
+        return False
+    return isinstance(answer.get("user_tier"), str | None)

@@ -251,4 +251,7 @@ def _uncapped(row: BudgetRow, line: str) -> BudgetRow:
     if row.caps.get(line, FULL_BP) >= row.block_bp:
         return row
     caps = {one: mark for one, mark in row.caps.items() if one != line}
-    return replace(row, caps=caps if row.block_bp == FULL_BP else {**caps, line: row.block_bp})
+    if row.block_bp < FULL_BP:
+        caps[line] = row.block_bp
+    floor_caps = {one: mark for one, mark in row.floor_caps.items() if one != line}
+    return replace(row, caps=caps, floor_caps=floor_caps)

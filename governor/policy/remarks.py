@@ -1,4 +1,4 @@
-"""What right files leave open: limits that cannot be reached, and requests that no money limits."""
+"""What right files leave open: what cannot be reached, and requests that no money limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def remarks(policies: Policies) -> list[Notice]:
     """What the authors of the files should know; nothing is refused.
 
     Limits that another one for the same window makes unreachable; features whose requests touch no budget of
-    money.
+    money; thresholds that no budget goes by.
     """
     shared = [file for file in policies.files if isinstance(file.policy, OrganizationPolicy)]
     found: list[Notice] = []
@@ -33,6 +33,7 @@ def remarks(policies: Policies) -> list[Notice]:
         found += _above_the_organisation(file, shared)
         found += _above_the_department(file)
         found += _uncovered(file, shared)
+        found += _of_no_budget(file)
     return found
 
 
@@ -87,6 +88,22 @@ def _uncovered(file: PolicyFile, shared: Iterable[PolicyFile]) -> Iterator[Notic
     if not _covered(budgets, tiers, None):
         text = "no budget in usd or tokens covers requests without a feature, a run or a tag"
         yield _at(file, ("budgets",), text, on_key=True)
+
+
+def _of_no_budget(file: PolicyFile) -> Iterator[Notice]:
+    """A department's thresholds where they are of nothing; the organisation's are a floor under others'."""
+    policy = file.policy
+    if not isinstance(policy, DepartmentPolicy) or not policy.thresholds.steps:
+        return
+    scopes = policy.thresholds.per
+    if not any(
+        budget.usd is not None
+        and not budget.thresholds
+        and (len(budget.scopes) > 1 or budget.scopes[0] not in scopes)
+        for budget in policy.budgets
+    ):
+        text = "no budget goes by these: they are of usd budgets without steps of their own or of their scope"
+        yield _at(file, ("thresholds",), text, on_key=True)
 
 
 def _covered(budgets: Iterable[Budget], tiers: set[str | None], feature: str | None) -> bool:

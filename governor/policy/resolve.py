@@ -164,7 +164,8 @@ class Policies:
     def limit_of(self, identity: str) -> BudgetTerm | None:
         """The budget that a balance's identity belongs to, or `None` where no file has it (any more).
 
-        Where the user's departments disagree on the tier, the smallest limit is given.
+        It is given as it is for requests that no part is kept for. Where the user's departments disagree on
+        the tier, the smallest limit is given.
         """
         if identity.count("/") < 2:
             return None
@@ -173,7 +174,7 @@ class Policies:
         if not all(clean_id(value) for scope, value in values.items() if scope != "org"):
             return None
         terms = [
-            row.term(values, floors)
+            row.term(values, floors, kept=True)
             for row, floors in self._bound_to(names, values)
             if (row.dimensions, row.unit, row.period.value) == (names, unit, period) and row.is_for(values)
         ]

@@ -29,7 +29,8 @@ def budget_rows(file: PolicyFile, floor: OrganizationPolicy | None = None) -> It
     policy = file.policy
     for index, budget in enumerate(policy.budgets):
         unit = budget.units[0]
-        found = _marks_of(policy, budget, floor)
+        least = _floor_of(budget, floor)
+        found = marks(steps_of(policy, budget)).under(least)
         line, _ = file.document.place(("budgets", index))
         yield BudgetRow(
             department=policy.department if isinstance(policy, DepartmentPolicy) else None,
@@ -49,6 +50,8 @@ def budget_rows(file: PolicyFile, floor: OrganizationPolicy | None = None) -> It
             keep_bp=0 if budget.keep is None else basis_points(budget.keep),
             kept_for=tuple(budget.for_ or ()),
             shadow="shadow" in (budget.mode, policy.mode),
+            floor_caps={} if budget.pace is None else least.caps,
+            watched_caps=_watched(policy, budget, floor),
         )
 
 
@@ -86,11 +89,21 @@ def steps_of(policy: AnyPolicy, budget: Budget) -> Mapping[str, Sequence[Action]
     return policy.thresholds.of(budget.scopes) if budget.usd is not None else _NO_STEPS
 
 
-def _marks_of(policy: AnyPolicy, budget: Budget, floor: OrganizationPolicy | None) -> Marks:
-    own = marks(steps_of(policy, budget))
+def _floor_of(budget: Budget, floor: OrganizationPolicy | None) -> Marks:
+    """What the organisation's file allows a department's budget at most."""
     if floor is None or floor.mode == "shadow" or budget.units[0] is not Unit.USD:
-        return own
-    return own.under(marks(floor.thresholds.of(budget.scopes)))
+        return marks({})
+    return marks(floor.thresholds.of(budget.scopes))
+
+
+def _watched(policy: AnyPolicy, budget: Budget, floor: OrganizationPolicy | None) -> Mapping[str, int]:
+    """What it would allow at most, where it is in shadow; of the cheapest line, only a block."""
+    if floor is None or floor.mode != "shadow" or not isinstance(policy, DepartmentPolicy):
+        return {}
+    found = _floor_of(budget, floor.model_copy(update={"mode": "enforce"}))
+    cheapest = min(policy.routing.lines, key=LINES.index)
+    caps = {**found.caps, cheapest: found.block_bp}
+    return {line: mark for line, mark in caps.items() if mark < FULL_BP}
 
 
 def basis_points(percent: str) -> int:

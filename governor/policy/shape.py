@@ -138,7 +138,7 @@ def _words(document: Document, kind: Any, loc: list[Any], detail: ErrorDetails) 
         case "too_short":
             return f"{where}: at least one is needed", "add one, or remove the key"
         case "model_type" | "dict_type":
-            return f"{where} should be a mapping, not {wrong}", ""
+            return f"{where or 'the file'} should be a mapping, not {wrong}", ""
         case _:
             return f"{where} {detail['msg'].removeprefix('Input ')}, not {wrong}", ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from governor.budgets import Period, Rolling, Unit, balance_identity
@@ -86,6 +86,8 @@ class BudgetTerm:
             kept for others.
         kept_for: For whom the rest is kept.
         shadow: Whether it counts only, and refuses nothing.
+        floor_caps: Of a paced one, the organisation's marks as in *caps*, which its pace does not lift.
+        watched_caps: The marks of an organisation's file in shadow, as in *caps*: nobody is held to them.
     """
 
     identity: str
@@ -105,11 +107,20 @@ class BudgetTerm:
     share_bp: int = FULL_BP
     kept_for: tuple[str, ...] = ()
     shadow: bool = False
+    floor_caps: Mapping[str, int] = field(default_factory=dict)
+    watched_caps: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def watches(self) -> bool:
+        """Whether it may say what it would have done, and not do it."""
+        return self.shadow or bool(self.watched_caps)
 
     def mark_bp(self, line: str, gone_bp: int) -> int:
         """How full it may be after a call of *line*, basis points, when *gone_bp* of its window is gone."""
         mark = self.caps.get(line, FULL_BP)
-        return min(max(mark, gone_bp), self.block_bp) if self.paced else mark
+        if not self.paced:
+            return mark
+        return min(max(mark, gone_bp), self.block_bp, self.floor_caps.get(line, FULL_BP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +199,11 @@ class Rules:
     watched: Watched = NOTHING_WATCHED
     complaints: tuple[str, ...] = ()
 
+    @property
+    def watches(self) -> bool:
+        """Whether a file in shadow has something to say of the request, besides its budgets."""
+        return self.shadow or self.watched != NOTHING_WATCHED
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -220,7 +236,8 @@ class BudgetRow:
         names: Scope to the one feature, model or tag's value it is for; of the others each has its balance.
         user_tier: The only tier of users it is for; `None`: all.
         unit: What it counts; likewise `period`, `timezone`, `limit`, `steps`, `warn_steps`, `caps` and
-            `source` as in `BudgetTerm`, and so `block_bp`, `paced`, `kept_for` and `shadow`.
+            `source` as in `BudgetTerm`, and so `block_bp`, `paced`, `kept_for`, `shadow`, `floor_caps` and
+            `watched_caps`.
         keep_bp: The part, in basis points, that only *kept_for* may spend; 0: none.
     """
 
@@ -241,6 +258,8 @@ class BudgetRow:
     keep_bp: int = 0
     kept_for: tuple[str, ...] = ()
     shadow: bool = False
+    floor_caps: Mapping[str, int] = field(default_factory=dict)
+    watched_caps: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def scope(self) -> str:
@@ -303,4 +322,6 @@ class BudgetRow:
             share_bp=FULL_BP - self.keep_bp if kept else FULL_BP,
             kept_for=self.kept_for,
             shadow=self.shadow,
+            floor_caps=self.floor_caps,
+            watched_caps=self.watched_caps,
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.budgets import Period, Rolling, period_of
 from governor.policy.rows import basis_points, marks, steps_of
+from governor.policy.schema import DepartmentPolicy
 from governor.policy.shape import dotted
 from governor.policy.terms import FULL_BP, LINES
 from governor.policy.thresholds import Downgrade
@@ -46,6 +47,8 @@ def threshold_problems(file: PolicyFile) -> Iterator[Problem]:
         for keys, message, hint in _faults(file.policy, budget):
             path = ("budgets", index, *keys)
             yield file.document.problem(path, f"{dotted(path)}: {message}", hint, on_key=True)
+    if not isinstance(file.policy, DepartmentPolicy):
+        return  # the organisation's are a floor under other files' budgets
     for scope in file.policy.thresholds.per:
         if not any(budget.usd is not None and budget.scopes == (scope,) for budget in file.policy.budgets):
             path = ("thresholds", scope)

@@ -99,7 +99,7 @@ _ROW = {
     "steps",
     "warn_steps",
 }
-_ROW |= {"caps", "source", "block_bp"}
+_ROW |= {"caps", "watched_caps", "source", "block_bp"}
 _WRITTEN = {"keep_bp": "keep", "kept_for": "for", "paced": "pace", "shadow": "mode"}
 """What a file calls the fields of a budget whose names are others."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying
@@ -49,6 +50,15 @@ class Deadline:
         if self.left_s() > 0:
             return None
         return TimeoutError(f"the call took longer than the policy's deadline of {self._seconds:g} s")
+
+    def told(self, ended: Ended) -> Ended:
+        """How a call ended; where the deadline cut its silence short, that is what is raised."""
+        late = self.over()
+        unanswered = ended.kind in {"silent", "cut"} and not ended.status
+        if late is None or not unanswered or not isinstance(ended.error, Exception):
+            return ended
+        late.__cause__ = ended.error
+        return replace(ended, error=late)
 
 
 def wait_s(table: Matrix, refused: Refused, left_s: float) -> float | None:

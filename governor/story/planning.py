@@ -170,10 +170,10 @@ def key_of(request: Request, candidate: Candidate, *, counted: bool) -> Key:
 def _trial(house: House, planned: Plan) -> Plan | None:
     """The plan to try the first candidate with, where by what is known it costs next to nothing."""
     too_long = planned.rules.input_tokens is not None and planned.input_tokens > planned.rules.input_tokens
-    if planned.skipped or too_long:
+    if planned.skipped or too_long or planned.rules.watches:
         return None
     terms = house.policies.budgets(planned.request.who, [planned.offers[0].candidate.priced_as])
-    if any(term.shadow for term in terms):  # what it would have done is told of all candidates
+    if any(term.watches for term in terms):  # what it would have done is told of all candidates
         return None
     table = matrix.build(terms, planned.offers[:1], planned.at_ms)
     found = house.hints.share_of_tightest(table, planned.at_ms)

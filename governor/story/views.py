@@ -9,7 +9,6 @@ from governor.budgets import Unit, unit_of
 from governor.ledger import admission
 from governor.ledger import commands as c
 from governor.money import Money
-from governor.policy.terms import NOTHING_WATCHED
 from governor.story import matrix
 from governor.story.decision import (
     BudgetView,
@@ -129,13 +128,9 @@ def would(planned: Plan, table: Matrix, balances: Sequence[c.Balance], served: s
         served: The model that serves; `None` if none does.
     """
     rules, watched = planned.rules, planned.rules.watched
-    if not rules.shadow and watched == NOTHING_WATCHED and not any(term.shadow for term in table.terms):
+    if not rules.watches and not any(term.watches for term in table.terms):
         return None
-    refusals = [*rules.complaints, *filter(None, [planned.unpriced])]
-    if watched.input_tokens is not None and planned.input_tokens > watched.input_tokens:
-        refusals.append(
-            f"the prompt has {planned.input_tokens:,} tokens, limits.input_tokens is {watched.input_tokens:,}"
-        )
+    refusals = _refusals(planned)
     most_nanos = watched.cost_per_request_nanos
     within = [
         index
@@ -146,21 +141,58 @@ def would(planned: Plan, table: Matrix, balances: Sequence[c.Balance], served: s
         refusals.append(f"it may cost more than {Money(most_nanos or 0)} on every model")
     if refusals:
         return Would("refused", None, planned.max_tokens, "refused: " + "; ".join(refusals), alters=True)
+    tokens = min(planned.max_tokens, watched.max_tokens or planned.max_tokens)
+    lines = (rules.feature_lines if rules.shadow else None) or ()
+    allowed = [index for index in within if not lines or table.offers[index].candidate.line in lines]
+    if not allowed:
+        other = rules.lines[lines[0]]
+        reason = f"{other} instead: {_only(lines)}; its budgets were not asked"
+        return Would("held", other, tokens, reason, alters=True)
     strict = replace(
         table,
-        offers=tuple(table.offers[index] for index in within),
-        asks=tuple(
-            tuple(None if ask is None else replace(ask, enforced=True) for ask in table.asks[index])
-            for index in within
-        ),
+        offers=tuple(table.offers[index] for index in allowed),
+        asks=tuple(_enforced(table, index) for index in allowed),
     )
     ruling = admission.decide(strict.asks, balances)
     outcome = ruling.reason if ruling.chosen is None else "held"
     model = None if ruling.chosen is None else strict.offers[ruling.chosen].candidate.model
-    tokens = min(planned.max_tokens, watched.max_tokens or planned.max_tokens)
     reason = _reason(strict, balances, (), ruling.chosen, outcome)
+    if _off_its_lines(planned) and ruling.chosen == 0:
+        reason = f"{model} instead: {_only(lines)}"
     altered = model != served or tokens != planned.max_tokens
     return Would(outcome, model, tokens, reason, altered)
+
+
+def _enforced(table: Matrix, index: int) -> tuple[c.Ask | None, ...]:
+    """What an offer would ask if everything in shadow were enforced."""
+    line = table.offers[index].candidate.line
+    return tuple(
+        None
+        if ask is None
+        else replace(ask, enforced=True, mark_bp=min(ask.mark_bp, term.watched_caps.get(line, ask.mark_bp)))
+        for term, ask in zip(table.terms, table.asks[index], strict=True)
+    )
+
+
+def _refusals(planned: Plan) -> list[str]:
+    """What files in shadow would have refused the request for, whatever the balances."""
+    rules, most = planned.rules, planned.rules.watched.input_tokens
+    found = [*rules.complaints, *filter(None, [planned.unpriced])]
+    if most is not None and planned.input_tokens > most:
+        found.append(f"the prompt has {planned.input_tokens:,} tokens, limits.input_tokens is {most:,}")
+    if planned.request.pin and not found and _off_its_lines(planned):
+        found.append(f"{planned.request.asked} cannot be pinned: {_only(rules.feature_lines or ())}")
+    return found
+
+
+def _off_its_lines(planned: Plan) -> bool:
+    """Whether a file in shadow lets a feature have a model that is of none of its lines."""
+    lines = planned.rules.feature_lines if planned.rules.shadow else None
+    return bool(lines) and planned.offers[0].candidate.line not in (lines or ())
+
+
+def _only(lines: Sequence[str]) -> str:
+    return f"the feature may use {', '.join(lines)} only"
 
 
 def _told(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
+
+from governor.budgets import Period, window_at
+from governor.story.matrix import gone_bp
 
 TEAM = "department=engineering/usd/month"
 ADA = "department=engineering/user=ada@example.com/usd/life"
@@ -261,3 +265,46 @@ def test_a_budget_no_file_has_any_more_is_still_shown(run, firm):
     assert shown["posted"] > 0
     assert (shown["limit"], shown["file_limit"], shown["source"]) == (500_000_000, None, None)
     assert run("budget", "grant", ADA, "5", "--reason", "x", *firm.options).code == 2
+
+
+ALL_OF_IT = """\
+version: 1
+department: research
+budgets:
+  - {per: department, usd: 100, window: month, pace: even, keep: 10%, for: [production, urgent], mode: shadow}
+  - {per: user, tokens: 1000, window: day, thresholds: {75%: warn, 90%: {downgrade: haiku}}}
+thresholds:
+  1%: {downgrade: haiku}
+routing:
+  lines: {haiku: claude-haiku-5-5, opus: claude-opus-5-5}
+"""
+
+
+def test_show_tells_all_that_a_file_says_of_a_budget(run, firm):
+    """A pace, a part that is kept and for whom, that it only watches; and steps of every unit."""
+    (firm.policies / "research.yaml").write_text(ALL_OF_IT)
+    said = run("budget", "show", "department=research/usd/month", *firm.options)
+    assert "shadow     it counts, and refuses nothing" in said.out
+    assert "pace       even; " in said.out
+    assert "kept       above $90.00, with what is held, for production, urgent" in said.out
+    told = run("budget", "show", "department=research/usd/month", *firm.options, "--json").json
+    assert (told["mode"], told["pace"]) == ("shadow", "even")
+    assert (told["kept_from"], told["kept_for"]) == (90 * 10**9, ["production", "urgent"])
+    assert told["marks"]["haiku"] == 100 * 10**9
+    tokens = run("budget", "show", "department=research/user=ada/tokens/day", *firm.options)
+    assert "mark       opus may fill it to 900 tokens" in tokens.out
+    assert "thresholds 75 %, 90 %" in tokens.out
+
+
+def test_the_mark_of_a_paced_budget_is_that_of_the_moment(run, firm):
+    """Not the file's one percent: as much as an even pace would have spent by now."""
+    (firm.policies / "research.yaml").write_text(ALL_OF_IT)
+
+    def even_nanos():
+        now_ms = time.time_ns() // 1_000_000
+        month = window_at(Period.MONTH, "UTC", now_ms)
+        return 10**9 // 100 * max(100, gone_bp(month.start_ms, month.end_ms, now_ms))
+
+    before = even_nanos()
+    told = run("budget", "show", "department=research/usd/month", *firm.options, "--json").json
+    assert before <= told["marks"]["opus"] <= even_nanos()

@@ -14,6 +14,17 @@ def test_right_files_show_what_is_in_force(run, policies):
     assert "3 files are right" in said.out
 
 
+def test_a_step_that_changes_nothing_is_not_shown(run, policies):
+    """A department's step above the organisation's block says nothing that holds."""
+    file = policies / "organization.yaml"
+    file.write_text(file.read_text() + "thresholds: {70%: block}\n")
+    file = policies / "engineering.yaml"
+    file.write_text(file.read_text().replace("100%: block", "90%: {downgrade: haiku}"))
+    said = run("policy", "check", str(policies))
+    assert "70%: block; 80%: warn" in said.out
+    assert "90%" not in said.out
+
+
 def test_the_reference_files_are_right(run):
     """The files that ship load, and say aloud what of them is not in force yet, with its place."""
     from governor.data import data_file

@@ -66,7 +66,7 @@ def test_what_is_in_force_is_not_pushed_again(run, firm, act):
     """Nothing is asked and no version is made; comments alone are a version, of the same hash."""
     act("push")
     again = run("policy", "push", *QUICK, *firm.options)
-    assert (again.code, "is in force already: version 1, hash " in again.out) == (0, True)
+    assert (again.code, "has it in force already: version 1, hash " in again.out) == (0, True)
     assert act("push")["changed"] is False
     change(firm.policies, "version: 1", "# why not\nversion: 1")
     commented = act("push")

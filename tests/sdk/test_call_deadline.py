@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from support.governed import department, until
+from support.governed import Clock, department, until
 from support.stages import blocking, on_sqlite, once
 
 from governor import BudgetContended
 from governor.testing import Reply, cut_mid_stream, hang_before_head, rate_limited
+
+
+class Ticking(Clock):
+    """A clock that goes on by 50 ms whenever it is read."""
+
+    def __call__(self) -> int:
+        self.forward(0.05)
+        return super().__call__()
+
 
 TEAM = {"per": "department", "usd": "1", "window": "life"}
 
@@ -55,9 +64,21 @@ def test_a_silent_answer_is_given_up_at_the_deadline(stage):
     stage.clock.run()
     stage.api.inject(hang_before_head())
     caller = stage.governor(department(TEAM, deadline=0.3, timeout=60))
-    with pytest.raises(Exception, match="timed out"):
+    with pytest.raises(TimeoutError, match=r"deadline of 0\.3 s"):
         caller.call()
     assert stage.last_ending()["cost_nanos"] == stage.last_ending()["ceiling_nanos"]
+
+
+@on_sqlite
+def test_a_call_whose_deadline_is_over_before_it_is_sent_is_not_sent(stage):
+    """Counting the prompt took too long: nothing is sent or charged, and nothing stays held."""
+    stage.clock = Ticking()
+    caller = stage.governor(department(TEAM, deadline=0.1))
+    with pytest.raises(TimeoutError, match=r"deadline of 0\.1 s"):
+        caller.call()
+    assert stage.sent() == []
+    assert stage.posted() == 0
+    assert stage.holds() == ()
 
 
 @on_sqlite

@@ -125,6 +125,35 @@ def test_a_file_in_shadow_lowers_no_max_tokens_and_keeps_no_line_from_a_feature(
     assert stage.sent()[-1]["max_tokens"] == 10
 
 
+@once
+def test_the_line_that_a_feature_would_be_kept_to_is_said(stage):
+    """As it would be enforced: the best of its lines, a refusal of a pin, or a line that was no candidate."""
+    features = {"review": {"lines": ["haiku"]}, "essay": {"lines": ["opus"]}}
+    caller = stage.governor(department(TEAM, features=features, mode="shadow"))
+
+    def told(**request):
+        would = caller.call(**request).receipt.decision.shadow
+        return would.outcome, would.model, would.alters, would.reason
+
+    only = f"{HAIKU} instead: the feature may use haiku only"
+    assert told(model="opus", feature="review") == ("held", HAIKU, True, only)
+    assert told(model="opus", feature="review", pin=True)[:2] == ("refused", None)
+    assert told(model="haiku", feature="essay")[:3] == ("held", OPUS, True)
+    assert told(model="opus", feature="essay")[:3] == ("held", OPUS, False)
+    spend(stage, 100)
+    assert told(model="opus", feature="essay")[:3] == ("exhausted", None, True)
+
+
+@blocking
+def test_what_would_be_done_is_told_of_every_candidate(stage):
+    """Also where little is at stake and an enforced call would try its first candidate alone."""
+    run = {"per": "run", "usd": 1}
+    team = department(run, limits={"cost_per_request": "0.0001"}, estimate="auto", mode="shadow")
+    caller = stage.governor(team, shared={"budgets": [{"per": "user", "usd": 100, "window": "life"}]})
+    told = [caller.call(model="opus", max_tokens=20).receipt.decision.shadow.model for _ in range(3)]
+    assert told == [HAIKU, HAIKU, HAIKU]
+
+
 @on_sqlite
 def test_the_organisation_is_enforced_over_a_file_in_shadow(stage):
     """What the organisation's file limits still refuses, and its own limits still hold."""
@@ -151,6 +180,22 @@ def test_an_organisation_in_shadow_only_watches(stage):
     spend(stage, 100)
     with pytest.raises(BudgetExceeded, match=TEAM_USD):
         caller.call()
+
+
+@once
+def test_the_thresholds_of_an_organisation_in_shadow_are_said(stage):
+    """Its floor under a department's budgets binds nobody, and who would have been downgraded is told."""
+    lines = {"sonnet": SONNET, "opus": OPUS}
+    team = department({**TEAM, "thresholds": {"95%": {"downgrade": "sonnet"}}}, routing={"lines": lines})
+    shared = {"thresholds": {"50%": {"downgrade": "haiku"}, "80%": "block"}, "mode": "shadow"}
+    caller = stage.governor(team, shared=shared)
+    assert not caller.call(model="opus").receipt.decision.shadow.alters
+    spend(stage, 60)
+    message = caller.call(model="opus")
+    assert (message.model, message.receipt.decision.shadow.model) == (OPUS, SONNET)
+    stage.ledger.execute(c.Settle("more", (c.Posting(stage.row(TEAM_USD, 10**9), 25 * 10**7),)))
+    message = caller.call(model="opus")
+    assert (message.model, message.receipt.decision.shadow.outcome) == (OPUS, "exhausted")
 
 
 def test_one_budget_in_shadow_binds_nobody(stage):

@@ -132,6 +132,28 @@ def test_a_pace_never_refuses_and_never_lifts_a_block(stage):
 
 
 @on_sqlite
+def test_a_pace_never_lifts_the_organisations_floor(stage):
+    """A department that paces its budget lifts its own steps; the organisation's hold at their share."""
+    team = department(MONTH, thresholds={"50%": {"downgrade": "sonnet"}})
+    stage.clock.forward(8 * 86_400)  # the 28th, over 90 % of the month gone
+    caller = stage.governor(team, shared={"thresholds": {"70%": {"downgrade": "haiku"}}})
+    spend(stage, USD_MONTH, 60)
+    assert served(stage, caller, max_tokens=10) == OPUS
+    spend(stage, USD_MONTH, 11)
+    assert served(stage, caller, max_tokens=10) == HAIKU
+
+
+@once
+def test_a_paced_budget_keeps_the_cheapest_line_under_a_floor(stage):
+    """The organisation's step to haiku still leaves a paced department of sonnet and opus its sonnet."""
+    lines = {"sonnet": SONNET, "opus": OPUS}
+    team = department(MONTH, thresholds={"50%": {"downgrade": "sonnet"}}, routing={"lines": lines})
+    caller = stage.governor(team, shared={"thresholds": {"70%": {"downgrade": "haiku"}}})
+    spend(stage, USD_MONTH, 80)
+    assert served(stage, caller, max_tokens=10) == SONNET
+
+
+@on_sqlite
 def test_a_paced_budget_warns_ahead_of_an_even_pace_only(stage):
     """A step that even spending has passed is told when the spend gets ahead of the pace, and once."""
     caller = stage.governor(department(MONTH, thresholds={"20%": "warn"}))

@@ -67,9 +67,10 @@ def test_a_file_goes_before_the_callable_and_that_before_everybody_else(
         (KeyError("eve"), "the callable for users failed for 'eve': KeyError"),
         ({"tier": "basic"}, "give a mapping such as"),
         ("basic", "give a mapping such as"),
+        ({"user_tier": ["basic"]}, "give a mapping such as"),
         ({"user_tier": "gold"}, "the application says that 'eve' is of the user_tier 'gold'"),
     ],
-    ids=["unknown", "raises", "another key", "text", "another tier"],
+    ids=["unknown", "raises", "another key", "text", "several tiers", "another tier"],
 )
 def test_a_callable_that_knows_nobody_or_errs_refuses(tmp_path: Path, answer: Any, said: str) -> None:
     """An unknown user, an error, an answer of another form or of an unknown tier: refused, each in words."""

@@ -182,3 +182,32 @@ def test_a_part_above_its_whole_is_remarked(tmp_path: Path) -> None:
     text = "budgets:\n" + MONTH + "  - {per: user, usd: 11, window: month}\n"
     (notice,) = remarks(load(write(tmp_path, text)))
     assert (notice.line, notice.path) == (5, "budgets[1].usd")
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps", "remarked"),
+    [
+        ("{per: user, tokens: 9, window: day}", "80%: warn", True),
+        ("{per: user, usd: 1, window: day, thresholds: {90%: warn}}", "80%: warn", True),
+        ("{per: user, usd: 1, window: day}", "80%: warn, user: {90%: warn}", True),
+        ("{per: [user, model], usd: 1, window: day}", "80%: warn", False),
+        ("{per: user, usd: 1, window: day}", "80%: warn", False),
+    ],
+    ids=["tokens only", "a budget's own", "its scope's", "a combination", "in use"],
+)
+def test_thresholds_that_no_budget_goes_by_are_remarked(
+    tmp_path: Path, budget: str, steps: str, remarked: bool
+) -> None:
+    """A file's steps are of usd budgets; where none goes by them they would silently do nothing."""
+    found = remarks(load(write(tmp_path, f"budgets:\n  - {budget}\nthresholds: {{{steps}}}\n")))
+    assert [(notice.line, notice.path) for notice in found if "goes by" in notice.text] == (
+        [(5, "thresholds")] if remarked else []
+    )
+
+
+def test_the_organisation_sets_a_floor_for_a_scope_it_has_no_budget_of(tmp_path: Path) -> None:
+    """Its steps under a scope hold for the departments' usd budgets per that scope, and for no others."""
+    text = "budgets:\n" + MONTH + "  - {per: user, usd: 1, window: day}\n"
+    shared = "thresholds: {user: {60%: {downgrade: haiku}}}\n"
+    department, user = terms(write(tmp_path, text, shared=shared))
+    assert (department.mark_bp("opus", 0), user.mark_bp("opus", 0)) == (10_000, 6000)
