@@ -110,7 +110,7 @@ def _without(ending: Ending, story: Story) -> Iterator[str]:
 
 def _who(record: Mapping[str, Any]) -> str:
     for_what = "".join(
-        f", {name} {record[name]}" for name in ("feature", "run") if record.get(name) is not None
+        f", {name} {record[name]}" for name in ("feature", "run", "priority") if record.get(name) is not None
     )
     for_what += "".join(f", {name}={value}" for name, value in record.get("tags", {}).items())
     return f"{record['user']}, department {record['department']}{for_what}"
@@ -184,6 +184,10 @@ def _ended(ending: Ending) -> Iterator[str]:
         yield f"  took       {record['latency_ms']:,} ms, sent {_times(record['attempts'])}"
     if record.get("error"):
         yield f"  error      {record['error']}" + (f" (HTTP {record['status']})" if record["status"] else "")
+    shadow = record.get("shadow")
+    if shadow:
+        would = f"would have said: {shadow['reason']}" if shadow["alters"] else "would have done the same"
+        yield f"  in shadow  and if it were enforced it {would}"
     for said, text in _flags(ending):
         if said:
             yield f"  note       {text}"

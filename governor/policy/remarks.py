@@ -77,7 +77,9 @@ def _uncovered(file: PolicyFile, shared: Iterable[PolicyFile]) -> Iterator[Notic
     policy = file.policy
     if not isinstance(policy, DepartmentPolicy):
         return
-    budgets = [*policy.budgets, *(budget for other in shared for budget in other.policy.budgets)]
+    # A file in shadow limits nothing, as it says itself: then it is asked what it will, once it is enforced.
+    both = [file, *(other for other in shared if other.policy.mode == "enforce")]
+    budgets = [one for other in both for one in other.policy.budgets if one.mode == "enforce"]
     tiers = policy.user_tiers
     for name in policy.features:
         if not _covered(budgets, tiers, name):

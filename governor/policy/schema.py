@@ -269,9 +269,10 @@ class DepartmentPolicy(PolicyBase):
     @property
     def user_tiers(self) -> set[str | None]:
         """The tiers its users are of; `None` for those without one. Of the application's users: any."""
+        listed = {user.user_tier for user in (self.users or {}).values()}
         if self.asks_application:
-            return {None, *(budget.user_tier for budget in self.budgets)}
-        return {None} if self.users is None else {user.user_tier for user in self.users.values()}
+            return {None, *listed, *(budget.user_tier for budget in self.budgets)}
+        return listed or {None}
 
     @property
     def asks_application(self) -> bool:

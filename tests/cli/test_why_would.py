@@ -148,3 +148,18 @@ def test_the_version_of_the_policies(run, firm):
     file.write_text(file.read_text().replace("usd: 0.5", "usd: 0.6"))
     now = run("policy", "check", str(firm.policies), "--json").json["policy"]
     assert f"policy {decided_by['hash']} ({now} is in force now)" in run("why", "first", *firm.options).out
+
+
+def test_what_a_policy_in_shadow_would_have_done(run, policies, tmp_path):
+    """The story says what would have come of the call, and how urgent it was said to be."""
+    file, options = policies / "engineering.yaml", ["--policies", str(policies)]
+    options += ["--ledger", f"sqlite:///{tmp_path}/governor.db"]
+    file.write_text(file.read_text() + "mode: shadow\nusers: {eve: {}}\n")
+    with FakeClaude() as api, Governor.load(policies, ledger=options[-1], client=api.client()) as governor:
+        call(governor, request_id="stranger", max_tokens=10, priority="urgent")
+        call(governor, request_id="known", max_tokens=10, user="eve")
+    told = run("why", "stranger", *options).out
+    assert "who        ada@example.com, department engineering, priority urgent\n" in told
+    assert "  in shadow  and if it were enforced it would have said: refused: unknown user" in told
+    same = run("why", "known", *options).out
+    assert "  in shadow  and if it were enforced it would have done the same\n" in same

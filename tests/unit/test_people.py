@@ -87,6 +87,17 @@ def test_without_a_callable_unknown_users_are_refused_with_what_to_do(tmp_path: 
         loaded.rules(Attribution("research", "eve"))
 
 
+def test_a_listed_user_may_be_of_a_tier_that_no_budget_names(tmp_path: Path) -> None:
+    """Such a user has the budgets of everybody, and is no stranger to the file that lists them."""
+    text = FILE.replace("user_tier: premium, usd", "usd").replace("  - {per: user, user_tier: basic,", "  #")
+    (tmp_path / "research.yaml").write_text(text, encoding="utf-8")
+    loaded = load(tmp_path)
+    loaded.directory = People(lambda _user, _department: {})
+    for user in ("ada", "eve"):
+        (term,) = loaded.budgets(Attribution("research", user), ())
+        assert term.identity == f"department=research/user={user}/usd/day"
+
+
 def test_an_answer_is_kept_for_a_few_seconds() -> None:
     """Within them the callable is not asked again; after them, what it says now holds."""
     now, told = [0.0], [{"user_tier": "basic"}, None]

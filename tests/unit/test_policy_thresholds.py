@@ -168,6 +168,15 @@ def test_a_tier_without_a_budget_of_money_is_not_covered(tmp_path: Path) -> None
     assert remarks(load(write(tmp_path, text, shared=shared))) == []
 
 
+def test_a_budget_that_only_watches_covers_nothing(tmp_path: Path) -> None:
+    """A budget in shadow refuses nobody; of a file in shadow it is asked what holds once it is enforced."""
+    text = "budgets:\n  - {per: user, usd: 1, window: day, mode: shadow}\n"
+    (notice,) = remarks(load(write(tmp_path, text)))
+    assert "no budget in usd or tokens covers requests" in notice.text
+    enforced = text.replace(", mode: shadow", "")
+    assert remarks(load(write(tmp_path, enforced + "mode: shadow\n"))) == []
+
+
 def test_a_part_above_its_whole_is_remarked(tmp_path: Path) -> None:
     """A user's limit above the department's own for the same window can never be reached."""
     text = "budgets:\n" + MONTH + "  - {per: user, usd: 11, window: month}\n"
