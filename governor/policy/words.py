@@ -131,9 +131,10 @@ def _users_from(value: str) -> str:
     )
 
 
-def _percent(value: str) -> str:
-    if not _PERCENT.match(value):
-        raise _refuse(f"{value[:40]!r} is not a threshold", "a whole percentage such as 80%, from 1% to 100%")
+def _percent(value: object) -> str:
+    if not isinstance(value, str) or not _PERCENT.match(value):
+        shown = value if isinstance(value, str) else str(value)
+        raise _refuse(f"{shown[:40]!r} is not a threshold", "a whole percentage such as 80%, from 1% to 100%")
     return value
 
 
@@ -195,7 +196,7 @@ _WINDOW_SCHEMA = {
 }
 Window = Annotated[str, AfterValidator(_window), WithJsonSchema({"type": "string", **_WINDOW_SCHEMA})]
 PERCENT_PATTERN = "^([1-9][0-9]?|100)%$"
-Percent = Annotated[str, AfterValidator(_percent), Field(json_schema_extra={"pattern": PERCENT_PATTERN})]
+Percent = Annotated[str, BeforeValidator(_percent), Field(json_schema_extra={"pattern": PERCENT_PATTERN})]
 UsersFrom = Annotated[str, AfterValidator(_users_from)]
 Band = Annotated[str, AfterValidator(_band)]
 When = Annotated[str, AfterValidator(_when)]

@@ -56,6 +56,7 @@ def terms(folder: Path, who: Attribution | None = None):
             "calls in flight are not spent",
         ),
         ("budgets:\n  - {per: user, usd: 1, window: day, keep: 10%}\n", (4, 38), "'keep' goes with 'for'"),
+        ("budgets:\n  - {per: user, usd: 1, window: day, keep: 10, for: [a]}\n", (4, 44), "such as 80%"),
         ("budgets:\n  - {per: user, usd: 1, window: day, for: [a]}\n", (4, 38), "'for' goes with 'keep'"),
         ("budgets:\n  - {per: user, usd: 1, window: day, for: [], keep: 9%}\n", (4, 43), "at least one"),
         ("budgets:\n  - {per: user, usd: 1, window: day, keep: 100%, for: [a]}\n", (4, 38), "all of it"),
