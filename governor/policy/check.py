@@ -39,6 +39,10 @@ class PricedModels(Protocol):
         """The id that requests to a model count under: for an id itself, for an alias what it stands for."""
         ...
 
+    def line_of(self, name: str) -> str:
+        """The line that a model is of."""
+        ...
+
     def tells_endpoint(self, name: str) -> bool:
         """Whether a model's name says which endpoint serves it; Vertex AI's names do not."""
         ...
@@ -71,6 +75,9 @@ def check(policies: Policies, prices: PricedModels, today: dt.date | None = None
             elif path[0] == "budgets" and prices.canonical(model) != model:
                 message = f"{dotted(path)}: {model!r} is an alias, and a model's budget counts under its id"
                 hint = f"write {prices.canonical(model)}"
+            elif path[:2] == ("routing", "lines") and _dearer(prices.line_of(model), path[2]):
+                message = f"{dotted(path)}: {model!r} is of the line {prices.line_of(model)!r}, a dearer one"
+                hint = f"write it under {prices.line_of(model)}: a step down to {path[2]} would save nothing"
             elif not (told or file.policy.workspace.endpoint or prices.tells_endpoint(model)):
                 message = f"the name {model!r} does not tell which endpoint of Vertex AI serves it"
                 hint = "add `workspace: {endpoint: global}`, or regional"
@@ -78,6 +85,10 @@ def check(policies: Policies, prices: PricedModels, today: dt.date | None = None
                 continue
             problems.append(file.document.problem(path, message, hint))
     return problems
+
+
+def _dearer(line: str, than: str) -> bool:
+    return LINES.index(line) > LINES.index(than)
 
 
 def _shared(file: PolicyFile) -> bool:

@@ -95,13 +95,8 @@ def _of_no_budget(file: PolicyFile) -> Iterator[Notice]:
     policy = file.policy
     if not isinstance(policy, DepartmentPolicy) or not policy.thresholds.steps:
         return
-    scopes = policy.thresholds.per
-    if not any(
-        budget.usd is not None
-        and not budget.thresholds
-        and (len(budget.scopes) > 1 or budget.scopes[0] not in scopes)
-        for budget in policy.budgets
-    ):
+    per = {(scope,) for scope in policy.thresholds.per}
+    if all(budget.usd is None or budget.thresholds or budget.scopes in per for budget in policy.budgets):
         text = "no budget goes by these: they are of usd budgets without steps of their own or of their scope"
         yield _at(file, ("thresholds",), text, on_key=True)
 

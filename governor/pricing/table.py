@@ -101,6 +101,14 @@ class PriceTable:
         """
         return self.model(name).id
 
+    def line_of(self, name: str) -> str:
+        """The line of the model called *name*.
+
+        Raises:
+            UnknownModel: The table has no such model.
+        """
+        return self.model(name).line
+
     def tells_endpoint(self, name: str) -> bool:
         """Whether *name* says which endpoint serves it; Vertex AI's own names do not.
 

@@ -142,9 +142,9 @@ def would(planned: Plan, table: Matrix, balances: Sequence[c.Balance], served: s
     if refusals:
         return Would("refused", None, planned.max_tokens, "refused: " + "; ".join(refusals), alters=True)
     tokens = min(planned.max_tokens, watched.max_tokens or planned.max_tokens)
-    lines = (rules.feature_lines if rules.shadow else None) or ()
+    lines = rules.feature_lines if rules.shadow else None
     allowed = [index for index in within if not lines or table.offers[index].candidate.line in lines]
-    if not allowed:
+    if lines and not allowed:
         other = rules.lines[lines[0]]
         reason = f"{other} instead: {_only(lines)}; its budgets were not asked"
         return Would("held", other, tokens, reason, alters=True)
@@ -158,7 +158,7 @@ def would(planned: Plan, table: Matrix, balances: Sequence[c.Balance], served: s
     model = None if ruling.chosen is None else strict.offers[ruling.chosen].candidate.model
     reason = _reason(strict, balances, (), ruling.chosen, outcome)
     if _off_its_lines(planned) and ruling.chosen == 0:
-        reason = f"{model} instead: {_only(lines)}"
+        reason = f"{model} instead: {_only(lines or ())}"
     altered = model != served or tokens != planned.max_tokens
     return Would(outcome, model, tokens, reason, altered)
 

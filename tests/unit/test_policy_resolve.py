@@ -358,16 +358,26 @@ def test_a_name_of_vertex_needs_its_endpoint(tmp_path: Path) -> None:
 
 def test_check_refuses_a_line_that_has_no_price_yet(tmp_path: Path) -> None:
     """A model whose first price is of a later day is reported until that day, at its place."""
-    policies = edited(tmp_path, ("opus: claude-opus-5-5", "opus: claude-fable-5-2"))
+    policies = edited(tmp_path, ("opus: claude-opus-5-5}", "opus: claude-opus-5-5, fable: claude-fable-5-2}"))
     (problem,) = check(policies, PriceTable.load(), date(2026, 11, 8))
     assert (Path(problem.file).name, problem.line) == ("engineering.yaml", 23)
     assert problem.message == "model 'claude-fable-5-2' has no price before 2026-11-09"
     assert check(policies, PriceTable.load(), date(2026, 11, 9)) == []
 
 
+def test_a_dearer_model_cannot_stand_under_a_cheaper_line(tmp_path: Path) -> None:
+    """Opus under haiku would dodge every step down; a cheaper model may stand anywhere."""
+    policies = edited(tmp_path, ("haiku: claude-haiku-5-5", "haiku: claude-opus-4-8"))
+    (problem,) = check(policies, PriceTable.load())
+    assert (Path(problem.file).name, problem.line) == ("engineering.yaml", 23)
+    assert "'claude-opus-4-8' is of the line 'opus', a dearer one" in problem.message
+    cheaper = edited(tmp_path, ("sonnet: claude-sonnet-5-5", "sonnet: claude-haiku-4-5"))
+    assert check(cheaper, PriceTable.load()) == []
+
+
 def test_a_governor_does_not_load_with_a_line_that_has_no_price_yet(tmp_path: Path) -> None:
     """Loading is refused by the governor's own clock, to the last millisecond before the first price."""
-    edited(tmp_path, ("opus: claude-opus-5-5", "opus: claude-fable-5-2"))
+    edited(tmp_path, ("opus: claude-opus-5-5}", "opus: claude-opus-5-5, fable: claude-fable-5-2}"))
     ledger, nov_9_ms = f"sqlite:///{tmp_path}/governor.db", 1_794_182_400_000
     with pytest.raises(PolicyError, match="has no price before 2026-11-09") as caught:
         Governor.load(tmp_path, ledger=ledger, clock=lambda: nov_9_ms - 1)
