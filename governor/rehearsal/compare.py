@@ -99,7 +99,7 @@ _ROW = {
     "steps",
     "warn_steps",
 }
-_ROW |= {"caps", "watched_caps", "source", "block_bp"}
+_ROW |= {"caps", "floor_caps", "watched_caps", "source", "block_bp"}
 _WRITTEN = {"keep_bp": "keep", "kept_for": "for", "paced": "pace", "shadow": "mode"}
 """What a file calls the fields of a budget whose names are others."""
 
@@ -341,7 +341,9 @@ def _changes(
         if a != b
     ]
     named = [told for line, told in changed if line in sides[0].own.routing.lines]
-    return ", ".join(named or [told for _, told in changed] or ["its block, or floors"])
+    return ", ".join(
+        named or [told for _, told in changed] or ["its block, its floors, or the organisation's marks"]
+    )
 
 
 def _budget(row: BudgetRow) -> str:

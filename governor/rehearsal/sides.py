@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from governor.errors import PolicyViolation
 from governor.ledger import admission
 from governor.policy import LINES, Attribution
+from governor.policy.terms import FULL_BP
 from governor.pricing import Ceiling
 from governor.routing import Candidate
 from governor.story.matrix import Offer, ask_for
@@ -85,8 +86,8 @@ class Side:
     def caps(self, row: BudgetRow, user: str) -> tuple[int, ...]:
         """How far each line may fill a budget, cheapest first, and the limit itself.
 
-        An even pace lifts marks, but neither floors nor a block: so of a paced budget, these come by
-        themselves after the limit.
+        An even pace lifts marks, but neither floors, nor a block, nor the organisation's marks: so of a paced
+        budget, these come by themselves after the limit.
         """
         values = {scope: row.names.get(scope, user if scope == "user" else "any") for scope in row.inner}
         floors = self.floors(user) if row.scopes == ("user",) else {}
@@ -98,4 +99,5 @@ class Side:
             return (*(admission.cap(row.limit, ask) for ask in found), row.limit)
         marks = (admission.cap(row.limit, replace(ask, floor=0)) for ask in found)
         above = (row.limit - ask.floor for ask in found)
-        return (*marks, row.limit, *above, admission.mark(row.limit, row.block_bp))
+        shared = (row.block_bp, *(row.floor_caps.get(line, FULL_BP) for line in LINES))
+        return (*marks, row.limit, *above, *(admission.mark(row.limit, bp) for bp in shared))

@@ -332,6 +332,16 @@ def test_an_even_pace_lifts_marks_and_not_floors(tmp_path):
     assert ways["legal"] is Way.NEITHER
 
 
+def test_an_even_pace_does_not_lift_the_organisations_marks(tmp_path):
+    """A lower one is tighter for a paced budget, too."""
+    before, after = copy.deepcopy(FILES), copy.deepcopy(FILES)
+    for files, step in ((before, "90%"), (after, "70%")):
+        files["organization"]["thresholds"] = {step: {"downgrade": "haiku"}}
+        files["legal"]["budgets"][1]["pace"] = "even"
+    ways = _ways(loaded(tmp_path, "old", before), loaded(tmp_path, "new", after))
+    assert ways["legal"] is Way.TIGHTER
+
+
 def test_what_is_said_of_every_feature_is_said_once(tmp_path):
     """A department's own setting is one difference, however many features it has; names of files are none."""
     old, new = _changed(tmp_path, lambda f: f["legal"].update(if_ledger_is_down="allow"))
