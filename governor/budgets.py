@@ -169,11 +169,13 @@ def balance_identity(dimensions: dict[str, str | None], unit: Unit, period: Peri
         For example `department=engineering/user=ada@example.com/usd/month`. Values are
         percent-encoded, so that no id can forge a separator or a Redis hash tag.
     """
-    scope = [
-        name if value is None else f"{name}={quote(value, safe='@._-+')}"
-        for name, value in dimensions.items()
-    ]
+    scope = [name if value is None else f"{name}={quoted(value)}" for name, value in dimensions.items()]
     return "/".join([*scope, unit.value, period.value])
+
+
+def quoted(value: str) -> str:
+    """A value as an identity has it: percent-encoded."""
+    return quote(value, safe="@._-+")
 
 
 def unit_of(identity: str) -> Unit:

@@ -6,9 +6,10 @@ where they still hold. The rule itself is `admission.decide` on the asks of `mat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from governor.budgets import quoted
 from governor.errors import PolicyViolation, UnknownModel
 from governor.journal.calls import Priced
 from governor.ledger import admission
@@ -90,6 +91,18 @@ class Judged(NamedTuple):
 POLICY = "policy"
 
 
+ANY_RUN = "any-run"
+"""Stands for the name of a run where it makes no difference."""
+
+
+def _in_run(term: BudgetTerm, run: str) -> BudgetTerm:
+    """The budget of `ANY_RUN` as that of *run*, if it counts runs."""
+    if "run" not in term.scope:
+        return term
+    parts = [f"run={quoted(run)}" if part == f"run={ANY_RUN}" else part for part in term.identity.split("/")]
+    return replace(term, identity="/".join(parts))
+
+
 class Judge:
     """Decides calls under policies and prices, on balances of its own.
 
@@ -110,6 +123,7 @@ class Judge:
         self._places: dict[str, Place] = {}
         self._ways: dict[Any, Way] = {}
         self._seats: dict[tuple[Who, tuple[str, ...]], tuple[Seat, ...]] = {}
+        self._of_runs: dict[tuple[Who, tuple[str, ...]], Sequence[BudgetTerm]] = {}
         self._demands: dict[tuple[int, Bounds], Demand] = {}
 
     def judge(self, call: Began) -> Judged:
@@ -205,6 +219,19 @@ class Judge:
         return found
 
     def _terms(self, who: Who, models: tuple[str, ...]) -> Sequence[BudgetTerm]:
+        """The budgets that a request touches. Runs are many and differ in name alone: found once for all."""
+        run = who[3]
+        if run is None or not clean_id(run):
+            return self._find_terms(who, models)
+        alike = (*who[:3], ANY_RUN, *who[4:])
+        found = self._of_runs.get((alike, models))
+        if found is None:
+            if len(self._of_runs) >= MOST_KEPT:
+                self._of_runs.clear()
+            found = self._of_runs[alike, models] = self._find_terms(alike, models)
+        return [_in_run(term, run) for term in found]
+
+    def _find_terms(self, who: Who, models: tuple[str, ...]) -> Sequence[BudgetTerm]:
         asker = Attribution(*who)
         try:
             return self.policies.budgets(asker, models)
