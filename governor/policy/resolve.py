@@ -148,12 +148,12 @@ class Policies:
         Raises:
             PolicyViolation: As from `rules`.
         """
+        _refuse_odd_ids(who)
         return self._terms(who, self._tier_of(who)[0], tuple(models))
 
     def _find_terms(
         self, who: Attribution, tier: str | None, models: tuple[str, ...]
     ) -> tuple[BudgetTerm, ...]:
-        _refuse_odd_ids(who)
         bound = self._department(who.department).rows[tier]
         return tuple(term for row, floors in bound for term in row.terms(who, models, floors))
 

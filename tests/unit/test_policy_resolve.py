@@ -395,3 +395,11 @@ def test_a_limit_above_the_organisations_is_remarked(tmp_path: Path, policies: P
         (8, "budgets[0].usd"),
         (11, "budgets[3].usd"),
     ]
+
+
+@pytest.mark.parametrize("odd", [None, "", 7])
+def test_an_odd_department_is_refused_wherever_budgets_are_asked_for(policies: Policies, odd: object) -> None:
+    """A damaged record may name anything: budgets are refused in words, like rules."""
+    for ask in (policies.rules, lambda who: policies.budgets(who, ["claude-haiku-5-5"])):
+        with pytest.raises(PolicyViolation, match="cannot be a department"):
+            ask(Attribution(odd, "ada@example.com"))  # type: ignore[arg-type]
