@@ -7,7 +7,7 @@ that of its end, and then posts what it really cost; on another model, what its 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from governor.budgets import Unit
 from governor.errors import UnknownModel
@@ -15,7 +15,7 @@ from governor.journal.calls import LEASE, UNREADABLE, Began, Ended
 from governor.ledger import lifecycle
 from governor.rehearsal import flights
 from governor.rehearsal.flights import Flight, Part
-from governor.rehearsal.judging import POLICY, Judge
+from governor.rehearsal.judging import POLICY, Judge, told_by_the_application
 from governor.rehearsal.tally import Cause, Days, Found
 from governor.routing import LINES
 
@@ -78,7 +78,7 @@ class Backtest:
         self.found = Found()
         self.judge = Judge(policies, prices, self._window_over)
         self._prices, self._within, self._covered = prices, within, covered
-        self._told = _told_by_the_application(policies)
+        self._told = told_by_the_application(policies)
         self._flights: dict[str, Flight] = {}
         self._expired: OrderedDict[str, tuple[Flight, int, int]] = OrderedDict()
         self._blocking: set[Account] = set()
@@ -394,15 +394,3 @@ class Backtest:
     def _day(self, call: Began) -> Day:
         department = call.who[0]
         return self.found.day(department, self._days.of(self._zones.get(department, "UTC"), call.at_ms))
-
-
-def _told_by_the_application(policies: Policies) -> dict[str, Collection[str]]:
-    """Departments where budgets depend on a tier that only the application knows, to the users they list."""
-    found: dict[str, Collection[str]] = {}
-    for file in policies.files:
-        policy: Any = file.policy
-        name = getattr(policy, "department", None)
-        rows = (row for row in policies.all_terms() if row.department in (None, name))
-        if name and policy.asks_application and any(row.user_tier for row in rows):
-            found[name] = frozenset(policy.users or ())
-    return found

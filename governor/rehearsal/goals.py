@@ -19,7 +19,7 @@ from governor.rehearsal.people import TierBook
 from governor.story.decision import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from governor.policy import BudgetRow, BudgetTerm, Policies
     from governor.policy.schema import DepartmentPolicy, Feature, User
@@ -213,8 +213,3 @@ def _feature(features: Mapping[str, Feature]) -> str:
     free = [name for name, feature in features.items() if not feature.lines]
     name = next(iter([*free, *features]), "*")
     return "example" if name == "*" else name
-
-
-def unreached(wanted: Iterable[Goal], seen: set[_Which]) -> list[Goal]:
-    """The goals that nothing has reached."""
-    return [goal for goal in wanted if goal.which not in seen]

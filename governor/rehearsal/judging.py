@@ -24,7 +24,7 @@ from governor.story.planning import candidates_of
 from governor.story.request import bounds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from governor.journal.calls import Began, Who
     from governor.ledger.commands import Ask
@@ -352,4 +352,16 @@ def _balances(call: Began, seats: Sequence[Seat], accounts: Sequence[Account]) -
         added, frozen = call.changes.get(seat.term.identity, (0, False))
         account.limit = seat.term.limit + added
         found.append(Balance(account.posted, account.held, account.limit, "as then" if frozen else None))
+    return found
+
+
+def told_by_the_application(policies: Policies) -> dict[str, Collection[str]]:
+    """Departments where budgets depend on a tier that only the application knows, to the users they list."""
+    found: dict[str, Collection[str]] = {}
+    for file in policies.files:
+        policy: Any = file.policy
+        name = getattr(policy, "department", None)
+        rows = (row for row in policies.all_terms() if row.department in (None, name))
+        if name and policy.asks_application and any(row.user_tier for row in rows):
+            found[name] = frozenset(policy.users or ())
     return found

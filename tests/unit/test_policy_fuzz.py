@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.mutations import mutate
 
 from governor.errors import PolicyError, PolicyViolation
 from governor.policy import Attribution, Policies, load
@@ -33,20 +34,7 @@ ODD += ["99999999999999999999999", "\U0001f4b8", "{a: 1}", "'", "\n", "  ", "<<:
 def mutated(draw: st.DrawFn) -> tuple[str, str]:
     """A good file with some words or lines deleted, doubled, swapped or replaced."""
     name = draw(st.sampled_from(sorted(GOOD)))
-    text = GOOD[name]
-    for _ in range(draw(st.integers(1, 4))):
-        if draw(st.booleans()):
-            lines = text.split("\n")
-            at = draw(st.integers(0, len(lines) - 1))
-            lines[at : at + 1] = draw(st.sampled_from([[], [lines[at]] * 2, ["  " + lines[at]]]))
-            text = "\n".join(lines)
-            continue
-        words = [match.span() for match in re.finditer(r"[\w.%*@-]+|[{}\[\],:]", text)]
-        if words:
-            start, end = draw(st.sampled_from(words))
-            new = draw(st.sampled_from(ODD) | st.sampled_from(WORDS) | st.text(max_size=8))
-            text = text[:start] + new + text[end:]
-    return name, text
+    return name, mutate(draw, GOOD[name], words=WORDS, odd=ODD, most=4)
 
 
 def try_to_load(folder: str, files: dict[str, bytes]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.mutations import mutate
 from typer.testing import CliRunner
 
 from governor.cli import app
@@ -52,20 +53,7 @@ ODD += [
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
     """The good file with some words or lines deleted, doubled or replaced."""
-    text = GOOD
-    for _ in range(draw(st.integers(1, 3))):
-        if draw(st.booleans()):
-            lines = text.split("\n")
-            at = draw(st.integers(0, len(lines) - 1))
-            lines[at : at + 1] = draw(st.sampled_from([[], [lines[at]] * 2, ["  " + lines[at]]]))
-            text = "\n".join(lines)
-            continue
-        words = [match.span() for match in re.finditer(r"[\w.%*@/-]+|[{}\[\],:]", text)]
-        if words:
-            start, end = draw(st.sampled_from(words))
-            new = draw(st.sampled_from(ODD) | st.sampled_from(WORDS) | st.text(max_size=8))
-            text = text[:start] + new + text[end:]
-    return text
+    return mutate(draw, GOOD, words=WORDS, odd=ODD, most=3)
 
 
 @given(mutated())
