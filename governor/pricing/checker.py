@@ -194,6 +194,13 @@ def yes(checker: Checker, value: Any, at: Place) -> bool:
     return True
 
 
+def flag(checker: Checker, value: Any, at: Place) -> bool:
+    """`true` or `false`."""
+    if not isinstance(value, bool):
+        checker.problem(at, f"expected true or false, got {told(value)}", "leave it out where it is unknown")
+    return value is True
+
+
 def one_of(*allowed: Any) -> Check:
     """One of these values."""
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from governor.accepts import ANYTHING, EFFORTS, Accepts
+
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Mapping
 
 _NANOS_PER_TOKEN = 1000
 """One dollar per million tokens is 1000 nano-dollars per token."""
+
+SOON_DAYS = 60
+"""A retirement this near is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Model:
         lifecycle: `active`, `legacy`, `deprecated` or `retired`.
         retires: The day from which the API stops serving it, where one is announced.
         retires_not_before: The day before which it is promised not to, where there is a promise.
+        accepts: What a request may ask of it.
+        accepts_checked: The day that was last compared with its source; `None` where nothing is said.
     """
 
     id: str
@@ -43,6 +50,18 @@ class Model:
     lifecycle: str
     retires: dt.date | None
     retires_not_before: dt.date | None
+    accepts: Accepts = ANYTHING
+    accepts_checked: dt.date | None = None
+
+    def retired_on(self, day: dt.date) -> bool:
+        """Whether the API does not serve it on a day, in UTC: its day of retirement counts."""
+        return self.lifecycle == "retired" or (self.retires is not None and self.retires <= day)
+
+    def retires_soon(self, day: dt.date, within_days: int = SOON_DAYS) -> dt.date | None:
+        """The day of its retirement, where that is later than *day* by at most *within_days*."""
+        if self.retires is None or self.retired_on(day):
+            return None
+        return self.retires if self.retires - day <= dt.timedelta(days=within_days) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +190,8 @@ def model(entry: Mapping[str, Any]) -> Model:
         lifecycle=entry["lifecycle"],
         retires=entry["retires"],
         retires_not_before=entry["retires_not_before"],
+        accepts=_accepts(entry["accepts"]) if "accepts" in entry else ANYTHING,
+        accepts_checked=entry.get("accepts", {}).get("checked"),
     )
 
 
@@ -208,6 +229,18 @@ def discount(entry: Mapping[str, Any]) -> Discount:
     """A discount, likewise; it names its models by id."""
     percent, models = Fraction(entry["percent"]), frozenset(entry["models"])
     return Discount(percent, models, entry["from"], entry.get("until"), entry["source"])
+
+
+def _accepts(entry: Mapping[str, Any]) -> Accepts:
+    thinking, efforts = entry.get("thinking"), entry.get("efforts")
+    return Accepts(
+        thinking=None if thinking is None else frozenset(thinking),
+        thinking_off_up_to=entry.get("thinking_off_up_to"),
+        efforts=None if efforts is None else tuple(one for one in EFFORTS if one in efforts),
+        forced_tool_choice=entry.get("forced_tool_choice"),
+        prefill=entry.get("prefill"),
+        inference_geo=entry.get("inference_geo"),
+    )
 
 
 def _rates(entry: Mapping[str, str]) -> Rates:

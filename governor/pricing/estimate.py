@@ -162,9 +162,12 @@ def ceiling_of(
     units = (passes.prompts + extra.prompts) * amounts.input + extra.outputs * amounts.output
     units += output_units + tools.searches * tariff.web_search
     advice = [_advice(table, advisor, passes.largest, at_ms, way) for advisor in tools.advisors]
-    exact = sum((part.nanos for part in advice), Fraction(units, tariff.unit))
+    nanos = ceil_nanos(units, tariff.unit)
+    if advice:
+        exact = sum((part.nanos for part in advice), Fraction(units, tariff.unit))
+        nanos = ceil_nanos(exact.numerator, exact.denominator)
     return Ceiling(
-        nanos=ceil_nanos(exact.numerator, exact.denominator),
+        nanos=nanos,
         tokens=passes.prompts + outputs + extra.prompts + extra.outputs + sum(part.tokens for part in advice),
         input_tokens=prompt,
         max_tokens=max_tokens,
@@ -191,6 +194,9 @@ class _Passes:
     outputs: int = 0
 
 
+_NONE = _Passes(0, 0, 0)
+
+
 def _passes(
     table: PriceTable, model: Model, tools: Loop, prompt: int, max_tokens: int, bounds: Bounds
 ) -> _Passes:
@@ -213,6 +219,8 @@ def _compactions(body: Mapping[str, Any], model: Model, passes: _Passes) -> _Pas
     """The passes that summarise: one on request, or up to one before every pass of the answer."""
     count = 1 if body.get("compaction") else 0
     management = body.get("context_management")
+    if not count and management is None:
+        return _NONE
     known = as_mapping(management)
     for edit in as_items(management if known is None else known.get("edits")):
         asked = as_mapping(edit) or {}
@@ -258,6 +266,8 @@ class _Dearest:
 
 def _dearest(tariff: Tariff, prompt: int, lifetimes: frozenset[str]) -> _Dearest:
     reachable = tariff.reachable(prompt)
+    if len(reachable) == 1:
+        return _Dearest(_prompt_amount(tariff.base, lifetimes), tariff.base.output)
     return _Dearest(
         max(_prompt_amount(amounts, lifetimes) for amounts in reachable),
         max(amounts.output for amounts in reachable),

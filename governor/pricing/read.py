@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.comments import CommentedMap
 
+from governor.accepts import EFFORTS, FORCED, OFF, THINKING
 from governor.data import data_file
 from governor.errors import GovernorError, nearest
 from governor.pricing import checker as c
@@ -251,8 +252,28 @@ def _prefixes(checker: c.Checker, value: Any, at: c.Place) -> dict[str, str]:
     return checker.table(value, at, c.one_of("global", "regional", "us-gov"), "prefixes")
 
 
+def _some_of(*allowed: str) -> c.Check:
+    """A list of some of these values, none of them twice."""
+
+    def check(checker: c.Checker, value: Any, at: c.Place) -> list[str]:
+        found = checker.sequence(value, at, c.one_of(*allowed), "words")
+        if len(set(found)) < len(found):
+            checker.problem(at, "a word stands here twice", "name each once")
+        return found
+
+    return check
+
+
+def _accepts(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
+    found = checker.mapping(value, at, {"source": c.text, "checked": c.date}, _ACCEPTED)
+    if "thinking_off_up_to" in found and not set(OFF) & set(found.get("thinking", OFF)):
+        hint = "leave out `thinking_off_up_to`"
+        checker.problem(at, "the model's thinking is never off, so there is no highest effort for it", hint)
+    return found
+
+
 def _model(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
-    return checker.mapping(value, at, _MODEL)
+    return checker.mapping(value, at, _MODEL, _MORE)
 
 
 def _models(checker: c.Checker, value: Any, at: c.Place) -> list[dict[str, Any]]:
@@ -275,7 +296,9 @@ def _own(base: dict[str, Any]) -> c.Fields:
     def model(checker: c.Checker, value: Any, at: c.Place) -> dict[str, Any]:
         name = value.get("id") if isinstance(value, CommentedMap) else None
         shipped = isinstance(name, str) and name in known
-        return checker.mapping(value, at, {"id": c.text, "prices": _prices} if shipped else _MODEL)
+        return checker.mapping(
+            value, at, {"id": c.text, "prices": _prices} if shipped else _MODEL, {} if shipped else _MORE
+        )
 
     return {
         "currency": c.one_of(CURRENCY),
@@ -302,6 +325,15 @@ _MODEL: c.Fields = {
     "retires": c.date_or_null,
     "retires_not_before": c.date_or_null,
     "prices": _prices,
+}
+_MORE: c.Fields = {"accepts": _accepts}
+_ACCEPTED: c.Fields = {
+    "thinking": _some_of(*THINKING),
+    "thinking_off_up_to": c.one_of(*EFFORTS),
+    "efforts": _some_of(*EFFORTS),
+    "forced_tool_choice": c.one_of(*FORCED),
+    "prefill": c.flag,
+    "inference_geo": c.flag,
 }
 _TABLE: c.Fields = {
     "version": c.one_of(1),

@@ -109,6 +109,29 @@ class PriceTable:
         """
         return self.model(name).line
 
+    def retired(self, name: str, at_ms: int) -> bool:
+        """Whether the API does not serve the model called *name* at an instant, Unix milliseconds.
+
+        Days are in UTC, and the day of retirement counts.
+
+        Raises:
+            UnknownModel: The table has no such model.
+        """
+        return self.model(name).retired_on(_day(at_ms))
+
+    def retires_soon(self, name: str, at_ms: int, within_days: int = entries.SOON_DAYS) -> dt.date | None:
+        """The day the model called *name* retires, where that is later than an instant, but not by much.
+
+        Args:
+            name: A name of the model.
+            at_ms: Unix time in milliseconds.
+            within_days: How many days later at most.
+
+        Raises:
+            UnknownModel: The table has no such model.
+        """
+        return self.model(name).retires_soon(_day(at_ms), within_days)
+
     def tells_endpoint(self, name: str) -> bool:
         """Whether *name* says which endpoint serves it; Vertex AI's own names do not.
 
