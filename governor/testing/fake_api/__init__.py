@@ -20,6 +20,7 @@ from governor.testing.fake_api.limits import RateLimits
 from governor.testing.fake_api.script import Reply
 from governor.testing.fake_api.service import ReceivedRequest
 from governor.testing.fake_api.tokens import count_tokens
+from governor.testing.fake_api.traffic import Traffic
 
 __all__ = [
     "BillLine",
@@ -29,6 +30,7 @@ __all__ = [
     "RateLimits",
     "ReceivedRequest",
     "Reply",
+    "Traffic",
     "clean_end_without_stop",
     "count_tokens",
     "cut_before_head",

@@ -10,7 +10,7 @@ from governor.data import data_file
 from governor.testing.fake_api.rates import Mode, ServedModel, Unpriced, day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import date
 
 _BESIDE_THE_TOTALS = ("compaction", "advisor_message")
@@ -23,9 +23,22 @@ class Catalogue:
     Args:
         data: The price file.
         vertex_endpoint: The endpoint of every Vertex name, which does not tell it: `global` or `regional`.
+        retired: Ids of models that are not served any more, whatever the file says; they keep their prices.
+
+    Raises:
+        ValueError: There is no model of an id in *retired*.
     """
 
-    def __init__(self, data: Mapping[str, Any], vertex_endpoint: str = "global") -> None:
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        vertex_endpoint: str = "global",
+        retired: Collection[str] = frozenset(),
+    ) -> None:
+        unknown = sorted(set(retired) - {row["id"] for row in data["models"]})
+        if unknown:
+            raise ValueError(f"there is no model {unknown[0]!r} to retire; give ids of the price file")
+        self._retired = retired
         self._names: dict[str, tuple[ServedModel, str | None]] = {}
         self._fees: list[tuple[date, Fraction]] = sorted(
             (row["from"], Fraction(row["web_search_per_thousand"])) for row in data["fees"]
@@ -44,6 +57,10 @@ class Catalogue:
     def find(self, name: str) -> ServedModel | None:
         """The model of that id, alias, Bedrock or Vertex name, or `None`."""
         return self._names.get(name, (None, None))[0]
+
+    def gone(self, model: ServedModel, at_ms: int) -> bool:
+        """Whether a model is retired at an instant (Unix milliseconds); its day of retirement counts."""
+        return model.id in self._retired or model.gone(at_ms)
 
     def endpoint(self, name: str) -> str | None:
         """The cloud's endpoint that a name stands for, `None` for one of Anthropic's own API."""
@@ -162,10 +179,10 @@ def _mode(usage: Mapping[str, Any], endpoint: str | None, *, standard: bool) -> 
     )
 
 
-@lru_cache(maxsize=4)
-def shipped_catalogue(vertex_endpoint: str = "global") -> Catalogue:
-    """The catalogue of the price file that ships with the governor, built once for each endpoint."""
-    return Catalogue(_shipped_data(), vertex_endpoint)
+@lru_cache(maxsize=8)
+def shipped_catalogue(vertex_endpoint: str = "global", retired: frozenset[str] = frozenset()) -> Catalogue:
+    """The catalogue of the price file that ships with the governor, built once for each way of calling."""
+    return Catalogue(_shipped_data(), vertex_endpoint, retired)
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import h11
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,11 @@ class Host(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection, kept alive over many requests."""
+    """One client's connection, kept alive over many requests.
+
+    Attributes:
+        on_head: Told the status of every answer before it leaves; `None`: nobody is.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -65,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._out: list[bytes] = []
+        self.on_head: Callable[[int], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client connected."""
@@ -144,6 +149,8 @@ class Connection(asyncio.Protocol):
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """Queue the head of an answer; without a `content-length` its body is chunked."""
+        if self.on_head is not None:
+            self.on_head(status)
         self._send(h11.Response(status_code=status, headers=list(headers.items())))
 
     def data(self, body: bytes) -> None:

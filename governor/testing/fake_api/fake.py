@@ -12,7 +12,7 @@ from governor.testing.fake_api.service import COUNT_PATH, ReceivedRequest, Servi
 from governor.testing.fake_api.tokens import count_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from governor.testing.fake_api.bill import BillLine
     from governor.testing.fake_api.faults import Fault
     from governor.testing.fake_api.script import ReplyMaker
+    from governor.testing.fake_api.traffic import Traffic
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """The API's limit of a request's body."""
@@ -52,18 +53,25 @@ class FakeClaude:
         count_drift: The billed input exceeds the counted one by up to this share (0.01 is 1 %), a fixed
             amount for each request body.
         tokens_per_delta: Tokens of text in one event of a stream.
-        rate_limits: Limits per clock minute of `/v1/messages`.
+        rate_limits: Limits per minute of `/v1/messages`, shared by all models without limits of their own.
+        model_rate_limits: Limits of single models, by any of their names, counted apart from those and from
+            each other, as the API does for each model class (documented).
+        overload_share_bp: Share of the requests of `/v1/messages`, in basis points, that is answered 529
+            before any processing; which ones follows from *seed* and the order of arrival. They carry no
+            rate-limit headers and use none of the limits up; whether the API's do is unknown, and so those
+            who retry fast lose nothing by it.
         count_requests_per_minute: Limit per clock minute of `/v1/messages/count_tokens`, which has its own
             (documented); `None`: none.
         workspace_geo: Where a request without `inference_geo` is served, `global` or `us`: the workspace's
             `default_inference_geo` (documented). Models without a choice go on as they are.
         vertex_endpoint: The endpoint at which models named as Vertex names them are served and billed:
             `global` or `regional`. Bedrock's names tell theirs.
+        retired: Ids of models that are answered 404 under every name of theirs, before their day already.
         max_body_bytes: Longer request bodies are answered 413.
         now_ms: The clock, in Unix milliseconds; default: the system's. It decides prices and minutes.
 
     Raises:
-        ValueError: An argument is out of range.
+        ValueError: An argument is out of range, or `model_rate_limits` names a model that is not served.
     """
 
     def __init__(
@@ -76,9 +84,12 @@ class FakeClaude:
         count_drift: float = 0.0,
         tokens_per_delta: int = 10,
         rate_limits: RateLimits | None = None,
+        model_rate_limits: Mapping[str, RateLimits] | None = None,
+        overload_share_bp: int = 0,
         count_requests_per_minute: int | None = None,
         workspace_geo: Literal["global", "us"] = "global",
         vertex_endpoint: Literal["global", "regional"] = "global",
+        retired: Collection[str] = (),
         max_body_bytes: int = MAX_BODY_BYTES,
         now_ms: Callable[[], int] = unix_ms,
     ) -> None:
@@ -88,6 +99,8 @@ class FakeClaude:
             raise ValueError(f"tokens_per_delta is {tokens_per_delta}; give at least 1")
         if count_requests_per_minute is not None and count_requests_per_minute < 0:
             raise ValueError(f"count_requests_per_minute is {count_requests_per_minute}; give at least 0")
+        if not 0 <= overload_share_bp <= 10_000:
+            raise ValueError(f"overload_share_bp is {overload_share_bp}; give 0 to 10,000 basis points")
         if workspace_geo not in ("global", "us"):
             raise ValueError(f"workspace_geo is {workspace_geo!r}; give 'global' or 'us'")
         if vertex_endpoint not in ("global", "regional"):
@@ -102,9 +115,12 @@ class FakeClaude:
                 count_drift=count_drift,
                 tokens_per_delta=tokens_per_delta,
                 rate_limits=rate_limits or RateLimits(),
+                model_rate_limits=dict(model_rate_limits or {}),
+                overload_share_bp=overload_share_bp,
                 count_requests_per_minute=count_requests_per_minute,
                 workspace_geo=workspace_geo,
                 vertex_endpoint=vertex_endpoint,
+                retired=frozenset(retired),
                 now_ms=now_ms,
             )
         )
@@ -240,6 +256,11 @@ class FakeClaude:
     def counts(self) -> list[ReceivedRequest]:
         """The requests to count tokens among `requests`, refused and failed ones too."""
         return [request for request in self.requests if request.path == COUNT_PATH]
+
+    @property
+    def traffic(self) -> Traffic:
+        """Counts of every request so far and of its answer, at no cost that grows with them."""
+        return self._service.tally.so_far()
 
     def wait_idle(self, timeout_s: float = 5.0) -> bool:
         """Wait until no request is being answered, as after a client went away in the middle of a stream.

@@ -20,11 +20,13 @@ from governor.testing.fake_api.limits import CountMeter, Meter, RateLimits
 from governor.testing.fake_api.rates import Mode
 from governor.testing.fake_api.script import Script
 from governor.testing.fake_api.tokens import count_tokens
+from governor.testing.fake_api.traffic import Overload, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from governor.testing.fake_api.connection import Connection, Incoming
+    from governor.testing.fake_api.rates import ServedModel
 
 COUNT_PATH = "/v1/messages/count_tokens"
 
@@ -62,9 +64,12 @@ class Settings:
     count_drift: float
     tokens_per_delta: int
     rate_limits: RateLimits
+    model_rate_limits: Mapping[str, RateLimits]
+    overload_share_bp: int
     count_requests_per_minute: int | None
     workspace_geo: str
     vertex_endpoint: str
+    retired: frozenset[str]
     now_ms: Callable[[], int]
 
 
@@ -105,8 +110,9 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.catalogue = shipped_catalogue(settings.vertex_endpoint)
+        self.catalogue = shipped_catalogue(settings.vertex_endpoint, settings.retired)
         self.bill = Bill()
+        self.tally = Tally()
         self._lock = threading.Lock()
         self._requests: list[ReceivedRequest] = []
         self._numbered = 0
@@ -117,10 +123,25 @@ class Service:
         """Forget script, bill, requests and used limits."""
         self.script = Script()
         self._meter = Meter(self.settings.rate_limits)
+        self._model_meters = self._meters()
+        self._overload = Overload(self.settings.overload_share_bp, self.settings.seed)
         self._count_meter = CountMeter(self.settings.count_requests_per_minute)
         self.bill.clear()
+        self.tally.clear()
         with self._lock:
             self._requests.clear()
+
+    def _meters(self) -> dict[str, Meter]:
+        meters: dict[str, Meter] = {}
+        for name, limits in self.settings.model_rate_limits.items():
+            model = self.catalogue.find(name)
+            if model is None or model.id in meters:
+                raise ValueError(f"model_rate_limits names {name!r}: give each model the API serves once")
+            meters[model.id] = Meter(limits)
+        return meters
+
+    def _meter_of(self, model: ServedModel) -> Meter:
+        return self._model_meters.get(model.id, self._meter)
 
     def requests(self) -> list[ReceivedRequest]:
         """A copy of every request received, in the order of arrival."""
@@ -155,6 +176,8 @@ class Service:
             body = None
         body = body if isinstance(body, dict) else None
         attempt = request.headers.get("x-stainless-retry-count", "")
+        self.tally.arrived(request.path, (body or {}).get("model"))
+        connection.on_head = self.tally.answered
         with self._lock:
             self._numbered += 1
             request_id = f"req_{self.settings.seed:04x}{self._numbered:012d}"
@@ -186,9 +209,13 @@ class Service:
     async def _messages(self, call: _Call) -> None:
         body = call.json()
         model = validate.check_message(body, self.catalogue, call.at_ms)
+        if self._overload.strikes():
+            self.tally.overloaded()
+            raise ApiError(529, "Overloaded")
         counted = count_tokens(body, model.tokenizer)
         validate.check_context(counted, model)
-        limits = self._meter.admit(counted, call.at_ms)
+        meter = self._meter_of(model)
+        limits = meter.admit(counted, call.at_ms)
         reply, fault = self.script.take(body)
         if fault is not None and fault.kind is FaultKind.STATUS:
             raise _status(fault, limits)
@@ -210,7 +237,7 @@ class Service:
         headers = {"request-id": call.request_id, **limits}
         width = self.settings.tokens_per_delta
         await Delivery(call.connection, answer, account, reply, fault, headers, width).send()
-        self._meter.served(answer.usage["output_tokens"], call.at_ms)
+        meter.served(answer.usage["output_tokens"], call.at_ms)
 
     def _geography(self, name: str, body: dict[str, Any], at_ms: int) -> str:
         """Where the model of that name serves a request.

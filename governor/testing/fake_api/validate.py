@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from governor.testing.fake_api.capabilities import check_capabilities
 from governor.testing.fake_api.errors import ApiError
 from governor.testing.fake_api.rates import Mode, ServedModel
 from governor.testing.fake_api.server_tools import LIMITED, SERVER_TOOLS
@@ -72,6 +73,7 @@ def check_message(body: Mapping[str, Any], catalogue: Catalogue, at_ms: int) -> 
     _check_messages(body)
     if not isinstance(body.get("stream", False), bool):
         raise ApiError(400, "stream: Input should be a valid boolean")
+    check_capabilities(body, model.id)
     _check_mode(body, model, catalogue.endpoint(body["model"]), at_ms)
     return model
 
@@ -116,7 +118,7 @@ def _check_model(body: Mapping[str, Any], catalogue: Catalogue, at_ms: int) -> S
         )
     model = catalogue.find(name)
     mode = Mode(endpoint=catalogue.endpoint(name))
-    if model is None or model.gone(at_ms) or not model.prices(mode, at_ms):
+    if model is None or catalogue.gone(model, at_ms) or not model.prices(mode, at_ms):
         raise ApiError(404, f"model: {name}")
     return model
 
@@ -190,8 +192,10 @@ def _check_tools(body: Mapping[str, Any]) -> None:
 def _check_mode(body: Mapping[str, Any], model: ServedModel, endpoint: str | None, at_ms: int) -> None:
     """Check speed and geography.
 
-    A model without a price for fast mode, or on a cloud, refuses it; one without a price for the USA refuses
-    `inference_geo` whatever it says (documented of models before 4.6), as a cloud does (assumed).
+    A model without a price for fast mode, or on a cloud, refuses `speed` whatever it says ("a model without
+    fast mode rejects the parameter", SDK `lib/middleware/_fallbacks.py`). Opus 4.6, which takes it and serves
+    at standard speed, is no exception here. A model without a price for the USA refuses `inference_geo`
+    whatever it says (documented of models before 4.6), as a cloud does (assumed).
     """
     speed, geo = body.get("speed"), body.get("inference_geo")
     if speed not in (None, "standard", "fast"):
@@ -199,7 +203,7 @@ def _check_mode(body: Mapping[str, Any], model: ServedModel, endpoint: str | Non
     if geo not in (None, "global", "us"):
         raise ApiError(400, "inference_geo: Input should be 'global' or 'us'")
     no_geo = geo is not None and (endpoint is not None or not model.prices(Mode(us=True), at_ms))
-    no_speed = speed == "fast" and not model.prices(Mode(fast=True, endpoint=endpoint), at_ms)
+    no_speed = speed is not None and not model.prices(Mode(fast=True, endpoint=endpoint), at_ms)
     for key, value, refused in (("speed", speed, no_speed), ("inference_geo", geo, no_geo)):
         if refused:
             raise ApiError(400, f"{key}: '{value}' is not supported by {body['model']}")
