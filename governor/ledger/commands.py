@@ -23,6 +23,7 @@ from governor.ledger.administration import (
     SetLimit,
     Unfreeze,
 )
+from governor.ledger.board import Notice, Posted
 from governor.ledger.policies import (
     ListPolicyVersions,
     Overtaken,
@@ -99,11 +100,13 @@ __all__ = [
     "ListPolicyVersions",
     "ListRequests",
     "NotAnswered",
+    "Notice",
     "OpenHold",
     "Overtaken",
     "Person",
     "PolicyHead",
     "PolicyVersion",
+    "Posted",
     "Posting",
     "PushPolicies",
     "PushedPolicies",
@@ -139,6 +142,7 @@ class Held:
         expires_ms: When it will expire unless extended.
         now_ms: The ledger's clock.
         due: Expired holds that whoever reads this should send to `Expire`.
+        board: What other processes have posted, newest first; empty where the command had no notice.
     """
 
     candidate: int
@@ -147,6 +151,7 @@ class Held:
     expires_ms: int
     now_ms: int
     due: tuple[DueHold, ...] = ()
+    board: tuple[Posted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,7 @@ class Refused:
         earliest_expiry_ms: When the first open hold of the organisation will expire, or `None`.
         now_ms: The ledger's clock.
         due: As in `Held`.
+        board: As in `Held`.
     """
 
     reason: str
@@ -166,6 +172,7 @@ class Refused:
     earliest_expiry_ms: int | None
     now_ms: int
     due: tuple[DueHold, ...] = ()
+    board: tuple[Posted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,7 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
         call: What tells this call from another one that took the same id: made anew for each call.
         quiet: Whether a contended refusal goes unrecorded, because the caller waits and asks again.
         trial: Whether any refusal goes unrecorded, because the caller asks again with a closer estimate.
+        notice: What to tell other processes, and that they are to be heard; no part of what is asked.
     """
 
     id: str
@@ -200,6 +208,7 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
     call: str = ""
     quiet: bool = False
     trial: bool = False
+    notice: Notice | None = None
 
     def payload(self) -> str:
         """A digest of what makes this the same request again; its windows too, for a hold belongs to them."""
@@ -223,6 +232,7 @@ class Closed:
         unknown: The ledger did not know the hold; posted all the same, and flagged for review.
         now_ms: The ledger's clock.
         due: As in `Held`.
+        board: As in `Held`.
     """
 
     state: str
@@ -232,6 +242,7 @@ class Closed:
     unknown: bool
     now_ms: int
     due: tuple[DueHold, ...] = ()
+    board: tuple[Posted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +254,8 @@ class Settle(Command[Closed]):
     record: str = "{}"
     call: str = ""
     """As in `Reserve`, for a call that was sent without asking: another one with its id is told."""
+    notice: Notice | None = None
+    """As in `Reserve`."""
 
     def payload(self) -> str:
         """A digest of what makes this the same settlement again."""
@@ -256,6 +269,8 @@ class Release(Command[Closed]):
     id: str
     postings: tuple[Posting, ...]
     record: str = "{}"
+    notice: Notice | None = None
+    """As in `Reserve`."""
 
     def payload(self) -> str:
         """A digest of what makes this the same release again."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from governor.errors import LedgerUnavailable, ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle, migration
+from governor.ledger.board import heading, read_line
 from governor.ledger.keys import SCHEMA
 from governor.ledger.scripts import script
 from governor.ledger.talk import PlainCall, ScriptCall
@@ -49,20 +50,15 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
     budgets = command.budgets
     unrecorded = "2" if command.trial else str(int(command.quiet))
     args = [now, str(SCHEMA), command.id, command.payload(), str(command.ttl_ms), command.record]
-    args += [str(len(command.candidates)), str(c.DUE_PER_REPLY), unrecorded]
+    args += [str(len(command.candidates)), str(c.DUE_PER_REPLY), unrecorded, heading(command.notice)]
     args += [f"{b.start_ms} {terms(b)}" for b in budgets]
     units, charge = [b.unit for b in budgets], command.charge_on_expiry
     for asks in command.candidates:
         pairs = zip(units, asks, strict=True)
         args.append("".join([";" if ask is None else _ask(unit, ask, charge) for unit, ask in pairs]))
-    named = [
-        keys.meta,
-        keys.admin,
-        keys.expiry,
-        keys.journal,
-        keys.hold(command.id),
-        *_balance_keys(keys, budgets),
-    ]
+    named = _keys_of(command, keys, budgets)
+    if command.notice is not None:
+        args.append(command.notice.text)
     reply = yield ScriptCall(script("reserve"), tuple(named), tuple(args))
     status = reply[0]
     if status == "conflict":
@@ -71,12 +67,12 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
         return c.WindowMoved(int(reply[1]))
     if status == "held":
         _, now_ms, candidate, state, expires_ms, *rest = reply
-        balances, due = _balances_and_due(rest)
-        return c.Held(int(candidate), balances, state, int(expires_ms), int(now_ms), due)
+        balances, due, board = _answered(rest, command.notice)
+        return c.Held(int(candidate), balances, state, int(expires_ms), int(now_ms), due, board)
     check(reply, keys, "exhausted", "contended", "frozen")
     _, now_ms, earliest, *rest = reply
-    balances, due = _balances_and_due(rest)
-    return c.Refused(status, balances, int(earliest) if earliest else None, int(now_ms), due)
+    balances, due, board = _answered(rest, command.notice)
+    return c.Refused(status, balances, int(earliest) if earliest else None, int(now_ms), due, board)
 
 
 def _ask(unit: Unit, ask: c.Ask, charge: bool) -> str:
@@ -90,22 +86,17 @@ def _close(command: c.Settle | c.Release, keys: Keys, now: str) -> Dialogue:
     verb = "settle" if isinstance(command, c.Settle) else "release"
     budgets = [posting.budget for posting in command.postings]
     args = [now, str(SCHEMA), command.id, command.payload(), command.record]
-    args += [str(c.DUE_PER_REPLY), str(c.CLOSED_HOLD_KEPT_MS)]
+    args += [str(c.DUE_PER_REPLY), str(c.CLOSED_HOLD_KEPT_MS), heading(command.notice)]
     args += [f"{posting.amount} {terms(posting.budget)}" for posting in command.postings]
-    named = [
-        keys.meta,
-        keys.admin,
-        keys.expiry,
-        keys.journal,
-        keys.hold(command.id),
-        *_balance_keys(keys, budgets),
-    ]
+    named = _keys_of(command, keys, budgets)
+    if command.notice is not None:
+        args.append(command.notice.text)
     reply = yield ScriptCall(script(verb), tuple(named), tuple(args))
     if reply[0] == "conflict":
         raise ReservationConflict(f"hold {command.id!r} is {reply[1]}, and this {verb} has another payload")
     check(reply, keys, "closed")
     _, now_ms, state, text, *rest = reply
-    balances, due = _balances_and_due(rest)
+    balances, due, board = _answered(rest, command.notice)
     fields = detail.read_closing(text)
     return c.Closed(
         state=state,
@@ -115,6 +106,7 @@ def _close(command: c.Settle | c.Release, keys: Keys, now: str) -> Dialogue:
         unknown=fields["unknown"] == "1",
         now_ms=int(now_ms),
         due=due,
+        board=board,
     )
 
 
@@ -359,6 +351,17 @@ def check(reply: Sequence[str], keys: Keys, *expected: str) -> None:
         raise LedgerUnavailable(f"the ledger gave an answer this release does not know: {reply[0]!r}")
 
 
+def _answered(
+    rest: Sequence[str], notice: c.Notice | None
+) -> tuple[tuple[c.Balance, ...], tuple[c.DueHold, ...], tuple[c.Posted, ...]]:
+    """Balances, due holds and, to a command with a notice, the board: its lines, then their number."""
+    if notice is None:
+        return (*_balances_and_due(rest), ())
+    ends = len(rest) - 1
+    begins = ends - int(rest[ends])
+    return (*_balances_and_due(rest[:begins]), tuple(read_line(line) for line in rest[begins:ends]))
+
+
 def _balances_and_due(rest: Sequence[str]) -> tuple[tuple[c.Balance, ...], tuple[c.DueHold, ...]]:
     count = int(rest[0])
     balances = tuple(_balance(text) for text in rest[1 : 1 + count])
@@ -373,6 +376,15 @@ def _balance(text: str) -> c.Balance:
 def _due_hold(member: str) -> c.DueHold:
     identifier, *parts = member.split(" ")
     return c.DueHold(identifier, tuple(zip(parts[::2], parts[1::2], strict=True)))
+
+
+def _keys_of(
+    command: c.Reserve | c.Settle | c.Release, keys: Keys, budgets: Iterable[c.BudgetRow]
+) -> list[str]:
+    """The keys of a command on a hold."""
+    named = [keys.meta, keys.admin, keys.expiry, keys.journal, keys.hold(command.id)]
+    named += _balance_keys(keys, budgets)
+    return named if command.notice is None else [*named, keys.board]
 
 
 def _balance_keys(keys: Keys, budgets: Iterable[c.BudgetRow]) -> list[str]:

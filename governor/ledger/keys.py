@@ -52,6 +52,11 @@ class Keys:
         return f"{self.prefix}:requests"
 
     @property
+    def board(self) -> str:
+        """A hash of what processes tell each other, by process. `gov:2:{acme}:board`."""
+        return f"{self.prefix}:board"
+
+    @property
     def policies(self) -> str:
         """A hash that only administrators write: the policies that were pushed. `gov:2:{acme}:policies`."""
         return f"{self.prefix}:policies"

@@ -29,11 +29,11 @@ _SHARED = {
     "push": ("prelude",),
     "read": _LOOK,
     "list": _LOOK,
-    "reserve": _CHANGE,
+    "reserve": (*_CHANGE, "board"),
     "expire": _CHANGE,
     "restore": _CHANGE,
-    "settle": (*_CHANGE, "close"),
-    "release": (*_CHANGE, "close"),
+    "settle": (*_CHANGE, "board", "close"),
+    "release": (*_CHANGE, "board", "close"),
 }
 
 

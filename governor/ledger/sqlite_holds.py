@@ -15,6 +15,7 @@ from governor.errors import ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle
 from governor.ledger.admission import crossings, decide
+from governor.ledger.sqlite_board import carrying
 
 if TYPE_CHECKING:
     import sqlite3
@@ -124,9 +125,9 @@ def read(db: sqlite3.Connection, command: c.Read, now_ms: int) -> c.Readings:
 
 
 VERBS: dict[type[c.Command[Any]], Verb] = {
-    c.Reserve: reserve,
-    c.Settle: settle,
-    c.Release: release,
+    c.Reserve: carrying(reserve),
+    c.Settle: carrying(settle),
+    c.Release: carrying(release),
     c.Extend: extend,
     c.Expire: expire,
     c.Read: read,

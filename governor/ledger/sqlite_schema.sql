@@ -79,6 +79,13 @@ CREATE TABLE IF NOT EXISTS request (
     answer      TEXT    NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 
+-- What processes tell each other: at most 65 lines.
+CREATE TABLE IF NOT EXISTS board (
+    process TEXT    PRIMARY KEY,
+    at_ms   INTEGER NOT NULL,
+    text    TEXT    NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS journal (
     seq     INTEGER PRIMARY KEY AUTOINCREMENT,
     kind    TEXT    NOT NULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from support.redis_server import HOST, RedisServer
@@ -15,7 +16,7 @@ from governor.ledger import commands as c
 from governor.ledger.keys import Keys
 
 ADA, GRACE = c.Person("Ada", "ada@laptop-7"), c.Person("Grace", "grace@laptop-9")
-APPLICATION_KEYS = ("b:*", "h:*", "expiry", "journal", "requests")
+APPLICATION_KEYS = ("b:*", "h:*", "expiry", "journal", "requests", "board")
 APPLICATION_COMMANDS = (
     "evalsha eval info time client|setname select hmget hget hgetall hset hincrby zadd zrem zrange"
     " zrangebyscore xadd xlen xrange xrevrange scan ping cluster command readonly"
@@ -85,7 +86,7 @@ def test_an_application_may_spend_and_not_change_limits(
     pushed = ledger.execute(c.PushPolicies("p", 0, {"team.yaml": "strict"}, "abc"))
     with server.client() as client:
         prefix = Keys(org).prefix
-        forgets = " ".join(f"~{prefix}:{name}" for name in ("b:*", "h:*", "requests"))
+        forgets = " ".join(f"~{prefix}:{name}" for name in ("b:*", "h:*", "requests", "board"))
         rights = [f"(+evalsha +eval ~{prefix}:*)", f"(+hdel +pexpire {forgets})"]
         rights += [f"%R~{prefix}:meta", f"%R~{prefix}:admin", f"%R~{prefix}:policies"]
         rights += [f"%R~gov:1:{{{org}}}:meta", *(f"~{prefix}:{name}" for name in APPLICATION_KEYS)]
@@ -93,6 +94,10 @@ def test_an_application_may_spend_and_not_change_limits(
         client.execute_command("ACL", "SETUSER", f"app-{org}", "reset", "on", f">{SECRET}", *rights)
     app = open_ledger(server.url.replace("://", f"://app-{org}:{SECRET}@"), org)
     assert isinstance(app.execute(RESERVE), c.Held)
+    assert app.execute(replace(RESERVE, notice=c.Notice("a", "one"))).board == ()
+    assert [line.text for line in app.execute(replace(RESERVE, notice=c.Notice("b"))).board] == ["one"]
+    assert app.execute(replace(RESERVE, notice=c.Notice("a"))).board == ()
+    assert app.execute(replace(RESERVE, notice=c.Notice("b"))).board == ()
     assert isinstance(app.execute(c.Reserve("r2", (ROW,), ((c.Ask(11),),), 60_000)), c.Refused)
     assert app.execute(c.Settle("r1", (c.Posting(ROW, 10),))).state == "settled"
     assert app.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)

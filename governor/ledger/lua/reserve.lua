@@ -1,20 +1,22 @@
 #!lua
 -- Decide which candidate every budget can bear, and hold it. The rule: governor/ledger/admission.py.
--- KEYS  1 meta  2 admin  3 expiry  4 journal  5 hold  6… one balance per budget
+-- KEYS  1 meta  2 admin  3 expiry  4 journal  5 hold  6… one balance per budget  then, with a notice, the board
 -- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 ttl_ms  6 record  7 candidates m  8 due holds to name
---       9 '1': a contended refusal goes unrecorded; '2': any
+--       9 '1': a contended refusal goes unrecorded; '2': any  10 `process kept_ms lines` of a notice, or ''
 --       then per budget: `start_ms end_ms limit bucket_ms kept_ms steps` (end 0: none; bucket 0: not rolling)
 --       then per candidate: for each budget `amount mark_bp floor comes_back charge_on_expiry share_bp;`, or `;`
 --       where it does not touch it (share '-': the budget only counts, and refuses nothing)
+--       then, with a notice, its text
 -- Reply {'held', now, candidate (from 0), state, expires_ms, n, (`posted held limit frees frozen`)×n, due…}
 --       {'exhausted' | 'contended' | 'frozen', now, earliest expiry or '', n, (…)×n, due…}
+--       both, with a notice, and then (`process at_ms text`)×k of others, k
 --       {'window_moved', now}   {'conflict'}   {'no_ledger'}   {'other_schema', found}
 local now = clock(ARGV[1])
 local foreign = stranger(KEYS[1], ARGV[2])
 if foreign then
   return foreign
 end
-local n, m, rows = #KEYS - 5, tonumber(ARGV[7]), 9
+local n, m, rows = #KEYS - (ARGV[10] == '' and 5 or 6), tonumber(ARGV[7]), 10
 
 -- read
 local known = redis.call('HMGET', KEYS[5], 'state', 'payload', 'candidate', 'expires')
@@ -46,7 +48,7 @@ local function answer(head)
   for _, late in ipairs(due(KEYS[3], now, ARGV[8])) do
     head[#head + 1] = late
   end
-  return head
+  return carry(head, ARGV[10], now)
 end
 
 if known[1] then

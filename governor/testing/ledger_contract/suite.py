@@ -8,6 +8,7 @@ import pytest
 
 from governor.testing.ledger_contract.admission import AdmissionContract, RepetitionContract
 from governor.testing.ledger_contract.bench import Bench, SettableClock
+from governor.testing.ledger_contract.board import BoardContract
 from governor.testing.ledger_contract.endings import EndingsContract
 from governor.testing.ledger_contract.expiry import ExpiryContract, LateContract
 from governor.testing.ledger_contract.limits import CrossingsContract, LimitsContract
@@ -34,6 +35,7 @@ class LedgerContract(
     PoliciesContract,
     RollingContract,
     RecordsContract,
+    BoardContract,
     NewStoreContract,
 ):
     """Every behaviour of a ledger.

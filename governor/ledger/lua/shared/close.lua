@@ -6,7 +6,7 @@ local function close(verb)
   if foreign then
     return foreign
   end
-  local n, rows = #KEYS - 5, 7
+  local n, rows = #KEYS - (ARGV[8] == '' and 5 or 6), 8
 
   -- read
   local hold = redis.call('HMGET', KEYS[5], 'state', 'closing', 'member', 'rows', 'detail')
@@ -69,5 +69,5 @@ local function close(verb)
   for _, other in ipairs(due(KEYS[3], now, ARGV[6])) do
     reply[#reply + 1] = other
   end
-  return reply
+  return carry(reply, ARGV[8], now)
 end
