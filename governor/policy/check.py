@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from governor.budgets import Unit
 from governor.errors import Problem, nearest
 from governor.policy.budget_check import budget_problems
+from governor.policy.routing_check import routing_problems
 from governor.policy.schema import DepartmentPolicy, OrganizationPolicy
 from governor.policy.shape import dotted
 from governor.policy.terms import LINES
@@ -101,7 +102,7 @@ def file_problems(file: PolicyFile) -> Iterator[Problem]:
     yield from threshold_problems(file)
     if isinstance(file.policy, DepartmentPolicy):
         yield from _unknown_lines(file, file.policy)
-        yield from _routing_faults(file, file.policy)
+        yield from routing_problems(file, file.policy)
         yield from _unknown_features(file, file.policy)
 
 
@@ -151,6 +152,11 @@ def _lines_named(policy: DepartmentPolicy) -> Iterator[tuple[tuple[Any, ...], st
     for key in ("complexity", "floors"):
         for line in getattr(policy.routing, key):
             yield ("routing", key, line), line
+    for line in policy.routing.value.quality if policy.routing.value else ():
+        yield ("routing", "value", "quality", line), line
+    for model, heir in policy.routing.successors.items():
+        if heir in LINES:
+            yield ("routing", "successors", model), heir
     for name in ("premium", "standard", "economy"):
         tier = getattr(policy.routing.tiers, name)
         if tier is not None:
@@ -165,7 +171,9 @@ def _unknown_lines(file: PolicyFile, policy: DepartmentPolicy) -> Iterator[Probl
         if line not in policy.routing.lines:
             message = f"the line {line!r} is not in routing.lines"
             hint = f"add it there, or use one of: {', '.join(policy.routing.lines)}"
-            yield file.document.problem(path, message, hint, on_key=path[1] in ("complexity", "floors"))
+            yield file.document.problem(
+                path, message, hint, on_key=path[1] in ("complexity", "floors", "value")
+            )
     routing, document = policy.routing, file.document
     allowed = {"auto", *routing.lines, *routing.lines.values()}
     if routing.default not in allowed:
@@ -176,25 +184,6 @@ def _unknown_lines(file: PolicyFile, policy: DepartmentPolicy) -> Iterator[Probl
         if first.setdefault(model, line) != line:
             message = f"the lines {line!r} and {first[model]!r} name the same model"
             yield document.problem(("routing", "lines", line), message, "give each line a model of its own")
-
-
-def _routing_faults(file: PolicyFile, policy: DepartmentPolicy) -> Iterator[Problem]:
-    routing = policy.routing
-    cheapest = min(routing.lines, key=LINES.index)
-    if cheapest in routing.floors:
-        message = f"a floor under {cheapest!r}, the cheapest line, would leave nothing to fall back to"
-        yield file.document.problem(("routing", "floors", cheapest), message, "remove it", on_key=True)
-    for index, choice in enumerate(routing.choose):
-        path = ("routing", "choose", index)
-        if choice.when is None and index < len(routing.choose) - 1:
-            message = f"{dotted(path)} always holds, so the choices after it are never looked at"
-            yield file.document.problem(path, message, "give it a `when`, or put it last")
-        if choice.when is not None and index == len(routing.choose) - 1:
-            message = "the last choice must always hold"
-            yield file.document.problem(path, message, "end with one that has no `when`: {tier: standard}")
-        if getattr(routing.tiers, choice.tier) is None:
-            message = f"the tier {choice.tier!r} is not in routing.tiers"
-            yield file.document.problem((*path, "tier"), message, "add it there")
 
 
 def _unknown_features(file: PolicyFile, policy: DepartmentPolicy) -> Iterator[Problem]:
@@ -260,3 +249,6 @@ def _models(policy: AnyPolicy) -> Iterator[tuple[tuple[Any, ...], str]]:
     if isinstance(policy, DepartmentPolicy):
         for line, model in policy.routing.lines.items():
             yield ("routing", "lines", line), model
+        for model, heir in policy.routing.successors.items():
+            if heir not in LINES and heir not in policy.routing.successors:
+                yield ("routing", "successors", model), heir

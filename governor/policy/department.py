@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from governor.budgets import Period, Rolling, Unit
 from governor.errors import PolicyViolation, nearest
+from governor.policy.routes import routes_of
 from governor.policy.terms import FULL_BP, LINES, BudgetRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from governor.policy.routes import Routes
     from governor.policy.schema import (
         DepartmentPolicy,
         Feature,
@@ -51,8 +53,7 @@ class Department:
     Attributes:
         file: Its file.
         policy: What that says.
-        lines: Line to model id, cheapest first.
-        preferred_line: The line `auto` stands for.
+        routes: What it says of routing.
         limits: The strictest of the files that are enforced.
         watched: The strictest of those in shadow.
         enforced: Whether anything may refuse its requests.
@@ -62,8 +63,7 @@ class Department:
 
     file: str
     policy: DepartmentPolicy
-    lines: Mapping[str, str]
-    preferred_line: str
+    routes: Routes
     limits: Limits
     watched: Limits
     enforced: bool
@@ -147,11 +147,9 @@ def compiled(
     """
     policy: DepartmentPolicy = file.policy  # type: ignore[assignment]
     both = [policy, *([shared] if shared else [])]
-    written = {str(line): model for line, model in policy.routing.lines.items()}
-    lines = {line: written[line] for line in LINES if line in written}
+    routes = routes_of(policy.routing)
     rows = [*shared_rows, *own]
     tiers = {None, *policy.user_tiers, *(row.user_tier for row in rows)}
-    standard = policy.routing.tiers.standard
     in_force = [one for one in both if one.mode == "enforce"]
     limits = _strictest(both, in_force)
     enforced = (
@@ -162,8 +160,7 @@ def compiled(
     return Department(
         file=file.name,
         policy=policy,
-        lines=lines,
-        preferred_line=standard.prefer if standard else _middle(lines),
+        routes=routes,
         limits=limits,
         watched=_strictest(both, [one for one in both if one.mode == "shadow"]),
         enforced=enforced,
@@ -172,7 +169,7 @@ def compiled(
         workspace=_workspace(both),
         owner=next((one.owner for one in both if one.owner), ""),
         rows={
-            tier: _bind([*shared_rows, *own], tier, _floors(policy, lines), next(iter(lines)))
+            tier: _bind([*shared_rows, *own], tier, _floors(policy, routes.lines), next(iter(routes.lines)))
             for tier in tiers
         },
     )
@@ -199,12 +196,6 @@ def _workspace(files: Sequence[PolicyBase]) -> Workspace:
 def least(values: Iterable[int | None]) -> int | None:
     """The smallest of those that are given; `None` where none is."""
     return min((value for value in values if value is not None), default=None)
-
-
-def _middle(lines: Mapping[str, str]) -> str:
-    """What `auto` means without a standard tier: sonnet, or the line nearest below it, or the cheapest."""
-    below = [line for line in lines if LINES.index(line) <= LINES.index("sonnet")]
-    return below[-1] if below else next(iter(lines))
 
 
 def _floors(policy: DepartmentPolicy, lines: Mapping[str, str]) -> dict[str, int]:

@@ -16,19 +16,6 @@ if TYPE_CHECKING:
     from governor.policy.shape import PolicyFile
     from governor.policy.terms import BudgetRow
 
-_ONE_TIER = "every request is of the standard tier"
-_PATHS: dict[tuple[str, ...], str] = {
-    ("routing", "complexity"): "`auto` is the line the standard tier prefers, however hard the request is",
-    ("routing", "choose"): _ONE_TIER,
-    ("routing", "tiers", "premium"): _ONE_TIER,
-    ("routing", "tiers", "economy"): _ONE_TIER,
-    ("routing", "tiers", "standard", "context"): "no candidate is skipped; limits.input_tokens still refuses",
-    ("routing", "shrink"): "a request is refused without a smaller max_tokens being offered",
-}
-_VALUES: dict[tuple[str, object], str] = {
-    ("retry_uncertain", True): "a request that was sent and never answered is not sent again",
-}
-
 
 def not_in_force(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice]:
     """What this file says that is not in force yet, and what happens instead; in the file's order.
@@ -38,8 +25,6 @@ def not_in_force(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice
         rows: The budgets its users are under: the organisation's and its own, as `budget_rows` has them.
     """
     found = [
-        *_by_path(file),
-        *_by_value(file),
         *_idle_floors(file, rows),
         *_nothing_to_lease(file, rows),
     ]
@@ -49,20 +34,6 @@ def not_in_force(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice
 def _notice(file: PolicyFile, path: tuple[Any, ...], instead: str) -> Notice:
     line, column = file.document.place(path, on_key=True)
     return Notice(file.name, line, column, dotted(path), f"not in force yet: {instead}")
-
-
-def _by_path(file: PolicyFile) -> Iterator[Notice]:
-    for path, instead in _PATHS.items():
-        if file.document.find(path) is not None:
-            yield _notice(file, path, instead)
-
-
-def _by_value(file: PolicyFile) -> Iterator[Notice]:
-    if not isinstance(file.policy, DepartmentPolicy):
-        return
-    for (key, value), instead in _VALUES.items():
-        if getattr(file.policy, key) == value:
-            yield _notice(file, (key,), instead)
 
 
 def _idle_floors(file: PolicyFile, rows: Sequence[BudgetRow]) -> Iterator[Notice]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from governor.budgets import Unit
 from governor.policy.budget_check import reach
+from governor.policy.conditions import Band
+from governor.policy.routes import TIERS
 from governor.policy.schema import DepartmentPolicy, OrganizationPolicy
 from governor.policy.shape import dotted
 from governor.policy.terms import Notice
@@ -25,7 +27,7 @@ def remarks(policies: Policies) -> list[Notice]:
     """What the authors of the files should know; nothing is refused.
 
     Limits that another one for the same window makes unreachable; features whose requests touch no budget of
-    money; thresholds that no budget goes by.
+    money; thresholds that no budget goes by; what of routing changes nothing.
     """
     shared = [file for file in policies.files if isinstance(file.policy, OrganizationPolicy)]
     found: list[Notice] = []
@@ -34,6 +36,7 @@ def remarks(policies: Policies) -> list[Notice]:
         found += _above_the_department(file)
         found += _uncovered(file, shared)
         found += _of_no_budget(file)
+        found += _of_routing(file)
     return found
 
 
@@ -99,6 +102,37 @@ def _of_no_budget(file: PolicyFile) -> Iterator[Notice]:
     if all(budget.usd is None or budget.thresholds or budget.scopes in per for budget in policy.budgets):
         text = "no budget goes by these: they are of usd budgets without steps of their own or of their scope"
         yield _at(file, ("thresholds",), text, on_key=True)
+
+
+def _of_routing(file: PolicyFile) -> Iterator[Notice]:
+    """Tiers that only a request's own word reaches; rules, bands and premium users that change no line."""
+    policy = file.policy
+    if not isinstance(policy, DepartmentPolicy):
+        return
+    routing = policy.routing
+    chosen = {choice.tier for choice in routing.choose} or {"standard"}
+    below = False  # whether a prompt may be too long for a tier that is chosen, and so come to this one
+    for name in TIERS:
+        tier = getattr(routing.tiers, name)
+        if tier is not None and name not in chosen and not below:
+            text = "no rule of routing.choose takes this tier: only requests that name it are served in it"
+            yield _at(file, ("routing", "tiers", name), text, on_key=True)
+        below = below or (tier is not None and tier.context is not None and name in chosen)
+    if routing.default != "auto" and routing.complexity:
+        text = f"nothing goes by complexity: what names no model gets routing.default, {routing.default}"
+        yield _at(file, ("routing", "complexity"), text, on_key=True)
+    conditions = [choice.when for choice in routing.choose if choice.when] + (
+        [routing.defer.when] if routing.defer else []
+    )
+    money = any(budget.usd is not None and budget.mode == "enforce" for budget in policy.budgets)
+    if not money and any("budget" in when for when in conditions):
+        text = "no usd budget of this file is enforced: `budget` may always be 0 here"
+        yield _at(file, ("routing",), text, on_key=True)
+    bands = [Band.read(text) for text in routing.complexity.values()]
+    missing = [value for value in range(11) if bands and not any(band.holds(value) for band in bands)]
+    if missing:
+        text = f"no band holds {', '.join(map(str, missing))}: the next line above serves those"
+        yield _at(file, ("routing", "complexity"), text, on_key=True)
 
 
 def _covered(budgets: Iterable[Budget], tiers: set[str | None], feature: str | None) -> bool:

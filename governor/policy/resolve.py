@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from governor.policy.terms import Attribution, BudgetRow, BudgetTerm, Notice
 
 DEFAULT_ORGANIZATION = "default"
-_DEFAULT_TIMEOUT_S, _DEFAULT_RETRIES = 60.0, 2
 _CACHED_REQUESTS = 1024
 R = TypeVar("R")
 
@@ -100,23 +99,20 @@ class Policies:
         policy, routing = department.policy, department.policy.routing
         complaints = list(of_user)
         feature = _overlooked(department, complaints, lambda: department.feature(who.feature))
-        standard = routing.tiers.standard
         feature_max = feature.max_tokens if feature else None
         watched = department.watched
         return Rules(
             attribution=who,
             user_tier=user_tier,
-            lines=department.lines,
-            default=routing.default,
-            preferred_line=department.preferred_line,
+            routes=department.routes,
             feature_lines=tuple(feature.lines) if feature and feature.lines else None,
+            value_nanos=feature.value if feature else None,
             max_tokens=least((None if department.shadow else feature_max, department.limits.max_tokens)),
             cost_per_request_nanos=department.limits.cost_per_request,
             input_tokens=department.limits.input_tokens,
-            timeout_s=standard.timeout if standard else _DEFAULT_TIMEOUT_S,
-            retries=standard.retries if standard else _DEFAULT_RETRIES,
             max_wait_s=routing.when_contended.max_wait,
             deadline_s=None if department.shadow else policy.deadline,
+            retry_uncertain=policy.retry_uncertain and not department.shadow,
             uncertain_whole=policy.uncertain == "hold",
             on_expiry_charge=policy.on_expiry == "charge",
             if_ledger_is_down=policy.if_ledger_is_down if department.enforced else "allow",

@@ -148,6 +148,40 @@ class Shrink(_Strict):
     """The smallest `max_tokens` worth offering."""
 
 
+class Value(_Strict):
+    """Lines by what a call is worth, where its feature says it: value x quality / cost."""
+
+    quality: Annotated[dict[Line, Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)]
+    """How good each line's answers are, in percent."""
+    at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """How many times its cost a call must be worth for a line; of those lines the best one is taken."""
+
+
+class Load(_Strict):
+    """What becomes of requests while the API is busy; shares are of its rate limits."""
+
+    throttle: Percent = "80%"
+    """The load above which requests to a model are spaced out."""
+    open: Percent = "90%"
+    """The load above which a model is left alone, where another would do."""
+    max_wait: Wait = 60.0
+    """Seconds that a request waits for its turn; then it is sent all the same."""
+
+
+class Defer(_Strict):
+    """When work that can wait is offered the Batches API instead of being sent."""
+
+    when: When
+    """For example `budget > 80% or load > 70%`."""
+
+
+class CachedAnswers(_Strict):
+    """Earlier answers to exactly the same request, for one that would be refused or fail."""
+
+    max_age: Seconds
+    """Seconds for which an answer may be given again."""
+
+
 class Routing(_Strict):
     """Which models there are and which is taken."""
 
@@ -161,8 +195,14 @@ class Routing(_Strict):
     """Dollars the user must have left for a line to be used."""
     tiers: Tiers = Tiers()
     choose: list[Choice] = []
+    value: Value | None = None
     when_contended: Contention = Contention()
+    load: Load = Load()
     shrink: Shrink | None = None
+    defer: Defer | None = None
+    cached_answers: CachedAnswers | None = None
+    successors: dict[Id, Id] = {}
+    """Model id to the model or line that takes its place, where it is retired or has no price."""
 
 
 class Limits(_Strict):
@@ -196,6 +236,8 @@ class Feature(_Strict):
     """The most output tokens it may ask for."""
     lines: Annotated[list[Line] | None, Field(min_length=1)] = None
     """The only lines it may use, the preferred one first."""
+    value: Usd | None = None
+    """Dollars that one call of it is worth; see `routing.value`."""
 
 
 class User(_Strict):

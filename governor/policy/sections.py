@@ -28,11 +28,18 @@ _MODELS = {
     ("routing", "tiers"): "Tiers",
     ("routing", "tiers", "*"): "Tier",
     ("routing", "choose", "*"): "Choice",
+    ("routing", "value"): "Value",
+    ("routing", "load"): "Load",
     ("limits",): "Limits",
     ("workspace",): "Workspace",
     ("features", "*"): "Feature",
 }
-_BY_LINE = {("routing", "lines"), ("routing", "complexity"), ("routing", "floors")}
+_BY_LINE = {
+    ("routing", "lines"),
+    ("routing", "complexity"),
+    ("routing", "floors"),
+    ("routing", "value", "quality"),
+}
 
 
 @dataclass(slots=True)

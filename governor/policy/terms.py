@@ -12,6 +12,8 @@ from governor.policy.scopes import dimension, tag_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from governor.policy.routes import Routes
+
 Line = Literal["haiku", "sonnet", "opus", "fable", "mythos"]
 LINES: tuple[str, ...] = get_args(Line)
 """The lines of models, cheapest first; a step to a line caps every line after it."""
@@ -142,17 +144,15 @@ class Rules:
     Attributes:
         attribution: The request they were read for.
         user_tier: The user's tier, or `None` where the file gives none.
-        lines: Line to model id, cheapest first.
-        default: What `model="auto"` or no model means: `auto`, a line, or a model id.
-        preferred_line: The line `auto` stands for: the one the standard tier prefers.
+        routes: What the file says of routing.
         feature_lines: The only lines the feature may use, as the file orders them; `None`: all.
+        value_nanos: What one call of the feature is worth, nano-dollars, or `None`.
         max_tokens: The bound on `max_tokens`, the feature's or the file's, or `None`.
         cost_per_request_nanos: The most one request may cost, nano-dollars, or `None`.
         input_tokens: The most input tokens one request may have, or `None`.
-        timeout_s: Seconds of silence after which a call is given up.
-        retries: How often a failed call is sent again.
         max_wait_s: Seconds to wait for held money before `BudgetContended`.
         deadline_s: Seconds that the whole call may take, or `None`.
+        retry_uncertain: Whether a request that was sent and never answered is sent again.
         uncertain_whole: Whether a call whose cost is not known for certain is charged its whole hold.
         on_expiry_charge: Whether a hold that expires is charged; else it is given back.
         if_ledger_is_down: `refuse`, `allow` or `lease`.
@@ -172,17 +172,15 @@ class Rules:
 
     attribution: Attribution
     user_tier: str | None
-    lines: Mapping[str, str]
-    default: str
-    preferred_line: str
+    routes: Routes
     feature_lines: tuple[str, ...] | None
+    value_nanos: int | None
     max_tokens: int | None
     cost_per_request_nanos: int | None
     input_tokens: int | None
-    timeout_s: float
-    retries: int
     max_wait_s: float
     deadline_s: float | None
+    retry_uncertain: bool
     uncertain_whole: bool
     on_expiry_charge: bool
     if_ledger_is_down: str
@@ -198,6 +196,16 @@ class Rules:
     enforced: bool = True
     watched: Watched = NOTHING_WATCHED
     complaints: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> Mapping[str, str]:
+        """Line to model id, cheapest first."""
+        return self.routes.lines
+
+    @property
+    def successors(self) -> Mapping[str, str]:
+        """Model id to the line or model that takes its place."""
+        return self.routes.successors
 
     @property
     def watches(self) -> bool:

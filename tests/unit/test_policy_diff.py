@@ -17,7 +17,8 @@ from governor.errors import PolicyError
 from governor.policy import Attribution, load
 from governor.pricing import PriceTable
 from governor.rehearsal.cheaper import falls_with_the_line
-from governor.rehearsal.compare import Way, compare, together
+from governor.rehearsal.compare import compare
+from governor.rehearsal.differences import Way, together
 from governor.rehearsal.examples import Examples, Probe, treat
 from governor.rehearsal.sides import Side, told_user
 from governor.rehearsal.stage import Stage
@@ -137,6 +138,41 @@ def _routing(draw: random.Random, file: dict[str, Any]) -> None:
         lines["haiku"] = "claude-haiku-4-5"
 
 
+TIERS = {
+    "premium": {"prefer": "sonnet"},
+    "standard": {"prefer": "sonnet", "context": 100_000},
+    "economy": {"prefer": "haiku"},
+}
+CHOOSE = (
+    [],
+    [{"when": "budget > 80%", "tier": "economy"}, {"tier": "standard"}],
+    [{"when": "budget < 50% and load < 30%", "tier": "premium"}, {"tier": "standard"}],
+    [{"when": "load > 60%", "tier": "economy"}, {"tier": "standard"}],
+    [{"when": "budget > 60%", "tier": "premium"}, {"tier": "standard"}],
+)
+BANDS: tuple[dict[str, str], ...] = (
+    {},
+    {"haiku": "<3", "sonnet": ">=3"},
+    {"haiku": "<5", "sonnet": ">=5"},
+    {"haiku": "<=7"},
+)
+
+
+def _choosing(draw: random.Random, file: dict[str, Any]) -> None:
+    if "routing" not in file:
+        return
+    routing = file["routing"]
+    routing["tiers"] = copy.deepcopy(TIERS)
+    routing["choose"] = draw.choice(CHOOSE)
+    routing["complexity"] = draw.choice(BANDS)
+    if draw.random() < 0.5:
+        routing["tiers"][draw.choice([*TIERS])]["prefer"] = draw.choice(("haiku", "sonnet"))
+    if draw.random() < 0.3:
+        routing["shrink"] = {"min_tokens": draw.choice((50, 300))}
+    if draw.random() < 0.3:
+        routing["defer"] = {"when": draw.choice(("load > 50%", "budget < 20%", "budget > 70%"))}
+
+
 def _zone(draw: random.Random, file: dict[str, Any]) -> None:
     file["timezone"] = draw.choice(("UTC", "Asia/Tokyo"))
 
@@ -167,7 +203,7 @@ def _application(_: random.Random, file: dict[str, Any]) -> None:
 
 MUTATIONS: tuple[Callable[[random.Random, dict[str, Any]], None], ...] = (
     *(_limit, _limit, _limit, _threshold, _threshold, _remove, _add, _floor),
-    *(_limits, _user, _feature, _routing, _zone),
+    *(_limits, _user, _feature, _routing, _zone, _choosing, _choosing, _choosing),
     *(_pace, _keep, _own_steps, _mode, _application),
 )
 
@@ -205,7 +241,17 @@ def _probes(draw: random.Random, sides: tuple[Policies, Policies], count: int) -
             spent[row.identity(values)] = draw.choice(((at, 0), (0, at), (at // 2, at - at // 2)))
         asked = draw.choice(("auto", "auto", "haiku", "sonnet", "opus", *models))
         found.append(
-            Probe(who, asked, draw.choice((50, 3_000, 60_000, 150_000)), draw.choice((1, 256, 8_192)), spent)
+            Probe(
+                who,
+                asked,
+                draw.choice((50, 3_000, 60_000, 150_000)),
+                draw.choice((1, 256, 8_192)),
+                spent,
+                complexity=draw.choice((0, 3, 4, 6, 7.5, 10)),
+                load_bp=draw.choice((0, 0, 2_900, 5_500, 9_000)),
+                tier=draw.choice((None, None, None, "premium", "economy")),
+                deferrable=draw.random() < 0.2,
+            )
         )
     return found
 
@@ -243,6 +289,15 @@ def _changed(tmp_path: Path, change: Callable[[dict[str, Any]], Any]) -> tuple[P
     return loaded(tmp_path, "old", FILES), loaded(tmp_path, "new", after)
 
 
+def _tiers(files: dict[str, Any]) -> dict[str, Any]:
+    tiers: dict[str, Any] = files["legal"]["routing"]["tiers"]
+    return tiers
+
+
+ROUTED: dict[str, Any] = {
+    "tiers": {"standard": {"prefer": "sonnet", "timeout": 60}, "economy": {"prefer": "haiku"}},
+    "choose": [{"when": "budget > 90%", "tier": "economy"}, {"tier": "standard"}],
+}
 CASES = [
     ("lower limit", lambda f: f["legal"]["budgets"][2].update(usd=30), Way.TIGHTER),
     ("higher limit", lambda f: f["legal"]["budgets"][2].update(usd=50), Way.LOOSER),
@@ -285,6 +340,45 @@ CASES = [
         lambda f: f["legal"]["budgets"][1].update({"keep": "9%", "for": ["urgent"]}),
         Way.NEITHER,
     ),
+    ("a rule, and a tier that may be asked for", lambda f: f["legal"]["routing"].update(ROUTED), Way.NEITHER),
+    (
+        "a rule that takes premium",
+        lambda f: f["legal"]["routing"].update(
+            tiers={"premium": {"prefer": "opus"}, **f["legal"]["routing"]["tiers"]},
+            choose=[{"when": "load < 30%", "tier": "premium"}, {"tier": "standard"}],
+        ),
+        Way.LOOSER,
+    ),
+    (
+        "bands that go both ways",
+        lambda f: f["legal"]["routing"].update(complexity={"haiku": "<3", "sonnet": "3-7", "opus": ">7"}),
+        Way.NEITHER,
+    ),
+    (
+        "bands that only spare",
+        lambda f: f["legal"]["routing"].update(complexity={"haiku": "<3", "sonnet": ">=3"}),
+        Way.TIGHTER,
+    ),
+    ("a tier that may be asked for", lambda f: _tiers(f).update(premium={"prefer": "opus"}), Way.LOOSER),
+    ("another time-out", lambda f: _tiers(f)["standard"].update(timeout=99), Way.NEITHER),
+    ("a smaller answer first", lambda f: f["legal"]["routing"].update(shrink={"min_tokens": 9}), Way.LOOSER),
+    (
+        "an earlier answer first",
+        lambda f: f["legal"]["routing"].update(cached_answers={"max_age": 60}),
+        Way.LOOSER,
+    ),
+    ("deferred", lambda f: f["legal"]["routing"].update(defer={"when": "load > 50%"}), Way.TIGHTER),
+    ("spaced out sooner", lambda f: f["legal"]["routing"].update(load={"throttle": "50%"}), Way.NEITHER),
+    (
+        "a successor",
+        lambda f: f["legal"]["routing"].update(successors={"claude-opus-4-0": "opus"}),
+        Way.NEITHER,
+    ),
+    (
+        "a premium user",
+        lambda f: f["legal"].update(users={"ada@example.com": {"user_tier": "premium"}, "*": {}}),
+        Way.LOOSER,
+    ),
     ("tighter for everybody", lambda f: f["organization"]["budgets"][1].update(usd=300), Way.TIGHTER),
 ]
 
@@ -297,6 +391,36 @@ def test_a_change_goes_the_way_that_it_goes(tmp_path, change, way):
     assert ways["legal"] is way
     back = {one.department: one.way for one in compare(new, old, PRICES, NOW_MS)}
     assert back["legal"] is {Way.TIGHTER: Way.LOOSER, Way.LOOSER: Way.TIGHTER}.get(way, way)
+
+
+@pytest.mark.parametrize(
+    ("when", "way"),
+    [("budget > 80%", Way.TIGHTER), ("budget < 80%", Way.NEITHER), ("load > 9%", Way.TIGHTER)],
+)
+def test_a_lower_limit_is_tighter_unless_a_fuller_budget_means_a_dearer_line(tmp_path, when, way):
+    """A budget is fuller under a lower limit: a rule may then leave economy, so that nothing is proved."""
+    before = copy.deepcopy(FILES)
+    before["legal"]["routing"].update(
+        tiers=ROUTED["tiers"], choose=[{"when": when, "tier": "economy"}, {"tier": "standard"}]
+    )
+    after = copy.deepcopy(before)
+    after["legal"]["budgets"][2]["usd"] = 30
+    ways = _ways(loaded(tmp_path, "old", before), loaded(tmp_path, "new", after))
+    assert ways["legal"] is way
+
+
+def test_a_rule_that_takes_a_cheaper_tier_is_tighter(tmp_path):
+    """Where both have the tier: every way in which budget, load, length and complexity turn out is tried."""
+    before = copy.deepcopy(FILES)
+    before["legal"]["routing"].update(tiers=ROUTED["tiers"], choose=ROUTED["choose"])
+    after = copy.deepcopy(before)
+    after["legal"]["routing"]["choose"][0]["when"] = "budget > 90% or load > 70%"
+    old, new = loaded(tmp_path, "old", before), loaded(tmp_path, "new", after)
+    (found,) = (one for one in compare(old, new, PRICES, NOW_MS) if one.department == "legal")
+    assert found.way is Way.TIGHTER
+    (difference,) = found.differences
+    (example,) = Examples(old, new, PRICES, NOW_MS).find(found, difference)
+    assert (example.way, example.probe.asked, example.probe.load_bp > 7_000) == (Way.TIGHTER, "auto", True)
 
 
 def _told_by_the_application(files: dict[str, Any], basic: int = 300) -> None:

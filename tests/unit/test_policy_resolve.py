@@ -199,10 +199,11 @@ def test_rules_of_the_reference_file(policies: Policies) -> None:
         ("sonnet", "claude-sonnet-5-5"),
         ("opus", "claude-opus-5-5"),
     ]
-    assert (rules.default, rules.preferred_line) == ("auto", "sonnet")
+    assert (rules.routes.default, rules.routes.tiers["standard"].prefer) == ("auto", "sonnet")
     assert (rules.feature_lines, rules.max_tokens) == (None, 4096)
     assert (rules.cost_per_request_nanos, rules.input_tokens) == (50 * USD, 200_000)
-    assert (rules.timeout_s, rules.retries, rules.max_wait_s) == (30.0, 2, 2.0)
+    standard = rules.routes.tiers["standard"]
+    assert (standard.timeout_s, standard.retries, rules.max_wait_s) == (30.0, 2, 2.0)
     assert rules.on_expiry_charge
     assert (rules.policy_hash, rules.owner) == (policies.hash, "eng-platform@example.com")
 
@@ -229,7 +230,8 @@ def test_without_a_standard_tier_auto_is_the_middle(tmp_path: Path) -> None:
         file="support.yaml",
     )
     rules = policies.rules(Attribution("support", "sam@example.com"))
-    assert (rules.preferred_line, rules.retries) == ("sonnet", 2)
+    standard = rules.routes.tiers["standard"]
+    assert (standard.prefer, standard.retries) == ("sonnet", 2)
 
 
 def test_expired_holds_may_be_given_back(tmp_path: Path) -> None:

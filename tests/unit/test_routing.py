@@ -48,7 +48,7 @@ def models(asked, **overrides):
         ("auto", {"feature_lines": ("haiku", "opus")}, [HAIKU, OPUS]),
         ("opus", {"feature_lines": ("haiku",)}, [HAIKU]),
         ("sonnet", {"feature_lines": ("opus", "haiku")}, [HAIKU]),
-        ("haiku", {"feature_lines": ("opus", "sonnet")}, [OPUS]),
+        ("haiku", {"feature_lines": ("opus", "sonnet")}, [OPUS, SONNET]),
         ("claude-sonnet-5", {"feature_lines": ("haiku",)}, [HAIKU]),
         ("claude-sonnet-5", {"feature_lines": ("haiku", "sonnet")}, ["claude-sonnet-5", HAIKU]),
         ("opus", {"feature_lines": ("haiku", "opus")}, [OPUS, HAIKU]),
