@@ -12,17 +12,19 @@ _HOMES = {
     "clients.governor": ("Governor",),
     "clients.request": ("Message",),
     "errors": (
-        "BudgetContended",
-        "BudgetExceeded",
-        "GovernorError",
-        "LedgerUnavailable",
-        "PolicyError",
-        "PolicyViolation",
-        "ReservationConflict",
-        "UnknownModel",
+        *("BudgetContended", "BudgetExceeded", "Deferred", "GovernorError", "LedgerUnavailable"),
+        *("PolicyError", "PolicyViolation", "ReservationConflict", "UnknownModel"),
     ),
     "money": ("Money",),
-    "story.decision": ("BudgetView", "CandidateView", "Decision", "Receipt", "ThresholdCrossed"),
+    "story.decision": (
+        "BudgetView",
+        "CandidateView",
+        "Decision",
+        "Leg",
+        "ModelReplaced",
+        "Receipt",
+        "ThresholdCrossed",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - derived, so that it cannot drift

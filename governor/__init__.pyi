@@ -5,6 +5,7 @@ from governor.clients.governor import Governor as Governor
 from governor.clients.request import Message as Message
 from governor.errors import BudgetContended as BudgetContended
 from governor.errors import BudgetExceeded as BudgetExceeded
+from governor.errors import Deferred as Deferred
 from governor.errors import GovernorError as GovernorError
 from governor.errors import LedgerUnavailable as LedgerUnavailable
 from governor.errors import PolicyError as PolicyError
@@ -15,5 +16,7 @@ from governor.money import Money as Money
 from governor.story.decision import BudgetView as BudgetView
 from governor.story.decision import CandidateView as CandidateView
 from governor.story.decision import Decision as Decision
+from governor.story.decision import Leg as Leg
+from governor.story.decision import ModelReplaced as ModelReplaced
 from governor.story.decision import Receipt as Receipt
 from governor.story.decision import ThresholdCrossed as ThresholdCrossed

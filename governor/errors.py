@@ -76,6 +76,29 @@ class BudgetContended(GovernorError):  # noqa: N818 - the public name is fixed b
         self.budget = budget
 
 
+class Deferred(GovernorError):  # noqa: N818 - a word beside the others, none of which ends in Error
+    """The request can wait, and the policy offers it the Batches API now; nothing was held or sent.
+
+    Attributes:
+        item: What `messages.batches.create(requests=[…])` takes: `custom_id` and `params`.
+        ceiling: The most it can cost there.
+        ceiling_now: The most it could cost if it were sent at once.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        item: dict[str, Any] | None = None,
+        ceiling: Any = None,
+        ceiling_now: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.item = item
+        self.ceiling = ceiling
+        self.ceiling_now = ceiling_now
+
+
 class PolicyViolation(GovernorError):  # noqa: N818 - the public name is fixed by the design
     """The policy forbids this request, whatever the balances: too large, unbounded, or by nobody it knows."""
 

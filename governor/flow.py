@@ -1,5 +1,7 @@
 """One request's story, written once: price it, whose policy, plan, hold, call, settle.
 
+A call has one leg, or several where the API pushes back (`governor.story.legs`); each is held by itself.
+
 `govern` is a generator. It yields effects (`governor.story.effects` and ledger commands) and is told what
 came of them; a driver in `governor.clients` carries them out, blocking or async. This is the only file that
 knows the order of things.
@@ -8,44 +10,32 @@ knows the order of things.
 from __future__ import annotations
 
 import logging
-import random
-import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from governor.errors import LedgerDown, LedgerUnavailable, ReservationConflict
-from governor.journal import records
+from governor.errors import BudgetContended, BudgetExceeded, GovernorError, LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
-from governor.story import books, outage, patience, refusal, views
-from governor.story.effects import Abandon, Ended, Notify, Resume, Running, Send, Sleep
+from governor.story import answering, books, deferral, legs, outage, patience, shrink, succession, views
+from governor.story.effects import Notify, Sleep
 from governor.story.endings import ending
-from governor.story.planning import key_of, prepare
-from governor.story.request import Admitted, count_for, matrix_of
+from governor.story.holding import hold
+from governor.story.offers import key_of
+from governor.story.planning import prepare
+from governor.story.request import count_for, matrix_of
+from governor.story.sending import send
 
 if TYPE_CHECKING:
     from governor.story.books import Story
-    from governor.story.decision import Decision
+    from governor.story.decision import Decision, Receipt
+    from governor.story.effects import Ended
+    from governor.story.endings import Ending
+    from governor.story.holding import Asked
     from governor.story.matrix import Matrix, Offer
     from governor.story.patience import Deadline
-    from governor.story.request import House, Plan, Request
+    from governor.story.request import Admitted, House, Plan, Request
     from governor.story.settlement import Outcome
 
 log = logging.getLogger("governor")
-
-TTL_BEYOND_SILENCE_S = 60
-"""A hold outlives the silence time-out by this much, so that only a dead process lets it expire."""
-
-EXTEND_EVERY_S = 20.0
-"""How often the hold of a stream that is still running is extended."""
-
-SHORTEST_SILENCE_S = 0.1
-"""However little is left of a deadline, so long an answer may be silent."""
-
-POLL_S = (0.05, 0.5)
-"""Shortest and longest wait between two looks at a contended budget; each is drawn at random below."""
-
-MOST_WINDOW_MOVES = 8
-"""A window that ends between computing and asking is asked again; more often than this is no coincidence."""
 
 
 def govern(house: House, request: Request) -> Story:
@@ -58,22 +48,57 @@ def govern(house: House, request: Request) -> Story:
     began_ms = house.clock.local_ms()
     planned = yield from prepare(house, request)
     deadline = patience.Deadline(house.clock, began_ms, planned.rules.deadline_s)
-    asked: list[Asked] = []
+    deferred = deferral.offered(house, planned)
+    if deferred is not None:
+        raise deferred
     try:
-        planned, admitted = yield from _ask(house, planned, asked, deadline)
-    except LedgerUnavailable as down:
-        if planned.rules.enforced and not isinstance(down, LedgerDown):
-            raise
-        unanswered = asked[-1].table if asked else None
-        admitted = yield from outage.through(house, planned, down, unanswered)
-    decision = views.decision(house, planned, admitted)
-    ended, attempts = yield from _send(house, planned, admitted, deadline)
-    receipt, given_up = yield from _close(house, planned, admitted, decision, ended, attempts)
-    yield from books.expire(house, admitted.held.due)
-    error = ended.error or given_up
-    if error is not None:
+        planned, admitted = yield from _admit(house, planned, deadline)
+    except (BudgetExceeded, BudgetContended) as refused:
+        return _instead(house, planned, refused, refused.decision)
+    call = legs.Call(planned)
+    ended, error = yield from _carry(house, call, planned, admitted, deadline)
+    if error is None:
+        answering.keep(house, call.plan, ended.message)
+        return ended.message, call.receipt()
+    if error is not ended.error or not ended.api_failed:
         raise error
-    return ended.message, receipt
+    receipt = call.receipt()
+    return _instead(house, call.plan, error, receipt.decision, receipt)
+
+
+def _carry(house: House, call: legs.Call, planned: Plan, admitted: Admitted, deadline: Deadline) -> Story:
+    """Carry an admitted call through its legs; returns its last `Ended`, and what to raise, or `None`."""
+    while True:
+        decision = call.decided(views.decision(house, planned, admitted))
+        ended, attempts = yield from send(house, call, planned, admitted, deadline)
+        step = call.step(planned, admitted, ended, deadline.left_s())
+        onward = "" if step is None else call.next_id
+        receipt, given_up = yield from _close(house, planned, admitted, decision, ended, attempts, onward)
+        call.took(receipt)
+        yield from books.expire(house, admitted.held.due)
+        if step is None:
+            return ended, ended.error or given_up
+        if given_up is not None:
+            return ended, given_up
+        call.leave(admitted, ended, step)
+        try:
+            planned, admitted = yield from _go_on(house, call, step, deadline)
+        except GovernorError as refused:
+            return ended, ended.because(refused).error
+
+
+def _instead(
+    house: House, planned: Plan, error: BaseException, decision: Decision, tried: Receipt | None = None
+) -> tuple[Any, Receipt]:
+    """An earlier answer to the same request, with its receipt, where the policy allows it.
+
+    Raises:
+        BaseException: *error*, where there is none.
+    """
+    kept = answering.find(house, planned)
+    if kept is None:
+        raise error
+    return kept.message, views.kept_receipt(decision, kept, error, tried)
 
 
 def catch_up(house: House) -> Story:
@@ -96,22 +121,40 @@ def decide(house: House, request: Request) -> Story:
         if planned.rules.enforced and not isinstance(down, LedgerDown):
             raise
         return views.unasked_decision(house, planned, outage.admit(house, planned, down, dry=True))
-    return weighed.decision
+    return _deferred(house, planned, weighed).decision
 
 
-def weigh(house: House, request: Request) -> Story:
-    """As `decide` of a ledger that is there, its prompt counted; returns all that decided, as `Weighed`."""
-    planned = yield from prepare(house, request, at_once=False)
-    return (yield from _judge(house, planned))
+def weigh(house: House, planned: Plan) -> Story:
+    """As `decide` of a plan, and of a ledger that is there; returns all that decided, as `Weighed`."""
+    weighed = yield from _judge(house, planned)
+    return _deferred(house, planned, weighed)
 
 
 class Weighed(NamedTuple):
-    """A decision on balances as they were read, and what it was made of."""
+    """A decision on balances as they were read, and what it was made of.
+
+    Attributes:
+        planned: The request as it was decided on.
+        table: Its budgets, and what it asks of them.
+        readings: Their balances.
+        decision: The decision.
+        larger: Where a smaller `max_tokens` is served: the refusal of the one that was asked for.
+    """
 
     planned: Plan
     table: Matrix
     readings: c.Readings
     decision: Decision
+    larger: Weighed | None = None
+
+
+def _deferred(house: House, planned: Plan, weighed: Weighed) -> Weighed:
+    """The same, or that the request is offered the Batches API before any budget is asked."""
+    deferred = deferral.offered(house, planned)
+    if deferred is None:
+        return weighed
+    told = replace(weighed.decision, outcome="deferred", model=None, line=None, reason=str(deferred))
+    return weighed._replace(decision=told)
 
 
 def _judge(house: House, planned: Plan) -> Story:
@@ -123,7 +166,64 @@ def _judge(house: House, planned: Plan) -> Story:
         table = matrix_of(house, planned)
         readings = yield from books.ask(house, c.Read(table.rows))
     house.hints.note(table.rows, readings.balances, readings.now_ms)
-    return Weighed(planned, table, readings, views.dry_decision(house, planned, table, readings))
+    told = views.dry_decision(house, planned, table, readings)
+    weighed = Weighed(planned, table, readings, told)
+    smaller = None if told.outcome == "held" else shrink.smaller(house, planned, table, readings.balances)
+    if smaller is None:
+        return weighed
+    known = {row.identity: balance for row, balance in zip(table.rows, readings.balances, strict=True)}
+    table = matrix_of(house, smaller)
+    readings = replace(readings, balances=tuple(known[row.identity] for row in table.rows))
+    told = views.dry_decision(house, smaller, table, readings)
+    return Weighed(smaller, table, readings, told, weighed)
+
+
+def _go_on(house: House, call: legs.Call, step: legs.Step, deadline: Deadline) -> Story:
+    """Begin the call's next leg; returns its plan and `Admitted`. Nothing is held meanwhile.
+
+    Raises:
+        GovernorError: The ledger, or the policy, lets no other one begin.
+    """
+    while True:
+        if step.pause_s:
+            yield Sleep(step.pause_s)
+        try:
+            if step.why is legs.Why.SUCCESSOR:
+                planned = yield from _succeed(house, call, step)
+            else:
+                planned = call.onward(step)
+            return (yield from _admit(house, planned, deadline))
+        except GovernorError as refused:
+            unasked = isinstance(refused, LedgerUnavailable)
+            back = None if unasked else call.after_refusal(step, deadline.left_s())
+            if back is None:
+                raise
+            step = back
+
+
+def _succeed(house: House, call: legs.Call, step: legs.Step) -> Story:
+    """Plan the leg of a model's successor, and say so; returns the `Plan`."""
+    asked = replace(call.plan.request, asked=step.successor, pin=True)
+    planned = call.succeeded(step, (yield from prepare(house, asked, at_once=False)))
+    yield from succession.tell(
+        house, step.gone, planned.offers[0].candidate.model, "the API does not know it"
+    )
+    return planned
+
+
+def _admit(house: House, planned: Plan, deadline: Deadline) -> Story:
+    """Have a leg held, or let through as the policy says where the ledger is away.
+
+    Returns the plan it was let through for, and `Admitted`.
+    """
+    asked: list[Asked] = []
+    try:
+        return (yield from _ask(house, planned, asked, deadline))
+    except LedgerUnavailable as down:
+        if planned.rules.enforced and not isinstance(down, LedgerDown):
+            raise
+        unanswered = asked[-1].table if asked else None
+        return planned, (yield from outage.through(house, planned, down, unanswered))
 
 
 def _ask(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) -> Story:
@@ -135,130 +235,27 @@ def _ask(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) ->
     away = yield from books.catch_up(house)
     if away is not None and outage.lenient(house, planned):
         raise away
-    found = yield from _hold(house, planned, asked, deadline)
+    found = yield from hold(house, planned, asked, deadline)
     if found is None:
         planned = yield from prepare(house, planned.request, at_once=False)
-        found = yield from _hold(house, planned, asked, deadline)
+        found = yield from hold(house, planned, asked, deadline)
     return found
 
 
-class Asked(NamedTuple):
-    """A reserve, and what it was made of."""
-
-    planned: Plan
-    table: Matrix
-    command: c.Reserve
-
-
-def _hold(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) -> Story:
-    """Open the hold, waiting while the money is only held; returns the plan held for, and `Admitted`.
-
-    A trial is asked for once: `None` where a budget cannot bear it.
-    """
-    waited_s, moves = 0.0, 0
-    looked: set[str] = set()
-    call = secrets.token_hex(8)  # so that a second call with this id is told, and not served on this hold
-    while True:
-        left_s = min(planned.rules.max_wait_s - waited_s, deadline.left_s())
-        latest = _asking(house, planned, call, quiet=left_s > 0)
-        (planned, table, _), reply = yield from _put(house, latest, asked)
-        house.clock.learn(reply.now_ms)
-        if isinstance(reply, c.WindowMoved):
-            moves += 1
-            if moves > MOST_WINDOW_MOVES:
-                raise LedgerUnavailable("the ledger's clock keeps leaving the windows computed for it")
-            continue
-        house.hints.note(table.rows, reply.balances, reply.now_ms)
-        if isinstance(reply, c.Held):
-            return planned, Admitted(table, reply, waited_s)
-        due = {hold.id for hold in reply.due}
-        if (yield from books.expire(house, reply.due)) and not due <= looked:
-            looked |= due
-            continue
-        if planned.trial:
-            return None
-        wait_s = patience.wait_s(table, reply, left_s)
-        if wait_s is None or left_s <= 0:
-            raise refusal.error(house, planned, table, reply, waited_s)
-        pause_s = min(max(wait_s, random.uniform(*POLL_S)), left_s)  # noqa: S311 - spreads pollers, guards nothing
-        yield Sleep(pause_s)
-        waited_s += pause_s
-
-
-def _asking(house: House, planned: Plan, call: str, *, quiet: bool) -> Asked:
-    """The reserve of a plan, in the windows of now."""
-    table = matrix_of(house, planned)
-    command = c.Reserve(
-        id=planned.request.id,
-        budgets=table.rows,
-        candidates=table.asks,
-        ttl_ms=_ttl_ms(planned),
-        charge_on_expiry=planned.rules.on_expiry_charge,
-        record=records.reserve(house, planned, table),
-        call=call,
-        quiet=quiet,
-        trial=planned.trial is not None,
-    )
-    return Asked(planned, table, command)
-
-
-def _put(house: House, latest: Asked, asked: list[Asked]) -> Story:
-    """Ask the ledger; returns what was asked and its reply.
-
-    A late copy of an earlier asking may have opened the hold meanwhile, in its own windows or as the trial it
-    was: then that asking is the one that is answered.
-    """
-    tried = (latest, *reversed(asked))
-    for one in tried:
-        try:
-            reply = yield from books.reserve(house, one.command, one.table.nothing_used)
-        except ReservationConflict:
-            continue
-        except LedgerUnavailable:
-            asked.append(one)
-            raise
-        if not asked or asked[-1].table.rows != one.table.rows or asked[-1].planned is not one.planned:
-            asked.append(one)
-        return one, reply
-    raise ReservationConflict(f"request id {latest.command.id!r} was used before, for another call")
-
-
-def _ttl_ms(planned: Plan) -> int:
-    return int((planned.rules.timeout_s + TTL_BEYOND_SILENCE_S) * 1000)
-
-
-def _send(house: House, planned: Plan, admitted: Admitted, deadline: Deadline) -> Story:
-    """Send until it is answered or retrying would not help; returns its end and how often it was sent."""
-    body = planned.body(admitted.table.offers[admitted.held.candidate].candidate)
-    extension = c.Extend(planned.request.id, _ttl_ms(planned)) if admitted.how == "held" else None
-    attempts = 0
-    late = deadline.over()
-    if late is not None:  # counting the prompt and waiting took it all
-        return Ended("refused", error=late), attempts
-    while True:
-        attempts += 1
-        silence_s = max(min(planned.rules.timeout_s, deadline.left_s()), SHORTEST_SILENCE_S)
-        ended = yield Send(body, silence_s, min(EXTEND_EVERY_S, deadline.left_s()))
-        while isinstance(ended, Running):
-            given_up = (yield from books.extend(house, extension)) or deadline.over()
-            again = Resume(min(EXTEND_EVERY_S, deadline.left_s()))
-            ended = yield (again if given_up is None else Abandon(given_up))
-        if not ended.retriable or attempts > planned.rules.retries:
-            return deadline.told(ended), attempts
-        pause_s = patience.retry_pause_s(ended, attempts)
-        if pause_s is None or pause_s >= deadline.left_s():
-            return ended, attempts
-        given_up = (yield from books.extend(house, extension)) or (yield from books.pause(pause_s))
-        given_up = given_up or (yield from books.extend(house, extension))
-        if given_up is not None:
-            return replace(ended, error=given_up), attempts
-
-
 def _close(
-    house: House, planned: Plan, admitted: Admitted, decision: Decision, ended: Ended, attempts: int
+    house: House,
+    planned: Plan,
+    admitted: Admitted,
+    decision: Decision,
+    ended: Ended,
+    attempts: int,
+    onward: str,
 ) -> Story:
-    """End the hold with what was really used; returns the `Receipt`, and what interrupted it."""
-    end = ending(house, planned, admitted, ended, attempts)
+    """End a leg's hold with what was really used; returns its `Receipt`, and what interrupted it.
+
+    *onward* is the id of the next leg; '' where the call is over.
+    """
+    end = ending(house, planned, admitted, ended, attempts, onward)
     if end.outcome.unpriced:
         what = "; ".join(end.outcome.unpriced)
         log.warning("request %s was charged its whole hold at least: %s", planned.request.id, what)
@@ -271,6 +268,7 @@ def _close(
     if closed is not None:
         house.hints.note([one.budget for one in end.command.postings], closed.balances, closed.now_ms)
     _learn(house, planned, end.offer, end.outcome)
+    _note(house, planned, ended, end)
     receipt = views.receipt(
         planned, admitted.table, end.offer, decision, end.outcome, ended, closed, attempts
     )
@@ -280,6 +278,22 @@ def _close(
         yield from books.expire(house, closed.due)
         yield from outage.keep_lease(house, planned, end, closed)
     return receipt, given_up
+
+
+def _note(house: House, planned: Plan, ended: Ended, end: Ending) -> None:
+    """Take in which model a conversation is on now."""
+    request, now_ms = planned.request, house.clock.now_ms()
+    if ended.kind == "answered" and not request.pin:
+        house.conversations.note(
+            request.who,
+            request.body,
+            (request.asked, request.tier),
+            end.offer.candidate,
+            end.outcome.usage,
+            now_ms,
+            swapped=end.offer.candidate.model != planned.preferred,
+            planned_ms=planned.at_ms,
+        )
 
 
 def _learn(house: House, planned: Plan, offer: Offer, outcome: Outcome) -> None:

@@ -13,6 +13,7 @@ from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
 from governor.clients.in_force import InForce
 from governor.clients.request import Message, make_request, with_receipt
+from governor.clients.scorer import AsyncScorer
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
 from governor.flow import catch_up, decide, govern
 from governor.ledger import open_async_ledger, open_ledger
@@ -27,6 +28,7 @@ from governor.story.effects import (
     Owe,
     Resume,
     Running,
+    Score,
     Send,
     Sleep,
 )
@@ -36,10 +38,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from governor.clients.people import Ask
+    from governor.clients.scorer import AsyncJudge, Judge
     from governor.ledger import AsyncLedger
     from governor.policy import Policies
     from governor.story.books import Story
-    from governor.story.decision import Decision, ThresholdCrossed
+    from governor.story.decision import Decision, Event
     from governor.story.request import House, Request
 
 
@@ -51,8 +54,9 @@ class AsyncGovernor:
         house: House,
         ledger: AsyncLedger,
         client: anthropic.AsyncAnthropic | None = None,
-        on_event: Callable[[ThresholdCrossed], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
         in_force: InForce | None = None,
+        scorer: AsyncScorer | None = None,
     ) -> None:
         self._house = house
         self._in_force = in_force or InForce(house)
@@ -61,6 +65,7 @@ class AsyncGovernor:
         self._made: tuple[anthropic.AsyncAnthropic, anthropic.AsyncAnthropic] | None = None
         self._own_client = client is None
         self._on_event = on_event
+        self._scorer = scorer or AsyncScorer(None)
 
     @classmethod
     def load(
@@ -71,21 +76,25 @@ class AsyncGovernor:
         client: anthropic.AsyncAnthropic | None = None,
         prices: str | Path | None = None,
         create_ledger: bool = False,
-        on_event: Callable[[ThresholdCrossed], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
         clock: Callable[[], int] | None = None,
         spool: str | Path | None = None,
         reload: bool = True,
         users: Ask | None = None,
+        scorer: Judge | AsyncJudge | None = None,
     ) -> Self:
         """As `Governor.load`; nothing is awaited, since connections open on first use."""
         url = setup.ledger_url(ledger)
-        in_force = setup.load_in_force(policies, prices, clock, url, spool, reload=reload, users=users)
+        judge = AsyncScorer(scorer)
+        in_force = setup.load_in_force(
+            policies, prices, clock, url, spool, reload=reload, users=users, scored=judge.given
+        )
         house, organization = in_force.house, in_force.house.policies.organization
         store = open_async_ledger(url, organization, create=create_ledger, clock=clock)
         # Looks are made in threads, which the loop's connections are not for.
         looks = open_ledger(url, organization, create=create_ledger, clock=clock)
         setup.ask_ledger(in_force, looks, own=True)
-        return cls(house, store, client, on_event, in_force)
+        return cls(house, store, client, on_event, in_force, judge)
 
     @property
     def policies(self) -> Policies:
@@ -108,6 +117,8 @@ class AsyncGovernor:
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
+        tier: str | None = None,
+        deferrable: bool = False,
         request_id: str | None = None,
         **params: Any,
     ) -> Message:
@@ -122,6 +133,8 @@ class AsyncGovernor:
             model=model,
             max_tokens=max_tokens,
             pin=pin,
+            tier=tier,
+            deferrable=deferrable,
             request_id=request_id,
             params=params,
         )
@@ -140,6 +153,8 @@ class AsyncGovernor:
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
+        tier: str | None = None,
+        deferrable: bool = False,
         **params: Any,
     ) -> Decision:
         """As `Governor.decide`."""
@@ -153,6 +168,8 @@ class AsyncGovernor:
             model=model,
             max_tokens=max_tokens,
             pin=pin,
+            tier=tier,
+            deferrable=deferrable,
             request_id=None,
             params=params,
         )
@@ -207,6 +224,8 @@ class AsyncGovernor:
                 return await self._stream(effect, run)
             case CountTokens():
                 return await self._count(effect)
+            case Score():
+                return await self._scorer.score(effect)
             case Sleep():
                 if run.cancelled is not None:
                     raise run.cancelled
@@ -238,7 +257,7 @@ class AsyncGovernor:
             client, _ = self._sdk()
             body, wait = effect.body, silence(effect.silence_s)
             async with await client.messages.create(**body, timeout=wait, stream=True) as stream:
-                meter.opened(stream.response.headers.get("request-id"))
+                meter.opened(stream.response.headers)
                 async for event in stream:
                     meter.saw(event)
                     answer.take(event)

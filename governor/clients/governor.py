@@ -13,6 +13,7 @@ from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
 from governor.clients.in_force import InForce
 from governor.clients.request import Message, make_request, with_receipt
+from governor.clients.scorer import Scorer
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
 from governor.flow import catch_up, decide, govern
 from governor.ledger import open_ledger
@@ -28,6 +29,7 @@ from governor.story.effects import (
     Owe,
     Resume,
     Running,
+    Score,
     Send,
     Sleep,
 )
@@ -37,10 +39,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from governor.clients.people import Ask
+    from governor.clients.scorer import Judge
     from governor.ledger import Ledger
     from governor.policy import Policies
     from governor.story.books import Story
-    from governor.story.decision import Decision, ThresholdCrossed
+    from governor.story.decision import Decision, Event
     from governor.story.request import House
 
 
@@ -55,16 +58,19 @@ class Governor:
         house: House,
         ledger: Ledger,
         client: anthropic.Anthropic | None = None,
-        on_event: Callable[[ThresholdCrossed], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
         in_force: InForce | None = None,
+        scorer: Scorer | None = None,
     ) -> None:
         self._house = house
         self._in_force = in_force or InForce(house)
         self.ledger = ledger
         self._client = client
         self._made: tuple[anthropic.Anthropic, anthropic.Anthropic] | None = None
+        self._parents: tuple[anthropic.Anthropic, anthropic.Anthropic] | None = None
         self._own_client = client is None
         self._on_event = on_event
+        self._scorer = scorer or Scorer(None)
         self._lock = threading.Lock()
         renew_in_children(self._renew)
 
@@ -77,11 +83,12 @@ class Governor:
         client: anthropic.Anthropic | None = None,
         prices: str | Path | None = None,
         create_ledger: bool = False,
-        on_event: Callable[[ThresholdCrossed], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
         clock: Callable[[], int] | None = None,
         spool: str | Path | None = None,
         reload: bool = True,
         users: Ask | None = None,
+        scorer: Judge | None = None,
     ) -> Self:
         """Read the files; connections open on first use, so this never waits for the network.
 
@@ -92,7 +99,8 @@ class Governor:
             client: The Anthropic client to send with; else one made from the environment.
             prices: A company's own price file, or a whole table; else `GOVERNOR_PRICES`, else what ships.
             create_ledger: Make an empty Redis a ledger (a SQLite file is always made).
-            on_event: Called with every `ThresholdCrossed`, in the thread of the call that crossed it.
+            on_event: Called with every `ThresholdCrossed`, in the thread of the call that crossed it; and
+                with `ModelReplaced`, where a successor is asked instead of a model that is gone.
             clock: Unix milliseconds; only tests give one.
             spool: A folder for what the ledger has still to be told (see `if_ledger_is_down`); else
                 `GOVERNOR_SPOOL`, else `$XDG_STATE_HOME/governor`, which is `~/.local/state/governor`.
@@ -101,17 +109,24 @@ class Governor:
             users: Tells who the users are of files that say `users_from: application`: called with a user and
                 a department, answers `{"user_tier": …}`, `{}`, or `None` of one it does not know. It runs in
                 the call's way, so it must be quick; its answers are kept for 5 seconds.
+            scorer: Says how hard a request is: called with the parameters of `messages.create` and the
+                `Attribution` of the call, answers a number from 0 to 10. It runs in the call's way, for at
+                most a second; where it fails, the governor's own score counts. See docs/routing.md.
 
         Raises:
             PolicyError: A file is malformed or missing: with file, line, column and a hint.
             LedgerUnavailable: The URL names no known store.
+            TypeError: *scorer* cannot be called, or must be awaited.
         """
         url = setup.ledger_url(ledger)
-        in_force = setup.load_in_force(policies, prices, clock, url, spool, reload=reload, users=users)
+        judge = Scorer(scorer)
+        in_force = setup.load_in_force(
+            policies, prices, clock, url, spool, reload=reload, users=users, scored=judge.given
+        )
         house = in_force.house
         store = open_ledger(url, house.policies.organization, create=create_ledger, clock=clock)
         setup.ask_ledger(in_force, store, own=False)
-        return cls(house, store, client, on_event, in_force)
+        return cls(house, store, client, on_event, in_force, judge)
 
     @property
     def policies(self) -> Policies:
@@ -142,6 +157,8 @@ class Governor:
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
+        tier: str | None = None,
+        deferrable: bool = False,
         request_id: str | None = None,
         **params: Any,
     ) -> Message:
@@ -157,6 +174,9 @@ class Governor:
             model: `auto`, a line (`haiku`, `sonnet`, `opus`) or a model id: a preference.
             max_tokens: The most tokens of output; may be left out where the feature has a maximum.
             pin: Refuse rather than swap the model.
+            tier: `premium`, `standard` or `economy`, where the policy has it; else as its rules choose.
+            deferrable: It can wait up to a day: where the policy's `defer` holds, it is not sent, and
+                `Deferred` is raised with what to give the Batches API.
             request_id: Made by the caller, to recognise the call by; else a new one.
             params: The other arguments of `messages.create`: `messages`, `system`, `tools`, …
 
@@ -181,6 +201,8 @@ class Governor:
             model=model,
             max_tokens=max_tokens,
             pin=pin,
+            tier=tier,
+            deferrable=deferrable,
             request_id=request_id,
             params=params,
         )
@@ -199,6 +221,8 @@ class Governor:
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
+        tier: str | None = None,
+        deferrable: bool = False,
         **params: Any,
     ) -> Decision:
         """What `call` with the same arguments would decide now; nothing is held, sent or journalled.
@@ -217,6 +241,8 @@ class Governor:
             model=model,
             max_tokens=max_tokens,
             pin=pin,
+            tier=tier,
+            deferrable=deferrable,
             request_id=None,
             params=params,
         )
@@ -253,7 +279,9 @@ class Governor:
         except StopIteration as done:
             return done.value
 
-    def _perform(self, effect: Any, sending: list[Generator[Running | Ended, None, None]]) -> Any:
+    def _perform(  # noqa: PLR0911 - one for each effect
+        self, effect: Any, sending: list[Generator[Running | Ended, None, None]]
+    ) -> Any:
         match effect:
             case Send() | Resume():
                 if isinstance(effect, Send):
@@ -263,6 +291,8 @@ class Governor:
                 return sending[0].throw(effect.error)
             case CountTokens():
                 return self._count(effect)
+            case Score():
+                return self._scorer.score(effect)
             case Sleep():
                 time.sleep(effect.seconds)
             case Notify():
@@ -282,7 +312,7 @@ class Governor:
             client, _ = self._sdk()
             body, wait = effect.body, silence(effect.silence_s)
             with client.messages.create(**body, timeout=wait, stream=True) as stream:
-                meter.opened(stream.response.headers.get("request-id"))
+                meter.opened(stream.response.headers)
                 for event in stream:
                     meter.saw(event)
                     answer.take(event)
@@ -307,8 +337,15 @@ class Governor:
         return counted(count)
 
     def _renew(self) -> None:
-        """Begin anew, as a forked child does: its lock may be held by a thread that is not there."""
+        """Begin anew, as a forked child does: its lock may be held by a thread that is not there.
+
+        A client of the governor's own is made anew, for its connections are its parent's, whose answers would
+        come here; it is kept, since its end would close them. A client that was given is the caller's.
+        """
         self._lock = threading.Lock()
+        if self._own_client and self._made is not None:
+            self._parents = self._made
+            self._client = self._made = None
 
     def _sdk(self) -> tuple[anthropic.Anthropic, anthropic.Anthropic]:
         """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""

@@ -73,6 +73,8 @@ def make_request(
     pin: bool,
     request_id: str | None,
     params: dict[str, Any],
+    tier: str | None = None,
+    deferrable: bool = False,
 ) -> Request:
     """The request for these keywords; *params* are the other ones of `messages.create`.
 
@@ -91,8 +93,7 @@ def make_request(
         raise PolicyViolation("the header anthropic-beta cannot be given to call(): betas may bill otherwise")
     if not isinstance(body.get("messages"), list):
         raise PolicyViolation("messages is missing: give the conversation, as to messages.create")
-    if not isinstance(model, str):
-        raise PolicyViolation(f"model is {model!r}: give `auto`, a line or a model id")
+    _check_routing(model, tier, pin=pin, deferrable=deferrable)
     if isinstance(max_tokens, _LEFT_OUT):
         max_tokens = None
     if max_tokens is not None and not _is_count(max_tokens):
@@ -104,7 +105,20 @@ def make_request(
         max_tokens=max_tokens,
         body=body,
         pin=pin,
+        tier=tier,
+        deferrable=deferrable,
     )
+
+
+def _check_routing(model: object, tier: object, **flags: object) -> None:
+    """Refuse what routing goes by, where it is of the wrong type."""
+    if not isinstance(model, str):
+        raise PolicyViolation(f"model is {model!r}: give `auto`, a line or a model id")
+    if tier is not None and not isinstance(tier, str):
+        raise PolicyViolation(f"tier is {tier!r:.40}: give `premium`, `standard` or `economy`")
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise PolicyViolation(f"{name} is {flag!r:.40}: give True or False")
 
 
 def _pairs(tags: object) -> tuple[tuple[str, str], ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import secrets
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from governor.clients.in_force import InForce
 from governor.clients.people import People
@@ -20,6 +21,7 @@ from governor.ledger.forks import renew_in_children
 from governor.ledger.opening import DEFAULT_URL, redact
 from governor.policy.pushed import nothing_pushed, pushed_only
 from governor.pricing import PriceTable
+from governor.routing import Traffic
 from governor.story.breaker import Breaker
 from governor.story.effects import Adopt
 from governor.story.leases import Leases
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from governor.ledger.commands import Release, Settle
     from governor.policy import Policies
     from governor.policy.department import Directory
-    from governor.story.decision import ThresholdCrossed
+    from governor.story.decision import Event
     from governor.story.effects import Heard, Owe
 
 log = logging.getLogger("governor")
@@ -67,6 +69,7 @@ def load_in_force(
     *,
     reload: bool,
     users: Ask | None = None,
+    scored: bool = False,
 ) -> InForce:
     """As `load_house`: the house, and what gives it newer policies if *reload* says so."""
     file = prices or os.environ.get(PRICES_VARIABLE) or None
@@ -88,7 +91,9 @@ def load_in_force(
         now,
         breaker=Breaker(monotonic),
         leases=Leases(threading.Lock),
+        traffic=Traffic(secrets.token_hex(8), now.now_ms, lock=threading.Lock),
         spool=_open_spool(spool, loaded.organization, ledger),
+        scored=scored,
     )
     renew_in_children(house.forget)
     return InForce(house, files, reload=reload, monotonic=monotonic)
@@ -160,8 +165,8 @@ def let_go(house: House) -> None:
         house.spool.close()
 
 
-def tell(event: ThresholdCrossed, listener: Callable[[ThresholdCrossed], None] | None) -> None:
-    """Log a crossing and hand it to the listener, whose errors are logged and never reach a caller."""
+def tell(event: Event, listener: Callable[[Any], None] | None) -> None:
+    """Log an event and hand it to the listener, whose errors are logged and never reach a caller."""
     log.log(logging.WARNING if event.warns else logging.INFO, "%s", event)
     if listener is None:
         return

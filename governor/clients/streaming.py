@@ -29,6 +29,8 @@ _NEVER_SENT = (
     httpx2.LocalProtocolError,
     httpx2.ProxyError,
 )
+_NO_JSON = "is not JSON serializable"
+"""What `json` says of a value that it cannot write."""
 _RETRIED_STATUS = frozenset({408, 409, 429, 500, 503, 529})
 _SPEND_CAPS = frozenset(
     {"enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded"}
@@ -39,6 +41,9 @@ _NEVER_SERVED_STATUS = frozenset({500, 501, 503, 529})
 _GIVEN_UP_STATUS = frozenset({408, 499})
 """Client errors by which something between says that it did not wait for the answer."""
 
+_LIMITED_STATUS, _OVERLOADED_STATUS = 429, 529
+_NOT_FOUND_STATUS, _NOT_FOUND = 404, "not_found_error"
+_RATE_LIMITS = "anthropic-ratelimit-"
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
@@ -65,6 +70,7 @@ class Meter:
         self._final = False
         self._opened = False
         self._api_request_id: str | None = None
+        self._headers: Mapping[str, str] = {}
         self._model = ""
         self._left = False
         self.message: Any = None
@@ -73,10 +79,11 @@ class Meter:
         """The request is handed to the HTTP library: from here on it may reach the API."""
         self._left = True
 
-    def opened(self, api_request_id: str | None) -> None:
-        """The head of the answer has come, with the API's id of the request."""
+    def opened(self, headers: Mapping[str, str]) -> None:
+        """The head of the answer has come: it bears the API's id of the request, and its rate limits."""
         self._opened = True
-        self._api_request_id = api_request_id
+        self._api_request_id = headers.get("request-id")
+        self._headers = rate_limits(headers)
 
     def saw(self, event: Any) -> None:
         """An event of the SDK's stream has come; the SDK's derived events (`text`, …) say nothing new."""
@@ -106,26 +113,31 @@ class Meter:
     def failed(self, error: BaseException, *, sent: bool = True) -> Ended:
         """The sending ended in *error*; *sent* is false if it was given up before anything was sent."""
         error = _as_the_sdk_says(error)
-        if not sent or not self._left or (not self._opened and _never_reached(error)):
+        unsent = not self._opened and (_never_reached(error))
+        if not sent or not self._left or unsent:
             told = explained(error) if isinstance(error, TypeError) else error
             return self._end("refused", error=told, retriable=isinstance(told, anthropic.APIConnectionError))
         if self._final:
             return self._end("answered", error=error, status=200)
         if self._opened:
             self._hidden |= _of_the_reader(error)
-            return self._end("cut", error=error, status=200)
+            return self._end("cut", error=error, status=200, overloaded=_says_overloaded(error))
         if isinstance(error, anthropic.APIStatusError):
             return self._status(error)
         return self._end("silent", error=error)
 
     def _status(self, error: anthropic.APIStatusError) -> Ended:
         kind = "silent" if _maybe_served(error.status_code) else "refused"
-        spend_cap = error.error_code in _SPEND_CAPS
+        status, spend_cap = error.status_code, error.error_code in _SPEND_CAPS
+        self._headers = rate_limits(error.response.headers)
         return self._end(
             kind,
             error=error,
-            status=error.status_code,
-            retriable=kind == "refused" and error.status_code in _RETRIED_STATUS and not spend_cap,
+            status=status,
+            retriable=kind == "refused" and status in _RETRIED_STATUS and not spend_cap,
+            overloaded=kind == "refused" and (status == _OVERLOADED_STATUS or _says_overloaded(error)),
+            limited=status == _LIMITED_STATUS and not spend_cap,
+            not_found=str(error) if status == _NOT_FOUND_STATUS and error.type == _NOT_FOUND else "",
             retry_after_s=retry_after_s(error.response.headers),
             api_request_id=error.request_id,
         )
@@ -139,11 +151,23 @@ class Meter:
             usage=self._usage,
             model=self._model,
             delivered_bytes=self._bytes,
+            headers=self._headers,
             hidden_output=self._hidden,
             latency_ms=round((time.monotonic() - self._started) * 1000),
             first_token_ms=first,
             **more,
         )
+
+
+def rate_limits(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of an answer's headers that tell of rate limits, their names in lower case."""
+    lower = ((name.lower(), value) for name, value in headers.items())
+    return {name: value for name, value in lower if name.startswith(_RATE_LIMITS)}
+
+
+def _says_overloaded(error: BaseException) -> bool:
+    """Whether the API says that it is overloaded; in a stream only the error's type tells (status 200)."""
+    return isinstance(error, anthropic.APIStatusError) and error.type == "overloaded_error"
 
 
 def _maybe_served(status: int) -> bool:
@@ -213,7 +237,9 @@ def _request() -> httpx2.Request:
 
 
 def _never_reached(error: BaseException) -> bool:
-    """Whether the HTTP library says that no connection was made, or that it would not send this."""
+    """Whether no connection was made, or the request could not be written, or not be sent as it was."""
+    if isinstance(error, UnicodeEncodeError) or (isinstance(error, TypeError) and _NO_JSON in str(error)):
+        return True
     return isinstance(error, anthropic.APIConnectionError) and isinstance(error.__cause__, _NEVER_SENT)
 
 

@@ -28,6 +28,11 @@ MOST_TOKENS = 1_000_000_000_000
 """A record that tells of more tokens is broken: a hundred passes of the largest window have fewer."""
 
 
+MOST_LOAD_BP, MOST_COMPLEXITY = 10_000, 10
+ASKED_FOR = "asked for"
+"""Why a request is served in a tier, where it named that itself."""
+
+
 class Priced(NamedTuple):
     """A candidate as it was priced: its model and line, the most it could cost, and what was expected."""
 
@@ -69,6 +74,11 @@ class Began(NamedTuple):
         posted: What was spent of each, before this.
         changes: What administrators had changed, by identity; `None` where that is nothing.
         prices: The version of the price table.
+        tier: The tier that was asked for; `None`: none was.
+        complexity: How hard it was, 0 to 10; `None` where nothing went by it.
+        load_bp: How busy the API was, basis points.
+        preferred: The model that would have served but for budgets and the API; '' if it is not told.
+        of: The request's id, where this is a later leg of its call; else ''.
     """
 
     at_ms: int
@@ -88,6 +98,16 @@ class Began(NamedTuple):
     posted: tuple[int, ...]
     changes: dict[str, Change] | None
     prices: str
+    tier: str | None = None
+    complexity: float | None = None
+    load_bp: int = 0
+    preferred: str = ""
+    of: str = ""
+
+    @property
+    def named(self) -> str:
+        """What was asked for."""
+        return self.asked
 
     @property
     def served(self) -> Priced | None:
@@ -112,6 +132,8 @@ class Ended(NamedTuple):
         admitted: `held`, `allowed` or `leased`.
         posted: What was posted to each budget of the hold, in order.
         endpoint: The kind of cloud endpoint that served.
+        answered: Whether an answer came to its end.
+        goes_on: Whether another leg of the call was to follow.
     """
 
     at_ms: int
@@ -127,6 +149,8 @@ class Ended(NamedTuple):
     admitted: str
     posted: tuple[int, ...]
     endpoint: str
+    answered: bool = False
+    goes_on: bool = False
 
 
 class Other(NamedTuple):
@@ -194,6 +218,11 @@ class Reader:
             posted=tuple(posted),
             changes=changes or None,
             prices=self._text(record.get("prices", "")),
+            tier=self._text(record["tier"]) if record.get("tier_why") == ASKED_FOR else None,
+            complexity=_complexity(record.get("complexity")),
+            load_bp=_whole(record.get("load") or 0, MOST_LOAD_BP),
+            preferred=self._text(record.get("preferred") or ""),
+            of=self._text(record.get("of", "")),
         )
 
     def _ended(self, entry: JournalEntry) -> Event:
@@ -218,6 +247,8 @@ class Reader:
             admitted=self._text(record.get("admitted", "held")),
             posted=tuple(int(amount) for amount in fields["posted"].split(",") if amount),
             endpoint=self._text(record.get("endpoint") or ""),
+            answered=record.get("ended") == "answered",
+            goes_on="next" in record,
         )
 
     def _who(self, record: Mapping[str, Any]) -> Who:
@@ -263,6 +294,14 @@ def _chosen(text: str) -> tuple[int | None, list[str]]:
     """Of a reserve's detail: the chosen candidate, and the balances, not taken apart yet."""
     chosen, _, rows = text.partition(" ")
     return None if chosen == "-" else int(chosen), rows.split(",") if rows else []
+
+
+def _complexity(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_COMPLEXITY:
+        raise TypeError("it is no complexity")
+    return value
 
 
 def _whole(value: Any, most: int = MAX_NANOS * 1000) -> int:

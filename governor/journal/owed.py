@@ -17,7 +17,7 @@ _VERBS: dict[str, type[Settle | Release]] = {"settle": Settle, "release": Releas
 
 
 def owe_line(command: Settle | Release) -> str:
-    """The line that says that *command* is owed."""
+    """The line that says that *command* is owed; without its notice, which is old by then."""
     verb = next(name for name, kind in _VERBS.items() if isinstance(command, kind))
     postings = [{"budget": asdict(posting.budget), "amount": posting.amount} for posting in command.postings]
     said = {"id": command.id, "record": command.record, "call": getattr(command, "call", "")}
@@ -66,9 +66,10 @@ def ledger_of(lines: Iterable[str]) -> str:
 
 def _command(said: dict[str, Any]) -> Settle | Release:
     postings = tuple(_posting(**posting) for posting in said["postings"])
-    kind = _VERBS[said["owe"]]
-    extra = {"call": _text(said["call"])} if kind is Settle else {}
-    return kind(_id(said["id"]), postings, _text(said["record"]), **extra)
+    kind, identifier, record = _VERBS[said["owe"]], _id(said["id"]), _text(said["record"])
+    if kind is Settle:
+        return Settle(identifier, postings, record, _text(said["call"]))
+    return Release(identifier, postings, record)
 
 
 def _posting(budget: dict[str, Any], amount: int) -> Posting:

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from governor.ledger.values import FULL_MARK_BP
+from governor.story import answering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,8 @@ VERSION = 1
 
 def reserve(house: House, planned: Plan, table: Matrix) -> str:
     """The record of a decision: who, what was asked, every candidate's amounts, every budget, the policy."""
-    request = planned.request
+    request, route = planned.request, planned.route
+    answer_ms = answering.age_ms(house, planned)
     return _dump(
         {
             "v": VERSION,
@@ -35,14 +37,21 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
             "run": request.who.run,
             "tags": dict(request.who.tags),
             **_priority(request),
+            **_leg(request),
             "asked": request.asked,
+            **({"gone": request.gone} if request.gone else {}),
             "pin": request.pin,
             "max_tokens": planned.max_tokens,
             "input_tokens": planned.input_tokens,
             "estimate": planned.estimate,
             "hint_age_ms": planned.hint_age_ms,
-            "complexity": None,
-            "load": None,
+            "complexity": None if route.complexity is None else route.complexity.value,
+            "load": route.load_bp,
+            "tier": route.tier.name,
+            "tier_why": route.tier_why,
+            "preferred": planned.preferred,
+            **({} if answer_ms is None else {"cached_answer_ms": answer_ms}),
+            **({} if route.budget_bp is None else {"budget": [route.budget_bp, route.budget_age_ms]}),
             "candidates": [_candidate(offer) for offer in table.offers],
             "skipped": [_candidate(offer) for offer in planned.skipped],
             "budgets": [
@@ -66,11 +75,13 @@ def closing(
     attempts: int,
     admitted: Admitted,
     watched: Would | None = None,
+    onward: str = "",
 ) -> str:
     """The record of an end: the model that served, its usage and cost, how it ended, how long it took.
 
     *admitted* says how it began: `held`; or, while the ledger was away, `allowed` or `leased`, and then the
     record tells the call from another one of its id. *watched* is what a policy in shadow would have done.
+    *onward* is the id of the call's next leg, where it goes on.
     """
     request = planned.request
     return _dump(
@@ -82,7 +93,9 @@ def closing(
             "run": request.who.run,
             "tags": dict(request.who.tags),
             **_priority(request),
+            **_leg(request),
             "asked": request.asked,
+            **({"gone": request.gone} if request.gone else {}),
             "admitted": admitted.how,
             **({"call": admitted.call} if admitted.call else {}),
             "model": outcome.model,
@@ -105,6 +118,7 @@ def closing(
             "priced_at_ms": planned.at_ms,
             "endpoint": planned.rules.endpoint,
             **({"shadow": watched.as_json()} if watched else {}),
+            **({"next": onward} if onward else {}),
         }
     )
 
@@ -140,6 +154,11 @@ def _priority(request: Request) -> dict[str, str]:
     return {} if request.who.priority is None else {"priority": request.who.priority}
 
 
+def _leg(request: Request) -> dict[str, Any]:
+    """Of a later leg of a call: the request's id, and the leg's number."""
+    return {"of": request.of, "leg": request.leg} if request.of else {}
+
+
 def _candidate(offer: Offer) -> dict[str, Any]:
     """A candidate; of one pass, with the part of its ceiling that a smaller `max_tokens` would spare."""
     ceiling = offer.ceiling
@@ -150,6 +169,8 @@ def _candidate(offer: Offer) -> dict[str, Any]:
         "ceiling_nanos": ceiling.nanos,
         "ceiling_tokens": ceiling.tokens,
         "expected_nanos": offer.expected_nanos,
+        **({"marked_as": offer.candidate.marked_as} if offer.candidate.marked_as else {}),
+        **({"changes": offer.changes} if offer.changes else {}),
         **({"output_nanos": ceiling.output_nanos} if ceiling.passes == 1 else {}),
     }
 

@@ -37,7 +37,7 @@ CLOSE_AGAIN_S = 0.1
 def ask(house: House, command: c.Command[Any]) -> Story:
     """Put *command* to the ledger, and take note of whether it is there; returns its answer."""
     try:
-        reply = yield command
+        reply = yield _with_notice(house, command)
     except LedgerDown as error:
         house.breaker.away(error)
         raise
@@ -45,7 +45,18 @@ def ask(house: House, command: c.Command[Any]) -> Story:
         house.breaker.there()
         raise
     house.breaker.there()
+    if isinstance(reply, c.Held | c.Refused | c.Closed) and reply.board:
+        lines = [(posted.process, posted.at_ms, posted.text) for posted in reply.board]
+        house.traffic.learn(lines, reply.now_ms)
     return reply
+
+
+def _with_notice(house: House, command: c.Command[Any]) -> c.Command[Any]:
+    """The same, and what the other processes should know of the API's load, where there is something new."""
+    if not isinstance(command, c.Reserve | c.Settle | c.Release):
+        return command
+    text = house.traffic.notice()
+    return command if text is None else replace(command, notice=c.Notice(house.traffic.process, text))
 
 
 def reserve(house: House, command: c.Reserve, nothing_used: Callable[[int], tuple[c.Posting, ...]]) -> Story:

@@ -31,6 +31,11 @@ class Breaker:
         self._turn_s: float | None = None
         self.why = ""
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the ledger did not answer when it was last asked."""
+        return self._again_s is not None
+
     def turn(self) -> bool:
         """Whether the caller may ask the ledger now: everybody while it answers, else one at a time."""
         if self._again_s is None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-
 from governor.pricing import apart, countable, earlier_thinking, local_bound
+from governor.story.digests import digest
 from governor.story.effects import CountLater, CountTokens
 
 if TYPE_CHECKING:
@@ -47,7 +44,7 @@ def counts(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate
     only the definitions are.
     """
     found: Counts = {}
-    digest: bytes | None = None
+    key: bytes | None = None
     rest, extra = apart(body)
     apart_by_model = earlier_thinking(body)
     for candidate in candidates:
@@ -58,13 +55,13 @@ def counts(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate
         question = countable({**rest, "model": candidate.model})
         if question is None:
             return bounds(house, body, candidates)
-        digest = digest or _digest(question)
-        tokens = house.counter.find(group, digest)
+        key = key or digest({name: value for name, value in question.items() if name != "model"})
+        tokens = house.counter.find(group, key)
         if tokens is None and not house.counter.paused(house.clock.now_ms()):
             tokens = yield from _ask(house, question)
         if tokens is None:
             return {**bounds(house, body, candidates), **found}
-        house.counter.keep(group, digest, tokens)
+        house.counter.keep(group, key, tokens)
         found[group] = (tokens + extra, True)
     return found
 
@@ -75,20 +72,3 @@ def _ask(house: House, question: dict[str, Any]) -> Story:
         house.counter.pause(house.clock.now_ms(), answer.seconds)
         return None
     return answer
-
-
-def _digest(question: Mapping[str, Any]) -> bytes | None:
-    """What tells one prompt from another, whichever model it is for; `None` for what JSON cannot write."""
-    content = {key: value for key, value in question.items() if key != "model"}
-    try:
-        text = json.dumps(content, separators=(",", ":"), default=_plain)
-    except (TypeError, ValueError):
-        return None
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def _plain(value: Any) -> Any:
-    """An object of the SDK as it is sent."""
-    if not isinstance(value, BaseModel):
-        raise TypeError(f"{type(value).__name__} is no value of JSON")
-    return value.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)

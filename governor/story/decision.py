@@ -77,7 +77,8 @@ class CandidateView:
         line: Its line.
         ceiling: The most it could have cost.
         verdict: `fits`, `contended`, `exhausted`, `frozen`; `skipped` if the policy ruled it out;
-            `not tried` if an earlier one fitted; where the ledger was away, `allowed`, `leased`, or
+            `not tried` if an earlier one fitted; `overloaded`, `not found` or `unanswered` if an earlier leg
+            asked it in vain; where the ledger was away, `allowed`, `leased`, or
             `too much` for what was left of the lease.
         why: Why it stands in the list, or was skipped.
         binding: The identity of the budget that refused it, or `None`.
@@ -130,7 +131,8 @@ class Decision:
     Attributes:
         request_id: The request's id, which `governor why` takes.
         outcome: `held`, `exhausted`, `contended` or `frozen`; where the ledger was away, `allowed` or
-            `leased` (see the policy's `if_ledger_is_down`).
+            `leased` (see the policy's `if_ledger_is_down`); `cached` where an earlier answer was given
+            instead of an error; of `decide` only, `deferred` where the Batches API would be offered.
         asked: The model, line or `auto` that was asked for.
         model: The model that serves; `None` if the request was refused.
         line: Its line; likewise.
@@ -146,6 +148,13 @@ class Decision:
         hint_age_ms: Where the prompt was not counted because little was at stake: how old the oldest balance
             was that said so, in milliseconds; else `None`.
         shadow: What would have been decided if all were enforced, where something only watches; else `None`.
+        preferred: The model that would serve if every budget could bear it and the API were idle.
+        tier: The tier it is served in: `premium`, `standard` or `economy`.
+        tier_why: Why in that one: `asked for`, or the policy's rule that chose it; '' where it has none.
+        complexity: How hard the request is, and what makes it so, as `7 (size 2, code 3, …)`; '' where
+            nothing goes by it.
+        load: How busy the API was, 0 to 1, by what this process knew.
+        changes: What of the request was changed for the model that serves to take it.
     """
 
     request_id: str
@@ -164,11 +173,17 @@ class Decision:
     waited_s: float = 0.0
     hint_age_ms: int | None = None
     shadow: Would | None = None
+    preferred: str = ""
+    tier: str = ""
+    tier_why: str = ""
+    complexity: str = ""
+    load: float = 0.0
+    changes: tuple[str, ...] = ()
 
     @property
     def downgraded(self) -> bool:
-        """Whether a candidate before the one that serves was refused by a budget or the policy."""
-        return self.model is not None and self.candidates[0].model != self.model
+        """Whether another model serves than the one preferred: a budget, the policy or the API is why."""
+        return self.model is not None and self.preferred != self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,18 +218,71 @@ class ThresholdCrossed:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelReplaced:
+    """A model that is asked for is gone, or soon will be: told once per process and model.
+
+    Attributes:
+        model: The one that was asked for.
+        successor: The one that serves in its place; `None` while it still serves itself.
+        why: Why, with the day.
+        warns: Always: somebody has to change a name.
+    """
+
+    model: str
+    successor: str | None
+    why: str
+    warns: bool = True
+
+    @property
+    def key(self) -> str:
+        """The same for every report of it, to recognise a repetition by."""
+        return f"{self.model}:{self.successor or 'itself'}"
+
+    def __str__(self) -> str:
+        does = "still serves" if self.successor is None else f"is served by {self.successor}"
+        return f"{self.model} {does}: {self.why}"
+
+
+Event = ThresholdCrossed | ModelReplaced
+"""What a governor's `on_event` is called with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One hold of a call, with its sendings and its end; most calls have one.
+
+    Attributes:
+        model: The model that was asked, or as the API named it.
+        ended: `answered`, `refused` (never processed, so free), `cut` or `silent`.
+        status: The HTTP status of its last sending, or 0.
+        cost: What was posted for it.
+        uncertain: It was charged by rule: it may have been billed, and no final usage was seen.
+        attempts: How often it was sent.
+        error: The class of the error it ended in; '' if it was answered.
+    """
+
+    model: str
+    ended: str
+    status: int
+    cost: Money
+    uncertain: bool
+    attempts: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What a call cost and why it went where it went.
 
     Attributes:
         request_id: The request's id.
         model: The model that served.
-        cost: What was posted.
-        ceiling: What was held.
-        usage: The usage as the API reported it.
-        decision: The decision.
+        cost: What was posted, over all legs: an earlier one that may have been billed stays charged.
+        ceiling: What was held; of a call with several legs, for all that were charged.
+        usage: The usage as the API reported it; the last leg's.
+        decision: The decision; the last leg's, whose reason says what happened before.
         crossings: Thresholds this call crossed.
-        attempts: How often it was sent.
+        attempts: How often it was sent, over all legs.
         latency_ms: From the first sending to the end of the answer.
         first_token_ms: From the sending to the first event of the stream; `None` if none came.
         overrun: It cost more than was held.
@@ -225,6 +293,8 @@ class Receipt:
         uncertain: It was charged by rule: no final usage was seen, or none that could be read or priced.
         unpriced: What the usage reported and has no price here: the whole hold was charged at least.
         api_request_id: The API's own id of the request, or `None`.
+        cached: The answer was given before, to the same request; this one was refused, or failed.
+        legs: Every hold that the call had, in order; more than one where the API pushed back.
     """
 
     request_id: str
@@ -243,6 +313,8 @@ class Receipt:
     uncertain: bool = False
     unpriced: tuple[str, ...] = ()
     api_request_id: str | None = None
+    cached: bool = False
+    legs: tuple[Leg, ...] = ()
 
 
 def show(unit: Unit, amount: int) -> str:

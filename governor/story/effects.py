@@ -5,14 +5,15 @@ Ledger commands (`governor.ledger.commands`) are effects too; the driver hands t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from governor.ledger.commands import Release, Settle
-    from governor.story.decision import ThresholdCrossed
+    from governor.policy import Attribution
+    from governor.story.decision import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,27 @@ class CountLater:
     """The API is asked for counts too often, or does not answer; it may be asked again after *seconds*."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Ask the application's scorer how hard a request is; the answer is `Scored`."""
+
+    body: Mapping[str, Any]
+    who: Attribution
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What the application's scorer said.
+
+    Attributes:
+        value: 0 to 10, an `int` or a `float`; `None`: there is no answer that can be used.
+        why: Why there is none; else ''.
+    """
+
+    value: float | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +92,9 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Tell whoever listens that a threshold was crossed."""
+    """Tell whoever listens that a threshold was crossed, or that a model is gone."""
 
-    event: ThresholdCrossed
+    event: Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +140,10 @@ class Ended:
         status: HTTP status, or 0.
         retry_after_s: What the API asked to wait, or `None`.
         retriable: Sending the same again may help, and cannot bill twice.
+        overloaded: The API is overloaded: a 529, or an error in the stream that says so.
+        limited: The caller's rate limit is reached (a 429); never a spend cap.
+        not_found: What a 404 says that it does not know; '' for every other end.
+        headers: The answer's `anthropic-ratelimit-*` headers, their names in lower case.
         latency_ms: From sending to the end.
         first_token_ms: From sending to the first event, or `None`.
         api_request_id: The API's own id, or `None`.
@@ -133,6 +159,22 @@ class Ended:
     status: int = 0
     retry_after_s: float | None = None
     retriable: bool = False
+    overloaded: bool = False
+    limited: bool = False
+    not_found: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
     latency_ms: int = 0
     first_token_ms: int | None = None
     api_request_id: str | None = None
+
+    def because(self, cause: BaseException) -> Ended:
+        """The same, its error caused by *cause*: why nothing else was tried."""
+        if self.error is not None:
+            self.error.__cause__ = cause
+        return self
+
+    @property
+    def api_failed(self) -> bool:
+        """Whether it is the API that failed: it pushed back, broke off or did not answer."""
+        pushed_back = self.retriable or self.overloaded or self.limited or self.status >= 500
+        return isinstance(self.error, Exception) and (pushed_back or self.kind in {"cut", "silent"})

@@ -14,7 +14,7 @@ from governor.story.settlement import Outcome, actual
 if TYPE_CHECKING:
     from governor.budgets import Unit
     from governor.story.effects import Ended
-    from governor.story.matrix import Offer
+    from governor.story.matrix import Matrix, Offer
     from governor.story.request import Admitted, House, Plan
 
 
@@ -27,8 +27,14 @@ class Ending:
     command: c.Settle | c.Release
 
 
-def ending(house: House, planned: Plan, admitted: Admitted, ended: Ended, attempts: int) -> Ending:
-    """The ending of a call of which the API's side is *ended*, sent *attempts* times."""
+def ending(
+    house: House, planned: Plan, admitted: Admitted, ended: Ended, attempts: int, onward: str = ""
+) -> Ending:
+    """The ending of a leg of which the API's side is *ended*, sent *attempts* times.
+
+    *onward* is the id of the call's next leg, where it goes on: then what the API refused gives back the
+    request too, which the next leg asks for again. So a call counts once, as if sent again on one hold.
+    """
     table, chosen, request = admitted.table, admitted.held.candidate, planned.request
     offer = table.offers[chosen]
     held = admitted.how == "held"
@@ -36,12 +42,17 @@ def ending(house: House, planned: Plan, admitted: Admitted, ended: Ended, attemp
         house.prices, offer, ended, planned.at_ms, planned.rules.endpoint, whole=planned.rules.uncertain_whole
     )
     watched = views.would(planned, table, admitted.held.balances, offer.candidate.model) if held else None
-    record = records.closing(house, planned, offer, outcome, ended, attempts, admitted, watched)
+    record = records.closing(house, planned, offer, outcome, ended, attempts, admitted, watched, onward)
     if ended.kind == "refused":
-        kept = table.postings(chosen, lambda unit, ask: lifecycle.kept_on_release(unit, ask.amount))
+        kept = table.nothing_used(chosen) if onward else _kept(table, chosen)
         return Ending(offer, outcome, c.Release(request.id, kept, record))
     used = table.postings(chosen, lambda unit, ask: _used(unit, ask, outcome))
     return Ending(offer, outcome, c.Settle(request.id, used, record, admitted.call))
+
+
+def _kept(table: Matrix, chosen: int) -> tuple[c.Posting, ...]:
+    """What stays posted of a request that was not served: that it was made."""
+    return table.postings(chosen, lambda unit, ask: lifecycle.kept_on_release(unit, ask.amount))
 
 
 def _used(unit: Unit, ask: c.Ask, outcome: Outcome) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MOST_HINTS = 10_000
 OLDEST_MS = 10_000
 """What was heard longer ago says nothing: other processes may have spent since."""
+OLDEST_TO_CHOOSE_MS = 60_000
+"""A tier is chosen by what was heard within a minute; marks are judged by the ledger all the same."""
 _MEASURED = (Unit.USD, Unit.TOKENS)
 
 
@@ -31,6 +33,23 @@ class Hints:
             self._known.clear()
         for row, balance in zip(rows, balances, strict=False):
             self._known[row.identity, row.window] = (balance, now_ms)
+
+    def balances(
+        self, refs: Sequence[tuple[str, str]], now_ms: int, oldest_ms: int | None = OLDEST_TO_CHOOSE_MS
+    ) -> tuple[tuple[Balance, ...], int] | None:
+        """What is known of budgets, to choose by, and how old the oldest of it is in milliseconds.
+
+        *refs* are their identities, each with the id of its window.
+
+        `None` if any of it is not known, or was heard longer ago than *oldest_ms* (`None`: no matter when).
+        """
+        known = [heard for ref in refs if (heard := self._known.get(ref)) is not None]
+        if len(known) < len(refs):
+            return None
+        age_ms = max((now_ms - at_ms for _, at_ms in known), default=0)
+        if oldest_ms is not None and age_ms > oldest_ms:
+            return None
+        return tuple(balance for balance, _ in known), max(age_ms, 0)
 
     def share_of_tightest(self, table: Matrix, now_ms: int) -> tuple[int, int] | None:
         """How much of the tightest budget the first candidate would hold, by what is known.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from governor.budgets import Unit, window_at
 from governor.ledger.commands import FULL_MARK_BP, Ask, BudgetRow, Posting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from governor.ledger.commands import Balance
     from governor.policy import BudgetTerm
@@ -28,6 +28,8 @@ class Offer:
         candidate: The model and its line.
         ceiling: The most it can cost.
         skipped: Why the policy rules it out, whatever the balances; '' if it does not.
+        body: What is sent when it serves, but for the model.
+        changes: What of the request had to change for this model to take it.
         expected_nanos: What it will probably cost, by what this feature used on this model; `None` where
             nothing was learned yet.
     """
@@ -35,6 +37,8 @@ class Offer:
     candidate: Candidate
     ceiling: Ceiling
     skipped: str = ""
+    body: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
     expected_nanos: int | None = None
 
 
@@ -61,7 +65,7 @@ class Matrix:
         """The same in the windows that hold *now_ms*."""
         if all(not row.end_ms or row.start_ms <= now_ms < row.end_ms for row in self.rows):
             return self
-        return replace(self, rows=_rows(self.terms, now_ms))
+        return replace(self, rows=rows_of(self.terms, now_ms))
 
     def nothing_used(self, chosen: int) -> tuple[Posting, ...]:
         """What is posted where the chosen offer was held, and never sent."""
@@ -70,7 +74,7 @@ class Matrix:
 
 def build(terms: Sequence[BudgetTerm], offers: Sequence[Offer], now_ms: int) -> Matrix:
     """The matrix of *offers* over *terms*, in the windows that hold *now_ms*."""
-    rows = _rows(terms, now_ms)
+    rows = rows_of(terms, now_ms)
     pairs = tuple(zip(terms, rows, strict=True))
     asks = tuple(tuple(ask_for(offer, term, row.pace_bp) for term, row in pairs) for offer in offers)
     return Matrix(tuple(terms), rows, tuple(offers), asks)
@@ -84,7 +88,7 @@ def ask_for(offer: Offer, term: BudgetTerm, gone_bp: int = 0) -> Ask | None:
         term: The budget.
         gone_bp: How much of its window is gone, in basis points, if it is paced.
     """
-    line = offer.candidate.line
+    line = offer.candidate.mark_line
     if term.model is not None and term.model != offer.candidate.priced_as:
         return None
     mark_bp, share_bp = term.mark_bp(line, gone_bp), term.share_bp
@@ -115,7 +119,8 @@ def reopens_ms(row: BudgetRow, balance: Balance) -> int:
     return balance.frees_ms if row.bucket_ms else row.end_ms
 
 
-def _rows(terms: Sequence[BudgetTerm], now_ms: int) -> tuple[BudgetRow, ...]:
+def rows_of(terms: Sequence[BudgetTerm], now_ms: int) -> tuple[BudgetRow, ...]:
+    """The budgets in the windows that hold *now_ms*."""
     return tuple(_row(term, now_ms) for term in terms)
 
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying
-from tenacity.wait import wait_random_exponential
+from tenacity.wait import wait_random, wait_random_exponential
 
 from governor.ledger.admission import Verdict, cap, judge, judge_candidate
 from governor.story.matrix import reopens_ms
 
 if TYPE_CHECKING:
+    from tenacity.wait import wait_base
+
     from governor.clock import LedgerClock
     from governor.ledger.commands import Refused
     from governor.story.effects import Ended
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 LONGEST_RETRY_AFTER_S = 60.0
 """A longer `retry-after` is not waited for: the caller is told instead."""
 
-_BACKOFF = wait_random_exponential(multiplier=1, min=1, max=30)
-"""Without a `retry-after`: from 1 s, growing to 30 s, at random so that callers spread."""
+_BACKOFF = wait_random_exponential(multiplier=2, min=1, max=30)
+"""Without a `retry-after`: at first 1 to 2 s, growing to 30 s, at random so that callers spread."""
+
+_OVERLOADED = wait_random(min=30, max=60)
+"""An overloaded model is come back to after 30 to 60 s, unless the API names a time."""
 
 
 class Deadline:
@@ -103,6 +108,15 @@ def retry_pause_s(ended: Ended, attempts: int) -> float | None:
     """Seconds to wait before sending again after *attempts*; `None` if the API asks for too long a wait."""
     if ended.retry_after_s is not None:
         return ended.retry_after_s if ended.retry_after_s <= LONGEST_RETRY_AFTER_S else None
+    return come_back_s() if ended.overloaded else _drawn_s(_BACKOFF, attempts)
+
+
+def come_back_s() -> float:
+    """Seconds to wait before coming back to a model that was overloaded."""
+    return _drawn_s(_OVERLOADED, 1)
+
+
+def _drawn_s(strategy: wait_base, attempts: int) -> float:
     state = RetryCallState(Retrying(), fn=None, args=(), kwargs={})
     state.attempt_number = attempts
-    return float(_BACKOFF(state))
+    return float(strategy(state))

@@ -6,21 +6,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from governor.errors import PolicyViolation, UnknownModel
-from governor.money import Money
-from governor.pricing import Ceiling, bounded, ceiling_of, demand
-from governor.routing import AUTO, Candidate, plan
-from governor.story import counting, matrix, refusal
+from governor.policy.department import least
+from governor.pricing import Ceiling, bounded, demand
+from governor.routing import AUTO, Candidate, plan, rank, roomy
+from governor.story import counting, matrix, refusal, succession
+from governor.story.choosing import at_most, in_tier, plain, rises, route
+from governor.story.conversations import stay
+from governor.story.offers import Asked, by_value, idle_first, offers_of
 from governor.story.request import Plan, Trial, bounds_of, count_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.policy import Rules
-    from governor.pricing import Demand, PriceTable
+    from governor.pricing import PriceTable
     from governor.story.books import Story
+    from governor.story.conversations import Standing
     from governor.story.counting import Counts
-    from governor.story.learned import Key
     from governor.story.request import House, Request
+    from governor.story.route import Route
 
 NEGLIGIBLE_BP = 100
 """With `estimate: auto`, a prompt is not counted where its local ceiling is under 1 % of what the tightest
@@ -51,40 +55,127 @@ def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
 
 
 def _prepare(house: House, request: Request, rules: Rules, *, at_once: bool) -> Story:
-    candidates = candidates_of(rules, house.prices, request.asked, pin=request.pin)
+    request = yield from succession.heir(house, request, rules)
+    found = yield from route(house, request, rules)
+    while True:
+        planned = yield from _in_tier(house, request, rules, found, at_once=at_once)
+        tier = roomy(found.tier, list(rules.routes.tiers.values()), planned.input_tokens)
+        if tier is found.tier:
+            return planned if planned.trial is not None else _checked(planned)
+        why = f"{planned.input_tokens:,} tokens are above the {found.tier.name} tier's context"
+        found = in_tier(found, tier, why, rules)
+
+
+def _in_tier(house: House, request: Request, rules: Rules, found: Route, *, at_once: bool) -> Story:
+    """The plan for one tier, before anything in it is refused; a trial where little is at stake."""
+    way = at_most(found, rules) if by_value(request.asked, rules, pin=request.pin) else found
+    candidates = candidates_of(rules, house.prices, request.asked, pin=request.pin, found=way)
+    candidates = yield from succession.living(house, request, rules, candidates)
+    if request.gone:
+        candidates = (replace(candidates[0], why=f"the successor of {request.gone}"), *candidates[1:])
+    preferred = candidates[0]
+    now_ms = house.clock.now_ms()
+    standing = None
+    if not (rules.shadow or request.pin):
+        asked_for = (request.asked, request.tier)
+        standing = house.conversations.find(request.who, request.body, asked_for, now_ms)
+    if standing is not None:
+        candidates = staying(rules, house.prices, found, candidates, standing)
+        candidates = yield from succession.living(house, request, rules, candidates)
     bounds = bounds_of(rules)
     body = bounded({**request.body, "max_tokens": _max_tokens(request, rules)}, bounds)
-    asked = demand(body, bounds)
+    asked = Asked(request, rules, demand(body, bounds), {}, now_ms, standing)
+    planned = yield from _measured(house, asked, candidates, found, at_once=at_once)
+    rest = () if planned.offers else above(rules, house.prices, candidates, request.asked, free=asked.free)
+    if rest:
+        planned = yield from _measured(house, asked, (*candidates, *rest), found, at_once=at_once)
+    return replace(planned, preferred=preferred.model) if request.asked != AUTO else planned
+
+
+def _measured(
+    house: House, asked: Asked, candidates: Sequence[Candidate], found: Route, *, at_once: bool
+) -> Story:
+    """The plan of these candidates, their prompt measured as the policy says; or a trial of the first."""
+    rules, body, known = asked.rules, asked.sent.body, asked.request.input_tokens
 
     def priced(counts: Counts) -> Plan:
-        return _priced(house, request, rules, candidates, counts, asked)
+        now_ms = house.clock.now_ms()
+        return _priced(house, asked._replace(counts=counts, at_ms=now_ms), candidates, found)
 
-    if request.input_tokens is not None:
-        return _checked(priced(counting.known(house, request.input_tokens, candidates)))
+    if known is not None:
+        return priced(counting.known(house, known, candidates))
     if rules.estimate == "auto" and at_once:
         planned = priced(counting.bounds(house, body, candidates))
         trial = _trial(house, planned)
         if trial is not None:
             return trial
     if rules.estimate == "local":
-        return _checked(priced(counting.bounds(house, body, candidates)))
+        return priced(counting.bounds(house, body, candidates))
     counts = yield from counting.counts(house, body, candidates)
-    return _checked(priced(counts))
+    return priced(counts)
 
 
-def candidates_of(rules: Rules, prices: PriceTable, asked: str, *, pin: bool) -> tuple[Candidate, ...]:
+def above(
+    rules: Rules, prices: PriceTable, candidates: Sequence[Candidate], asked: str, *, free: bool
+) -> tuple[Candidate, ...]:
+    """The lines above, cheapest first, for a request that names none and that no candidate takes."""
+    if not free or rules.feature_lines or not asked == AUTO == rules.routes.default:
+        return ()
+    highest = max(rank(one.line) for one in candidates)
+    why = f"no model up to {candidates[0].model} can take it"
+    return tuple(
+        Candidate(line, model, why, prices.canonical(model))
+        for line, model in rules.lines.items()
+        if rank(line) > highest
+    )
+
+
+def staying(
+    rules: Rules, prices: PriceTable, found: Route, candidates: tuple[Candidate, ...], standing: Standing
+) -> tuple[Candidate, ...]:
+    """The candidates of a conversation that goes on: from the model that it is on."""
+    asked, tier = standing.asked
+    allowed = rules.feature_lines or tuple(rules.lines)
+    others = (
+        Candidate(line, model, "", prices.canonical(model))
+        for line, model in rules.lines.items()
+        if line in allowed
+    )
+    current = next((one for one in (*candidates, *others) if one.priced_as == standing.model), None)
+    economises = found.tier.name == "economy" and (found.pressed or tier is not None)
+    return stay(
+        standing,
+        candidates,
+        current,
+        follow=economises or asked != AUTO,
+        rise=rises(found, rules, standing.line),
+    )
+
+
+def candidates_of(
+    rules: Rules, prices: PriceTable, asked: str, *, pin: bool, found: Route | None = None
+) -> tuple[Candidate, ...]:
     """The models that would do; a file in shadow does not keep a model from a feature that asks for it.
+
+    Args:
+        rules: What the files say.
+        prices: The price table.
+        asked: `auto`, a line or a model id.
+        pin: Never swap it.
+        found: What `auto` stands for; the standard tier's line if left out.
 
     Raises:
         PolicyViolation: What is pinned is not one of the feature's lines, or a line without a model.
         UnknownModel: A model without a price.
     """
+    way = found or plain(rules)
     return plan(
         asked,
         pin=pin,
         lines=rules.lines,
-        default=rules.default,
-        preferred_line=rules.preferred_line,
+        default=rules.routes.default,
+        preferred_line=way.line,
+        preferred_why=way.line_why,
         feature_lines=None if rules.shadow and asked != AUTO else rules.feature_lines,
         look_up=lambda name: (prices.model(name).line, prices.model(name).id),
     )
@@ -100,6 +191,8 @@ def _unpriced(house: House, request: Request, rules: Rules, why: str) -> Plan:
     return Plan(
         request=request,
         rules=rules,
+        route=plain(rules),
+        preferred=candidate.model,
         offers=(matrix.Offer(candidate, Ceiling(0, 0, 0, 0)),),
         skipped=(),
         sent={**request.body, **given},
@@ -111,66 +204,35 @@ def _unpriced(house: House, request: Request, rules: Rules, why: str) -> Plan:
     )
 
 
-def _priced(
-    house: House,
-    request: Request,
-    rules: Rules,
-    candidates: Sequence[Candidate],
-    counts: Counts,
-    asked: Demand,
-) -> Plan:
+def _priced(house: House, asked: Asked, candidates: Sequence[Candidate], found: Route) -> Plan:
     """The plan that these counts make, before anything in it is refused."""
-    at_ms = house.clock.now_ms()
-    offers = _offers(house, request, rules, candidates, counts, asked, at_ms)
-    tokens, counted = count_for(counts, house.prices.model(candidates[0].model))
+    idle = offers_of(house, asked, candidates)
+    by_worth = by_value(asked.request.asked, asked.rules, pin=asked.request.pin)
+    preferred = idle[0].candidate if by_worth else candidates[0]
+    offers = idle_first(house, asked, idle)
+    tokens, counted = count_for(asked.counts, house.prices.model(candidates[0].model))
     return Plan(
-        request=request,
-        rules=rules,
+        request=asked.request,
+        rules=asked.rules,
+        route=found,
+        preferred=preferred.model,
         offers=tuple(offer for offer in offers if not offer.skipped),
         skipped=tuple(offer for offer in offers if offer.skipped),
-        sent=asked.body,
+        sent=asked.sent.body,
         input_tokens=tokens,
         estimate="count_tokens" if counted else "local bound",
-        counts=counts,
-        at_ms=at_ms,
+        counts=asked.counts,
+        at_ms=asked.at_ms,
     )
-
-
-def _offers(
-    house: House,
-    request: Request,
-    rules: Rules,
-    candidates: Sequence[Candidate],
-    counts: Counts,
-    asked: Demand,
-    at_ms: int,
-) -> list[matrix.Offer]:
-    """The candidates with their prices, without the steps down that cannot serve this way (fast, region)."""
-    offers: list[matrix.Offer] = []
-    for candidate in candidates:
-        tokens, counted = count_for(counts, house.prices.model(candidate.model))
-        try:
-            most = ceiling_of(
-                house.prices, candidate.model, asked, input_tokens=tokens, counted=counted, at_ms=at_ms
-            )
-        except UnknownModel:
-            if not offers:
-                raise
-            continue
-        expected = house.learned.expected_nanos(key_of(request, candidate, counted=counted), most)
-        offers.append(matrix.Offer(candidate, most, _ruled_out(rules, most.nanos), expected))
-    return offers
-
-
-def key_of(request: Request, candidate: Candidate, *, counted: bool) -> Key:
-    """What a request's cost is learned under."""
-    return request.who.department, request.who.feature, candidate.priced_as, counted
 
 
 def _trial(house: House, planned: Plan) -> Plan | None:
     """The plan to try the first candidate with, where by what is known it costs next to nothing."""
-    too_long = planned.rules.input_tokens is not None and planned.input_tokens > planned.rules.input_tokens
-    if planned.skipped or too_long or planned.rules.watches:
+    longest = least((planned.rules.input_tokens, planned.tier.context))
+    too_long = longest is not None and planned.input_tokens > longest
+    if planned.skipped or not planned.offers or too_long or planned.rules.watches:
+        return None
+    if _may_be_too_long(house, planned):
         return None
     terms = house.policies.budgets(planned.request.who, [planned.offers[0].candidate.priced_as])
     if any(term.watches for term in terms):  # what it would have done is told of all candidates
@@ -180,6 +242,13 @@ def _trial(house: House, planned: Plan) -> Plan | None:
     if found is None or found[0] >= NEGLIGIBLE_BP:
         return None
     return replace(planned, trial=Trial(table, found[1]))
+
+
+def _may_be_too_long(house: House, planned: Plan) -> bool:
+    """Whether the bound of the prompt, which ends there, fills the first candidate's context window."""
+    model = house.prices.model(planned.offers[0].candidate.model)
+    count = planned.count(model)
+    return count is not None and count[0] >= model.context_tokens
 
 
 def _max_tokens(request: Request, rules: Rules) -> int:
@@ -193,13 +262,6 @@ def _max_tokens(request: Request, rules: Rules) -> int:
             )
         return usual
     return request.max_tokens if rules.max_tokens is None else min(request.max_tokens, rules.max_tokens)
-
-
-def _ruled_out(rules: Rules, nanos: int) -> str:
-    most = rules.cost_per_request_nanos
-    if most is None or nanos <= most:
-        return ""
-    return f"may cost {Money(nanos)}, above the policy's {Money(most)} a request"
 
 
 def _checked(planned: Plan) -> Plan:

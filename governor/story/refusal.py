@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from governor.errors import BudgetContended, BudgetExceeded, GovernorError, PolicyViolation, UnknownModel
+from governor.errors import BudgetContended, BudgetExceeded, GovernorError, PolicyViolation
 from governor.ledger import admission
 from governor.money import Money
-from governor.pricing import ceiling
 from governor.routing import Candidate, rank
-from governor.story import matrix, patience, views
-from governor.story.request import bounds_of
+from governor.story import patience, shrink, views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from governor.ledger.commands import Ask, Balance, Refused
+    from governor.ledger.commands import Balance, Refused
     from governor.policy import Rules
     from governor.story.matrix import Matrix, Offer
     from governor.story.request import House, Plan
@@ -25,8 +23,12 @@ SOONEST_RETRY_S = 0.5
 
 
 def too_costly(rules: Rules, offers: Sequence[Offer]) -> NoReturn:
-    """Refuse a request that is above `limits.cost_per_request` on every model it may use."""
-    least = min(offer.ceiling.nanos for offer in offers)
+    """Refuse a request that no model it may use takes, or that is above `limits.cost_per_request` on each."""
+    dear = [offer.ceiling.nanos for offer in offers if offer.ceiling.nanos]
+    unfit = [f"{offer.candidate.model} {offer.skipped}" for offer in offers if not offer.ceiling.nanos]
+    if not dear:
+        raise PolicyViolation(f"no model it may use takes this request: {'; '.join(unfit)}")
+    least = min(dear)
     raise PolicyViolation(
         f"this request may cost {Money(least)} even on the cheapest model it may use, the policy allows "
         f"{Money(rules.cost_per_request_nanos or 0)} a request (limits.cost_per_request): "
@@ -48,7 +50,7 @@ def error(house: House, planned: Plan, table: Matrix, refused: Refused, waited_s
             budget=budget,
         )
     resets_at = budget.resets_at if opens_s is not None else None
-    affordable = _affordable_max_tokens(house, planned, table, refused.balances)
+    affordable = shrink.affordable_max_tokens(house, planned, table, refused.balances, table.offers[-1])
     cheapest = _cheapest_that_passes(house, planned, table, refused.balances)
     advice = [
         f"it {budget.resets} at {resets_at:%Y-%m-%d %H:%M} UTC" if resets_at is not None else "",
@@ -83,26 +85,11 @@ def _binding(table: Matrix, refused: Refused) -> tuple[int, int, float | None]:
     return index, binding, opens[binding]
 
 
-def _affordable_max_tokens(
-    house: House, planned: Plan, table: Matrix, balances: Sequence[Balance]
-) -> int | None:
-    """The largest `max_tokens` with which the last candidate would pass on these balances."""
-    candidate = table.offers[-1].candidate
-    low, high = 0, min(planned.max_tokens, house.prices.model(candidate.model).max_output_tokens)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _passes(house, planned, table, balances, candidate, middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low or None
-
-
 def _cheapest_that_passes(
     house: House, planned: Plan, table: Matrix, balances: Sequence[Balance]
 ) -> str | None:
     """The cheapest of the policy's models, not among the candidates, that would pass on these balances."""
-    tried = {offer.candidate.priced_as for offer in table.offers}
+    tried = {offer.candidate.priced_as for offer in (*table.offers, *planned.skipped)}
     asked = {term.identity for term in table.terms}
     for line, name in sorted(planned.rules.lines.items(), key=lambda item: rank(item[0])):
         canonical = house.prices.model(name).id
@@ -111,35 +98,6 @@ def _cheapest_that_passes(
         candidate = Candidate(line, name, "would pass", canonical)
         if canonical in tried or not allowed or not own <= asked:
             continue
-        if _passes(house, planned, table, balances, candidate, planned.max_tokens):
+        if shrink.passes(house, planned, table, balances, candidate, planned.max_tokens):
             return name
     return None
-
-
-def _passes(
-    house: House,
-    planned: Plan,
-    table: Matrix,
-    balances: Sequence[Balance],
-    candidate: Candidate,
-    max_tokens: int,
-) -> bool:
-    count = planned.count(house.prices.model(candidate.model))
-    if count is None:
-        return False
-    try:
-        bound = ceiling(
-            house.prices,
-            candidate.model,
-            input_tokens=count[0],
-            counted=count[1],
-            body={**planned.sent, "max_tokens": max_tokens},
-            at_ms=planned.at_ms,
-            bounds=bounds_of(planned.rules),
-        )
-    except UnknownModel:  # it cannot serve this way: fast, or in this region
-        return False
-    offer = matrix.Offer(candidate, bound)
-    pairs = zip(table.terms, table.rows, strict=True)
-    asks: list[Ask | None] = [matrix.ask_for(offer, term, row.pace_bp) for term, row in pairs]
-    return admission.judge_candidate(asks, balances).verdict is admission.Verdict.FITS

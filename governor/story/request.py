@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from governor.pricing import Bounds
+from governor.routing import Traffic
 from governor.story import matrix
 from governor.story.breaker import Breaker
+from governor.story.conversations import Conversations
 from governor.story.counter import Counter
 from governor.story.hints import Hints
+from governor.story.kept import Answers
 from governor.story.learned import Learned
 from governor.story.leases import Leases
 
@@ -19,11 +23,12 @@ if TYPE_CHECKING:
     from governor.clock import LedgerClock
     from governor.ledger.commands import Held, Release, Settle
     from governor.policy import Attribution, Policies, Rules
+    from governor.policy.routes import TierTerms
     from governor.pricing import Model, PriceTable
-    from governor.routing import Candidate
     from governor.story.effects import Heard, Owe
     from governor.story.leases import Draw
     from governor.story.matrix import Matrix, Offer
+    from governor.story.route import Route
 
 
 class Keeper(Protocol):
@@ -59,8 +64,13 @@ class House:
         counter: Prompts counted before.
         learned: What calls really used.
         breaker: Whether the ledger is asked now, where it was away.
+        conversations: Which model each is on.
+        answers: Those given before.
+        traffic: What the API can still take.
+        told: Keys of the events that are told once in a process.
         leases: What this process may live on while it is.
         spool: Where what it must be told is written down; `None`: nowhere, so no call goes without it.
+        scored: Whether the application says how hard a request is (`Score`).
     """
 
     policies: Policies
@@ -71,12 +81,22 @@ class House:
     counter: Counter = field(default_factory=Counter)
     learned: Learned = field(default_factory=Learned)
     breaker: Breaker = field(default_factory=Breaker)
+    conversations: Conversations = field(default_factory=Conversations)
+    answers: Answers = field(default_factory=Answers)
+    traffic: Traffic = None  # type: ignore[assignment]
+    told: set[str] = field(default_factory=set)
     leases: Leases = field(default_factory=Leases)
     spool: Keeper | None = None
+    scored: bool = False
+
+    def __post_init__(self) -> None:
+        if self.traffic is None:  # it needs the house's own clock
+            object.__setattr__(self, "traffic", Traffic("alone", self.clock.now_ms))
 
     def forget(self) -> None:
         """Begin anew, as a forked child does: leases, and what is still to be told, are its parent's."""
         self.leases.forget()
+        self.traffic.renew(secrets.token_hex(8))
         self.unheard.clear()
         if self.spool is not None:
             self.spool.forget()
@@ -87,14 +107,21 @@ class Request:
     """What a caller asks for.
 
     Attributes:
-        id: The request's id, made by the caller or for it.
+        id: Of its hold: the request's id, made by the caller or for it; of a later leg, derived from that.
         who: Who asks, and for what.
         asked: `auto`, a line or a model id.
         max_tokens: As asked; `None` if the feature's is to be used.
         body: The other parameters of `messages.create`.
         pin: Never swap the model.
+        tier: The tier it is to be served in; `None`: as the policy chooses.
+        deferrable: Whether it can wait for the Batches API.
         input_tokens: Tokens of its prompt, where they are known as if the API had counted them: in a
             rehearsal there is none to count.
+        complexity: How hard it is, 0 to 10, where that is known without its prompt: in a rehearsal.
+        load_bp: How busy the API is taken to be, basis points; `None`: as is known of it.
+        of: The request's id, where this is a later leg of its call; else ''.
+        leg: Which leg of its call this is, from 1 on.
+        gone: The model that the caller named, where that is gone and `asked` is its successor; else ''.
     """
 
     id: str
@@ -103,7 +130,24 @@ class Request:
     max_tokens: int | None
     body: Mapping[str, Any]
     pin: bool = False
+    tier: str | None = None
+    deferrable: bool = False
     input_tokens: int | None = None
+    complexity: float | None = None
+    load_bp: int | None = None
+    of: str = ""
+    leg: int = 1
+    gone: str = ""
+
+    @property
+    def named(self) -> str:
+        """What the caller asked for: `auto`, a line or a model id."""
+        return self.gone or self.asked
+
+    @property
+    def call_id(self) -> str:
+        """The id that the caller knows the whole call by."""
+        return self.of or self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +170,8 @@ class Plan:
     Attributes:
         request: What the caller asked for.
         rules: What the files say of it.
+        route: What the choice of candidates went by.
+        preferred: The model that would serve if every budget could bear it and the API were idle.
         offers: The candidates with their ceilings, best first.
         skipped: Those that the policy rules out, whatever the balances.
         sent: The body with the bounds of the policy in it, as it is sent but for the model.
@@ -134,11 +180,14 @@ class Plan:
         counts: For each tokenizer (or model), tokens of the prompt and whether the API counted them.
         at_ms: When it was priced, Unix milliseconds.
         trial: Where only the first candidate is tried, on a bound that need not be counted; `None`: all are.
+        shrunk: Whether its `max_tokens` was made smaller rather than refuse it.
         unpriced: Why it could not be priced, though nothing may refuse it: nothing is held for it; else ''.
     """
 
     request: Request
     rules: Rules
+    route: Route
+    preferred: str
     offers: tuple[Offer, ...]
     skipped: tuple[Offer, ...]
     sent: Mapping[str, Any]
@@ -148,6 +197,12 @@ class Plan:
     at_ms: int
     trial: Trial | None = None
     unpriced: str = ""
+    shrunk: bool = False
+
+    @property
+    def tier(self) -> TierTerms:
+        """How it is served."""
+        return self.route.tier
 
     @property
     def max_tokens(self) -> int:
@@ -171,9 +226,9 @@ class Plan:
         except KeyError:
             return None
 
-    def body(self, candidate: Candidate) -> dict[str, Any]:
-        """What is sent when *candidate* serves."""
-        return {**self.sent, "model": candidate.model}
+    def body(self, offer: Offer) -> dict[str, Any]:
+        """What is sent when *offer* serves."""
+        return {**(offer.body or self.sent), "model": offer.candidate.model}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +257,8 @@ def matrix_of(house: House, planned: Plan) -> Matrix:
     now_ms = house.clock.now_ms()
     if planned.trial is not None:
         return planned.trial.table.at(now_ms)
-    models = [offer.candidate.priced_as for offer in planned.offers]
-    terms = house.policies.budgets(planned.request.who, models)
+    models = dict.fromkeys(offer.candidate.priced_as for offer in planned.offers)
+    terms = house.policies.budgets(planned.request.who, tuple(models))
     return matrix.build(terms, planned.offers, now_ms)
 
 

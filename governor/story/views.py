@@ -14,6 +14,7 @@ from governor.story.decision import (
     BudgetView,
     CandidateView,
     Decision,
+    Leg,
     Receipt,
     ThresholdCrossed,
     Would,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from governor.policy import BudgetTerm
     from governor.routing import Candidate
     from governor.story.effects import Ended
+    from governor.story.kept import Kept
     from governor.story.matrix import Matrix, Offer
     from governor.story.request import Admitted, House, Plan
     from governor.story.settlement import Outcome
@@ -113,7 +115,7 @@ def _decision(
     untried = [_untried(offer) for offer in planned.offers[len(tried) :]]
     served = None if chosen is None else table.offers[chosen].candidate
     skipped = [_skipped(offer) for offer in planned.skipped]
-    reason = _reason(table, balances, skipped, chosen, outcome)
+    reason = _reason(planned, table, balances, chosen, outcome)
     told = _told(house, planned, (*skipped, *tried, *untried), served, outcome, reason, shown, waited_s)
     return replace(told, shadow=would(planned, table, balances, told.model))
 
@@ -156,7 +158,7 @@ def would(planned: Plan, table: Matrix, balances: Sequence[c.Balance], served: s
     ruling = admission.decide(strict.asks, balances)
     outcome = ruling.reason if ruling.chosen is None else "held"
     model = None if ruling.chosen is None else strict.offers[ruling.chosen].candidate.model
-    reason = _reason(strict, balances, (), ruling.chosen, outcome)
+    reason = _reason(replace(planned, skipped=()), strict, balances, ruling.chosen, outcome)
     if _off_its_lines(planned) and ruling.chosen == 0:
         reason = f"{model} instead: {_only(lines or ())}"
     altered = model != served or tokens != planned.max_tokens
@@ -205,13 +207,16 @@ def _told(
     shown: tuple[BudgetView, ...] = (),
     waited_s: float = 0.0,
 ) -> Decision:
+    served_offer = next((one for one in planned.offers if one.candidate is served), None)
+    changes = () if served_offer is None else served_offer.changes
+    body = {} if served_offer is None else served_offer.body
     return Decision(
-        request_id=planned.request.id,
+        request_id=planned.request.call_id,
         outcome=outcome,
-        asked=planned.request.asked,
+        asked=planned.request.named,
         model=None if served is None else served.model,
         line=None if served is None else served.line,
-        max_tokens=planned.max_tokens,
+        max_tokens=int(body.get("max_tokens") or planned.max_tokens),
         reason=reason,
         candidates=candidates,
         budgets=shown,
@@ -221,6 +226,12 @@ def _told(
         policy_hash=house.policies.hash,
         prices=house.prices.version,
         waited_s=waited_s,
+        preferred=planned.preferred,
+        tier=planned.tier.name,
+        tier_why=planned.route.tier_why,
+        complexity=str(planned.route.complexity or ""),
+        load=planned.route.load_bp / 10_000,
+        changes=changes,
     )
 
 
@@ -251,19 +262,16 @@ def _candidate(offer: Offer, verdict: str, why: str, binding: str | None = None)
 
 
 def _reason(
-    table: Matrix,
-    balances: Sequence[c.Balance],
-    skipped: Sequence[CandidateView],
-    chosen: int | None,
-    outcome: str,
+    planned: Plan, table: Matrix, balances: Sequence[c.Balance], chosen: int | None, outcome: str
 ) -> str:
     if chosen is None:
         return f"refused: {binding_sentence(table, balances, len(table.offers) - 1)} ({outcome})"
     served = table.offers[chosen].candidate
-    if chosen:
+    if chosen and served.model != table.offers[0].candidate.model:
         return f"{served.model} instead: {binding_sentence(table, balances, 0)}"
-    if skipped:
-        return f"{served.model} instead: {skipped[0].model} {skipped[0].why}"
+    skipped = next((offer for offer in planned.skipped if offer.candidate.model == planned.preferred), None)
+    if skipped is not None:
+        return f"{served.model} instead: {planned.preferred} {skipped.skipped}"
     return f"{served.model}: {served.why}"
 
 
@@ -312,6 +320,31 @@ def threshold(term: BudgetTerm | None, crossing: c.Crossing) -> ThresholdCrossed
     )
 
 
+def kept_receipt(taken: Decision, kept: Kept, error: BaseException, tried: Receipt | None = None) -> Receipt:
+    """The receipt of a call that was answered as an earlier one was, because it was refused or failed.
+
+    Args:
+        taken: The decision by which it was refused, or sent in vain.
+        kept: The earlier answer.
+        error: What would have been raised.
+        tried: The receipt of what was sent in vain, whose cost stays; `None` if nothing was sent.
+    """
+    reason = f"an earlier answer to the same request, {kept.age_ms // 1000} s old, for {error}"
+    decision = replace(taken, outcome="cached", model=kept.message.model, line=None, reason=reason)
+    if tried is not None:
+        return replace(tried, model=kept.message.model, decision=decision, cached=True)
+    return Receipt(
+        request_id=taken.request_id,
+        model=kept.message.model,
+        cost=Money(0),
+        ceiling=Money(0),
+        usage={},
+        decision=decision,
+        attempts=0,
+        cached=True,
+    )
+
+
 def receipt(
     planned: Plan,
     table: Matrix,
@@ -322,11 +355,11 @@ def receipt(
     closed: c.Closed | None,
     attempts: int,
 ) -> Receipt:
-    """The receipt of a call; *closed* is `None` if the ledger could not be told."""
+    """The receipt of one leg of a call; *closed* is `None` if the ledger could not be told."""
     terms = {term.identity: term for term in table.terms}
     crossings = () if closed is None else closed.crossings
     return Receipt(
-        request_id=planned.request.id,
+        request_id=planned.request.call_id,
         model=outcome.model,
         cost=Money(outcome.nanos),
         ceiling=Money(offer.ceiling.nanos),
@@ -342,4 +375,17 @@ def receipt(
         uncertain=outcome.uncertain,
         unpriced=outcome.unpriced,
         api_request_id=ended.api_request_id,
+        legs=(_leg(outcome, ended, attempts),),
+    )
+
+
+def _leg(outcome: Outcome, ended: Ended, attempts: int) -> Leg:
+    return Leg(
+        model=outcome.model,
+        ended=ended.kind,
+        status=ended.status,
+        cost=Money(outcome.nanos),
+        uncertain=outcome.uncertain,
+        attempts=attempts,
+        error="" if ended.error is None else type(ended.error).__name__,
     )
