@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from governor.errors import BudgetContended, BudgetExceeded
 from governor.money import NANOS_PER_DOLLAR, Money
+from governor.story.decision import ThresholdCrossed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from governor import Decision, Governor, Message, ThresholdCrossed
+    from governor import Decision, Governor, Message
+    from governor.story.decision import ModelReplaced
 
 PROMPT = "Please read this with care, and say what you would change and why. " * 44
 """Some 1,000 tokens."""
@@ -156,9 +158,11 @@ class Month:
         """Seconds since the start."""
         return time.monotonic() - self._started
 
-    def crossed(self, event: ThresholdCrossed) -> None:
+    def crossed(self, event: ThresholdCrossed | ModelReplaced) -> None:
         """What the governor calls with every threshold crossed."""
-        if not event.warns or not event.identity.startswith("department="):
+        if not isinstance(event, ThresholdCrossed) or not event.warns:
+            return
+        if not event.identity.startswith("department="):
             return
         name = event.identity.split("/", 1)[0].removeprefix("department=")
         spent = f"{dollars(event.posted)} of {Money(event.limit)} spent"

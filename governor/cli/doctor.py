@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _SIGNS = {OK: ("✓", "green"), NOTE: ("!", "yellow"), WRONG: ("✗", "red")}
 
-RETIRES_SOON = timedelta(days=60)
 CLOCK_OFFSET_MS = 1000
 """A larger difference to the ledger's clock is worth a note; the ledger's is the one that counts."""
 
@@ -179,13 +178,13 @@ def _unpriced(model: str, file_name: str) -> Finding:
 
 
 def _model(model: str, file_name: str, prices: PriceTable, today: date) -> Finding | None:
-    retires = prices.model(model).retires
-    if retires is None or retires > today + RETIRES_SOON:
-        return None
+    found = prices.model(model)
     advice = f"name its successor in {file_name}"
-    if retires <= today:
-        return Finding(WRONG, "models", f"{model} retired on {retires}", advice)
-    return Finding(NOTE, "models", f"{model} retires on {retires}", advice)
+    if found.retired_on(today):
+        when = f" on {found.retires}" if found.retires else ""
+        return Finding(WRONG, "models", f"{model} retired{when}", advice)
+    retires = found.retires_soon(today)
+    return Finding(NOTE, "models", f"{model} retires on {retires}", advice) if retires else None
 
 
 def _ledger(url: str, loaded: Policies, archive: str | None) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from governor.cli.output import budget_json
+from governor.rehearsal.explanation import DEFERRED
 from governor.story.decision import instant, show
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from governor.policy import Attribution
     from governor.rehearsal import Explanation, Need, Weight
+    from governor.story.decision import Decision
     from governor.story.request import Request
 
 _TITLES = ("budget", "limit", "spent", "held", "needs", "may fill it to", "")
@@ -37,20 +39,42 @@ def local(at_ms: int, timezone: str) -> str:
 def lines(request: Request, told: Explanation, timezone: str) -> Iterator[str]:
     """An explanation as people read it."""
     yield f"{who_asks(request.who)}"
-    pinned = ", pinned" if request.pin else ""
     decision = told.decision
     if decision is None:
-        yield f"  asked for  {request.asked}{pinned}"
+        yield f"  asked for  {_asked(request)}"
     else:
-        yield f"  asked for  {request.asked}{pinned}, max_tokens {decision.max_tokens:,}"
+        most = decision.max_tokens if told.larger is None else told.larger.max_tokens
+        yield f"  asked for  {_asked(request)}, max_tokens {most:,}"
         yield f"  prompt     {decision.input_tokens:,} tokens ({_measured(request, decision.estimate)})"
+        yield from _routed(decision)
         yield f"  rules      policy {decision.policy_hash}, prices {decision.prices}"
     yield f"  at         {local(told.at_ms, timezone)}"
     yield from _outcome(told)
-    if told.weights:
+    if told.larger is not None:
+        yield f"Models, best first, with the max_tokens of {told.larger.max_tokens:,} that was asked for"
+        yield from _weights(told.larger)
+        yield f"And with {told.max_tokens:,}"
+    elif told.weights:
         yield "Models, best first"
+    yield from _weights(told)
+
+
+def _weights(told: Explanation) -> Iterator[str]:
     for number, weight in enumerate(told.weights, start=1):
         yield from _weight(number, weight)
+
+
+def _asked(request: Request) -> str:
+    tier = "" if request.tier is None else f", tier {request.tier}"
+    return f"{request.asked}{', pinned' * request.pin}{tier}{', deferrable' * request.deferrable}"
+
+
+def _routed(decision: Decision) -> Iterator[str]:
+    """What routing went by: the tier and why, how hard the request is, how busy the API."""
+    why = f" ({decision.tier_why})" if decision.tier_why else ""
+    yield f"  tier       {decision.tier}{why}, load {decision.load:.0%}"
+    if decision.complexity:
+        yield f"  complexity {decision.complexity}"
 
 
 def _measured(request: Request, estimate: str) -> str:
@@ -69,6 +93,11 @@ def _outcome(told: Explanation) -> Iterator[str]:
     if told.decision.model is not None:
         yield f"{told.outcome.capitalize()}: {told.decision.model}"
         yield f"  {told.decision.reason}"
+        yield from (f"  changed: {change}" for change in told.decision.changes)
+        return
+    if told.outcome == DEFERRED:
+        yield "Deferred: to the Batches API"
+        yield f"  {told.refused}"
         return
     yield f"Refused: {told.decision.outcome}"
     if told.wait_s:
@@ -118,13 +147,22 @@ def as_json(request: Request, told: Explanation) -> dict[str, Any]:
             "priority": who.priority,
             "model": request.asked,
             "pin": request.pin,
-            "max_tokens": request.max_tokens if decision is None else decision.max_tokens,
+            "tier": request.tier,
+            "deferrable": request.deferrable,
+            "max_tokens": request.max_tokens if decision is None else (told.larger or told).max_tokens,
             "input_tokens": request.input_tokens if decision is None else decision.input_tokens,
         },
         "decision": told.outcome,
         "outcome": None if decision is None else decision.outcome,
         "model": None if decision is None else decision.model,
         "line": None if decision is None else decision.line,
+        "max_tokens": None if decision is None else decision.max_tokens,
+        "preferred": None if decision is None else decision.preferred,
+        "tier": None if decision is None else decision.tier,
+        "tier_why": None if decision is None else decision.tier_why,
+        "complexity": None if decision is None else decision.complexity or None,
+        "load": None if decision is None else decision.load,
+        "changes": [] if decision is None else list(decision.changes),
         "reason": told.refused if decision is None else decision.reason,
         "refused": told.refused or None,
         "binding": told.binding,
@@ -136,6 +174,7 @@ def as_json(request: Request, told: Explanation) -> dict[str, Any]:
         "prices": None if decision is None else decision.prices,
         "budgets": [] if decision is None else [budget_json(view) for view in decision.budgets],
         "candidates": [_weight_json(weight) for weight in told.weights],
+        "before_shrinking": None if told.larger is None else [*map(_weight_json, told.larger.weights)],
     }
 
 

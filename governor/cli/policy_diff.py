@@ -14,7 +14,8 @@ from governor.story.decision import show
 
 if TYPE_CHECKING:
     from governor.policy import Policies
-    from governor.rehearsal.compare import Compared, Difference, Way
+    from governor.rehearsal.compare import Compared
+    from governor.rehearsal.differences import Difference, Way
     from governor.rehearsal.examples import Example, Probe
 
 OLD: Any = typer.Argument(..., metavar="OLD", help="The policies before: a folder, or one file.")
@@ -37,7 +38,8 @@ def diff(
     Tighter: no request, at the same balances, is served by a dearer line, or served where it was refused.
     """
     from governor.cli.policy import refuse_ledger, refuse_unpriced  # noqa: PLC0415 - `--help` need not pay for it
-    from governor.rehearsal.compare import Way, compare, together  # noqa: PLC0415 - as above
+    from governor.rehearsal.compare import compare  # noqa: PLC0415 - as above
+    from governor.rehearsal.differences import Way, together  # noqa: PLC0415 - as above
     from governor.rehearsal.examples import Examples  # noqa: PLC0415 - as above
 
     table, now_ms = load_prices(prices), time.time_ns() // 1_000_000
@@ -97,6 +99,10 @@ def _request(probe: Probe) -> str:
     parts += [f"{name}={value}" for name, value in who.tags]
     parts += [f"pinned {probe.asked}" if probe.pin else probe.asked]
     parts += [f"{probe.input_tokens:,} + {probe.max_tokens:,} tokens"]
+    parts += [] if probe.tier is None else [f"tier {probe.tier}"]
+    parts += [] if probe.complexity is None else [f"complexity {probe.complexity:g}"]
+    parts += [f"load {probe.load_bp / 100:g} %"] if probe.load_bp else []
+    parts += ["deferrable"] if probe.deferrable else []
     for identity, (spent, held) in probe.spent.items():
         parts.append(f"{identity} at {_amount(identity, spent)} spent, {_amount(identity, held)} held")
     return ", ".join(parts)
@@ -142,6 +148,10 @@ def _example_json(example: Example) -> dict[str, Any]:
         "pin": probe.pin,
         "input_tokens": probe.input_tokens,
         "max_tokens": probe.max_tokens,
+        "tier": probe.tier,
+        "complexity": probe.complexity,
+        "load": probe.load_bp / 10_000,
+        "deferrable": probe.deferrable,
         "balances": [
             {"identity": identity, "posted": spent, "held": held}
             for identity, (spent, held) in probe.spent.items()

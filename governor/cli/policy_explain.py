@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -47,6 +48,25 @@ MODEL: Any = typer.Option(
     None, "--model", "-m", show_default=False, help="auto, a line or a model id.  [default: auto]"
 )
 PIN: Any = flag("--pin", help="Never swap the model.")
+TIER: Any = typer.Option(
+    None,
+    "--tier",
+    metavar="TIER",
+    show_default=False,
+    help="Ask for premium, standard or economy.  [default: as the policy chooses]",
+)
+COMPLEXITY: Any = typer.Option(
+    None,
+    "--complexity",
+    min=0,
+    max=10,
+    show_default=False,
+    help="How hard it is.  [default: as the prompt of --request is, else 0]",
+)
+LOAD: Any = typer.Option(
+    None, "--load", metavar="N%", show_default=False, help="How busy the API is.  [default: 0%]"
+)
+DEFERRABLE: Any = flag("--deferrable", help="It can wait for the Batches API.")
 INPUT_TOKENS: Any = typer.Option(
     None, "--input-tokens", min=0, show_default=False, help="Tokens of the prompt.  [default: 1000]"
 )
@@ -101,6 +121,10 @@ def explain(
     user_tier: str | None = USER_TIER,
     model: str | None = MODEL,
     pin: bool = PIN,
+    tier: str | None = TIER,
+    complexity: float | None = COMPLEXITY,
+    load: str | None = LOAD,
+    deferrable: bool = DEFERRABLE,
     input_tokens: int | None = INPUT_TOKENS,
     max_tokens: int | None = MAX_TOKENS,
     request: str | None = REQUEST,
@@ -114,7 +138,7 @@ def explain(
 ) -> None:
     """Explain one decision: which model would serve a request, and which budget and rule refuse the others.
 
-    Nothing is sent, held or written. Exit code 0 if it would be served, 4 if refused.
+    Nothing is sent, held or written. Exit code 0 if it would be served or deferred, 4 if refused.
     """
     from governor.cli import explained  # noqa: PLC0415 - `--help` need not pay for it
     from governor.policy import Attribution  # noqa: PLC0415 - same
@@ -128,7 +152,13 @@ def explain(
         book.write(who.user, who.department, user_tier)
         timezone = _timezone(loaded, who.department)
         stage = Stage(loaded, table, now_ms if at is None else _instant_ms(at, timezone))
-        asked = _request(loaded, who, request, model, max_tokens, input_tokens, pin=pin)
+        asked = replace(
+            _request(loaded, who, request, model, max_tokens, input_tokens, pin=pin),
+            tier=tier,
+            deferrable=deferrable,
+            complexity=complexity,
+            load_bp=_load_bp(load),
+        )
         told = _explained(stage, asked, _pairs("--spent", spent), _pairs("--held", held), base)
     if as_json:
         print_json(explained.as_json(asked, told))
@@ -197,6 +227,13 @@ def _instant_ms(text: str, timezone: str) -> int:
     if not 2000 <= moment.year <= LAST_YEAR:
         raise usage(f"--at {text} is too far away: write for example 2026-12-01T09:30")
     return int(moment.timestamp() * 1000)
+
+
+def _load_bp(text: str | None) -> int | None:
+    match = None if text is None else re.fullmatch(r"(100|[1-9]?[0-9])%?", text)
+    if text is not None and match is None:
+        raise usage(f"--load {text!r} is no share: write for example 90%")
+    return None if match is None else int(match[1]) * 100
 
 
 def _tags(written: list[str]) -> tuple[tuple[str, str], ...]:

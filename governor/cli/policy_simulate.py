@@ -202,6 +202,7 @@ def headline(total: Counts) -> str:
         f"{dollars(total.saved_nanos)} saved of {dollars(total.then_nanos)}",
     ]
     parts += [f"{total.raised:,} served by a dearer line"] if total.raised else []
+    parts += [f"{total.shrunk:,} served with a smaller max_tokens"] if total.shrunk else []
     parts += [f"{total.freed:,} served that were refused"] if total.freed else []
     return "; ".join(parts)
 
@@ -353,6 +354,7 @@ def _counts_json(counts: Counts) -> dict[str, Any]:
         **_cause_json(counts),
         "calls": counts.calls,
         "raised": counts.raised,
+        "shrunk": counts.shrunk,
         "freed": counts.freed,
         "still_refused": counts.still_refused,
         "then_nanos": counts.then_nanos,

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from governor.policy.shape import PolicyFile
     from governor.pricing import PriceTable
     from governor.rehearsal.goals import Goal
+    from governor.rehearsal.routing_goals import RoutingGoal
     from governor.rehearsal.runner import Miss, Result, Runner
     from governor.rehearsal.sidecar import Sidecar
+
+    Goals = Sequence[Goal | RoutingGoal]
 
 PATH: Any = typer.Argument(
     None,
@@ -35,7 +38,7 @@ PATH: Any = typer.Argument(
     show_default=False,
 )
 INIT: Any = flag("--init", help="Write a first tests file for every policy file that has none.")
-REQUIRE_ALL: Any = flag("--require-all", help="Fail if a threshold is reached by no test.")
+REQUIRE_ALL: Any = flag("--require-all", help="Fail if no test reaches a threshold, or a rule of routing.")
 MANY = 100
 """From so many tests on, progress is shown."""
 
@@ -181,7 +184,10 @@ def _meant(where: Path, loaded: Policies) -> list[PolicyFile]:
 
 
 def _print(
-    results: Sequence[Result], left: Sequence[Goal], loaded: Policies, sidecars: Sequence[Sidecar]
+    results: Sequence[Result],
+    left: Goals,
+    loaded: Policies,
+    sidecars: Sequence[Sidecar],
 ) -> None:
     out = console()
     zones = {sidecar.document.file: sidecar.timezone for sidecar in sidecars}
@@ -204,7 +210,7 @@ def _print(
             hint = f"`governor policy test {name} --init` writes a first file"
             out.print(f"{name} has no tests: {hint}", soft_wrap=True)
     if not left:
-        out.print("every threshold is reached", style="green")
+        out.print("every threshold is reached, and every rule of routing", style="green")
 
 
 def _misses(misses: Sequence[Miss], timezone: str) -> Iterator[str]:
@@ -218,7 +224,7 @@ def _misses(misses: Sequence[Miss], timezone: str) -> Iterator[str]:
             yield from explained.lines(request, told, timezone)
 
 
-def _as_json(results: Sequence[Result], wanted: Sequence[Goal], left: Sequence[Goal]) -> dict[str, Any]:
+def _as_json(results: Sequence[Result], wanted: Goals, left: Goals) -> dict[str, Any]:
     failed = sum(not result.passed for result in results)
     return {
         "passed": len(results) - failed,

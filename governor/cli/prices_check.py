@@ -39,7 +39,7 @@ class Finding:
 
     Attributes:
         state: `warning`, or `remark`, which `--strict` lets pass.
-        about: A model's id, `fees`, `sdk`, or a place in a policy file.
+        about: A model's id, `fees`, `accepts`, `sdk`, or a place in a policy file.
         text: What to know.
     """
 
@@ -92,8 +92,7 @@ def _lifecycles(table: PriceTable, day: date) -> Iterator[Finding]:
     for model in table.models():
         text = going(model, day)
         if text:
-            gone = model.lifecycle == "retired" or (model.retires is not None and model.retires <= day)
-            yield Finding(REMARK if gone else WARNING, model.id, text)
+            yield Finding(REMARK if model.retired_on(day) else WARNING, model.id, text)
         elif model.retires_not_before is not None and model.retires_not_before - day <= SOON:
             ends = "ends" if model.retires_not_before > day else "ended"
             text = f"the promise not to retire it {ends} on {model.retires_not_before}"
@@ -102,19 +101,17 @@ def _lifecycles(table: PriceTable, day: date) -> Iterator[Finding]:
 
 def going(model: Model, day: date) -> str:
     """Why a model should not be named any more, as of a day; empty where it may be."""
-    if model.retires is not None and model.retires <= day:
-        return f"it was retired on {model.retires}"
-    if model.lifecycle == "retired":
-        return "it is retired"
-    soon = model.retires is not None and model.retires - day <= SOON
-    if not soon and model.lifecycle != "deprecated":
+    if model.retired_on(day):
+        past = model.retires is not None and model.retires <= day
+        return f"it was retired on {model.retires}" if past else "it is retired"
+    if model.retires_soon(day, SOON.days) is None and model.lifecycle != "deprecated":
         return ""
     ends = f"retires on {model.retires}" if model.retires else "has no day of retirement yet"
     return f"it is deprecated and {ends}" if model.lifecycle == "deprecated" else f"it {ends}"
 
 
 def _stale(table: PriceTable, day: date) -> Iterator[Finding]:
-    """One warning for all prices in force that were last checked on the same day, too long ago."""
+    """One warning for all that were last checked on the same day, too long ago."""
     from governor.pricing.compare import at_ms  # noqa: PLC0415 - `--help` need not pay for it
 
     checked: dict[date, list[str]] = {}
@@ -125,10 +122,13 @@ def _stale(table: PriceTable, day: date) -> Iterator[Finding]:
     checked.setdefault(table.fee_at(at_ms(day)).checked, []).append("fees")
     for last, names in sorted(checked.items()):
         if day - last > SOON:
-            text = (
-                f"last checked on {last}, {(day - last).days} days ago; `governor prices diff` compares them"
-            )
-            yield Finding(WARNING, ", ".join(names), text)
+            text = f"last checked on {last}, {(day - last).days} days ago; "
+            yield Finding(WARNING, ", ".join(names), text + "`governor prices diff` compares them")
+    accepts = {model.accepts_checked for model in table.models() if not model.retired_on(day)}
+    for last in sorted(filter(None, accepts)):
+        if day - last > SOON:
+            text = f"last checked on {last}, {(day - last).days} days ago; "
+            yield Finding(WARNING, "accepts", text + "compare it with Anthropic's documentation")
 
 
 def _sdk(table: PriceTable) -> Iterator[Finding]:

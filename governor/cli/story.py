@@ -39,6 +39,7 @@ class Tried:
         binding: The identity of the budget that refused it, or `None`.
         sentence: Why that budget did, with its numbers; may be empty.
         expected_nanos: What it would probably cost, nano-dollars; `None` where nothing was learned yet.
+        changes: What of the request was changed for it: `max_tokens` that were made smaller among them.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Tried:
     binding: str | None = None
     sentence: str = ""
     expected_nanos: int | None = None
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,27 @@ class Story:
         """The decision that opened the hold; `None` if the request was refused."""
         return next((ruling for ruling in self.rulings if ruling.outcome == "held"), None)
 
+    @property
+    def of(self) -> str:
+        """The request's id, where this is a later leg of its call; else ''."""
+        return next((str(record["of"]) for record in self._records if "of" in record), "")
+
+    @property
+    def leg(self) -> int:
+        """Which leg of its call it is, from 1 on."""
+        return next((int(record["leg"]) for record in self._records if "of" in record), 1)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another leg was to follow: its end says so; of one that no budget bore, nobody knows."""
+        refused = bool(self.of) and self.held is None and not self.endings
+        return refused or any("next" in ending.record for ending in self.endings)
+
+    @property
+    def _records(self) -> list[dict[str, Any]]:
+        """What was written of the decisions, and of the ends."""
+        return [*(ruling.record for ruling in self.rulings), *(ending.record for ending in self.endings)]
+
 
 def tell(identifier: str, entries: Sequence[c.JournalEntry]) -> Story:
     """The story of *identifier* from its journal entries, oldest first."""
@@ -222,6 +245,7 @@ def _tried(
         binding=binding,
         sentence=sentence,
         expected_nanos=offer.expected_nanos,
+        changes=offer.changes,
     )
 
 
@@ -266,6 +290,7 @@ def _matrix(record: dict[str, Any]) -> Matrix:
             Candidate(offer["line"], offer["model"], offer["why"], offer["model"]),
             Ceiling(offer["ceiling_nanos"], offer["ceiling_tokens"], 0, 0),
             expected_nanos=offer.get("expected_nanos"),
+            changes=tuple(offer.get("changes", ())),
         )
         for offer in record["candidates"]
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,9 +14,10 @@ from governor.errors import nearest
 from governor.ledger import commands as c
 from governor.money import Money
 from governor.story.decision import instant, show
+from governor.story.legs import leg_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from governor.cli.context import Desk
     from governor.cli.story import Ending, Lease, Ruling, Story
@@ -36,17 +38,45 @@ def why(
     from governor.cli.story import tell  # noqa: PLC0415 - `--help` need not pay for it
 
     with open_desk(policies, ledger) as desk:
-        entries = desk.ledger.execute(c.ReadJournal(request_id))
-        if not entries:
-            raise _unknown(desk, request_id)
+        first = tell(request_id, _entries(desk, request_id))
+        if first.of:
+            first = tell(first.of, _entries(desk, first.of))
+        stories = [first, *_later_legs(desk, first)]
         in_force = desk.policies.hash
-    story = tell(request_id, entries)
     if as_json:
-        print_json(_as_json(story, in_force))
+        later = [_as_json(story, in_force) for story in stories[1:]]
+        print_json(_as_json(stories[0], in_force) | {"legs": later})
         return
     out = console()
-    for line in _lines(story, in_force):
+    for line in chain.from_iterable(_lines(story, in_force) for story in stories):
         out.print(line, style="bold" if line and not line.startswith(" ") else None, soft_wrap=True)
+
+
+def _entries(desk: Desk, identifier: str) -> Sequence[c.JournalEntry]:
+    """What the journal has under an id.
+
+    Raises:
+        Failure: Nothing.
+    """
+    entries = desk.ledger.execute(c.ReadJournal(identifier))
+    if not entries:
+        raise _unknown(desk, identifier)
+    return entries
+
+
+def _later_legs(desk: Desk, first: Story) -> Iterator[Story]:
+    """The legs of a call after its first, where the API pushed back."""
+    from governor.cli.story import tell  # noqa: PLC0415 - as above
+
+    story, number = first, 1
+    while story.goes_on:
+        number += 1
+        identifier = leg_id(first.id, number)
+        entries = desk.ledger.execute(c.ReadJournal(identifier))
+        if not entries:
+            return
+        story = tell(identifier, entries)
+        yield story
 
 
 def _unknown(desk: Desk, request_id: str) -> Failure:
@@ -65,7 +95,7 @@ def _lines(story: Story, in_force: str) -> Iterator[str]:
         yield f"Lease {story.id}"
         yield from _leased(story.lease)
     else:
-        yield f"Request {story.id}" if story.rulings or story.endings else f"Operation {story.id}"
+        yield _title(story)
     for change in story.changes:
         yield f"  {stamp(change.at_ms)} UTC  {change.identity} {change}"
     for push in story.pushes:
@@ -83,6 +113,12 @@ def _lines(story: Story, in_force: str) -> Iterator[str]:
     if story.held is not None and not story.endings:
         yield "In flight"
         yield "  its hold is open: not yet settled, released or expired"
+
+
+def _title(story: Story) -> str:
+    if story.of:
+        return f"Leg {story.leg} of {story.of}"
+    return f"Request {story.id}" if story.rulings or story.endings else f"Operation {story.id}"
 
 
 def _leased(lease: Lease) -> Iterator[str]:
@@ -120,9 +156,25 @@ def _asked(ruling: Ruling) -> Iterator[str]:
     record = ruling.record
     yield f"  who        {_who(record)}"
     pinned = ", pinned" if record["pin"] else ""
-    yield f"  asked for  {record['asked']}{pinned}, max_tokens {record['max_tokens']:,}"
+    gone = f" (for {record['gone']}, which is gone)" if record.get("gone") else ""
+    yield f"  asked for  {record['asked']}{gone}{pinned}, max_tokens {record['max_tokens']:,}"
     yield f"  prompt     about {record['input_tokens']:,} tokens ({record['estimate']}{_hint(record)})"
+    yield from _routed(record)
     yield f"  when       {stamp(ruling.at_ms)} UTC"
+
+
+def _routed(record: Mapping[str, Any]) -> Iterator[str]:
+    """What routing went by; nothing of a record of a release that had none."""
+    if not record.get("tier"):
+        return
+    why = f" ({record['tier_why']})" if record.get("tier_why") else ""
+    yield f"  tier       {record['tier']}{why}, load {record['load'] / 100:g} %"
+    if record.get("budget"):
+        spent_bp, age_ms = record["budget"]
+        age = f", as of {age_ms / 1000:.1f} s before" if age_ms else ""
+        yield f"  budget     {spent_bp / 100:g} % of the fullest one was spent{age}"
+    if record.get("complexity") is not None:
+        yield f"  complexity {record['complexity']:g}"
 
 
 def _policy(ruling: Ruling, in_force: str) -> Iterator[str]:
@@ -159,11 +211,15 @@ def _decided(ruling: Ruling) -> Iterator[str]:
         yield f"  {number}. {tried.model} ({tried.why}), {most}: {tried.verdict}"
         if tried.sentence:
             yield f"     {tried.sentence}"
+        yield from (f"     changed: {change}" for change in tried.changes)
     served = next((tried for tried in ruling.tried if tried.verdict == "fits"), None)
     if ruling.outcome == "held" and served is not None:
         yield f"Held {Money(served.ceiling_nanos)} for {served.model}"
         return
     yield f"Refused: {ruling.outcome}"
+    age_ms = ruling.record.get("cached_answer_ms")
+    if age_ms is not None:
+        yield f"  and answered as the same request was {age_ms / 1000:.0f} s before, at no cost"
     binding = [tried.binding for tried in ruling.tried if tried.binding is not None]
     if binding:
         yield f"  bound by {binding[-1]}"
@@ -240,6 +296,7 @@ def _as_json(story: Story, in_force: str) -> dict[str, Any]:
 
     return {
         "id": story.id,
+        "leg": story.leg,
         "decisions": [
             {
                 "at": instant(ruling.at_ms),

@@ -14,10 +14,12 @@ from governor.errors import UnknownModel
 from governor.journal.calls import LEASE, UNREADABLE, Began, Ended
 from governor.ledger import lifecycle
 from governor.rehearsal import flights
-from governor.rehearsal.flights import Flight, Part
-from governor.rehearsal.judging import POLICY, Judge, told_by_the_application
+from governor.rehearsal.blocks import Blocks
+from governor.rehearsal.flights import Flight, GoesOn, Part
+from governor.rehearsal.judging import POLICY, SHRINK, Judge, Judged, told_by_the_application
 from governor.rehearsal.tally import Cause, Days, Found
 from governor.routing import LINES
+from governor.story.conversations import Conversations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from governor.journal.calls import Event, Priced
     from governor.policy import Policies
     from governor.pricing import PriceTable
-    from governor.rehearsal.balances import Account
-    from governor.rehearsal.flights import BlockedBy
-    from governor.rehearsal.judging import Judged
     from governor.rehearsal.tally import Counts, Day
     from governor.story.matrix import Offer
 
@@ -39,7 +38,7 @@ MOST_EXPIRED = 20_000
 
 _LIVES = ("create", "rebuild")
 _RANKS = {line: rank for rank, line in enumerate(LINES)}
-_ROUTING = Cause("the files' lines and features")
+_ROUTING = "the files' lines, tiers and features"
 _TOO_COSTLY = Cause("limits.cost_per_request")
 
 
@@ -76,12 +75,14 @@ class Backtest:
         covered: Collection[str] | None = None,
     ) -> None:
         self.found = Found()
-        self.judge = Judge(policies, prices, self._window_over)
+        self._conversations = Conversations()
+        self._blocks = Blocks(self.found)
+        self.judge = Judge(policies, prices, self._blocks.window_over, self._conversations)
         self._prices, self._within, self._covered = prices, within, covered
         self._told = told_by_the_application(policies)
         self._flights: dict[str, Flight] = {}
+        self._going_on: OrderedDict[str, GoesOn] = OrderedDict()
         self._expired: OrderedDict[str, tuple[Flight, int, int]] = OrderedDict()
-        self._blocking: set[Account] = set()
         self._looked_at = 0
         self._days = Days()
         self._zones = {getattr(f.policy, "department", None): f.policy.timezone for f in policies.files}
@@ -106,10 +107,9 @@ class Backtest:
 
     def end(self) -> Found:
         """Judge what waits for the end of its window; returns what was found."""
-        for account in [*self._blocking]:
-            self._judge_blocks(account)
+        self._blocks.end()
         self.found.open = self._looked_at
-        self.found.priced, self.found.scaled = self.judge.priced, self.judge.scaled
+        self.found.priced, self.found.scaled = self.judge.ceilings.priced, self.judge.ceilings.scaled
         return self.found
 
     def _other(self, kind: str) -> None:
@@ -128,6 +128,8 @@ class Backtest:
             self._close(lost, 0, 0, [0] * len(lost.holds), [0] * len(lost.real))
         then = call.served
         department = call.who[0]
+        if call.of and then is None:  # a later leg that no budget bore: its call is counted already
+            return
         if self._covered is not None and department not in self._covered:
             self.found.uncovered += call.at_ms >= self._within.from_ms
             self._as_then(call, then)
@@ -156,6 +158,8 @@ class Backtest:
                 real=real,
                 counts=None,
                 day=None,
+                served=flights.candidate(self._prices, then),
+                swapped=call.preferred not in ("", then.model),
             )
             self._take_off(call, flight)
 
@@ -175,18 +179,27 @@ class Backtest:
         day.new_nanos += nanos
 
     def _served_then(self, call: Began, then: Priced) -> None:
+        before = self._going_on.get(call.of, GoesOn()) if call.of else None
         counts, day = self._count(call), self._day(call)
-        judged = self.judge.judge(call)
+        if before is not None and before.blocked:
+            judged = Judged(POLICY)
+        else:
+            gone = () if before is None else [one for one in before.models if one != then.model]
+            judged = self.judge.judge(call, gone)
         offer, holds = judged.offer, flights.parts(judged)
-        same = offer is not None and offer.candidate.model == then.model
+        shrunk = judged.stepped == SHRINK
+        same = offer is not None and offer.candidate.model == then.model and not shrunk
         real = holds if same and len(holds) == len(judged.seats) else self._real(call, then)
-        rolling = None
-        if offer is None:
+        rolling, counted = None, before is not None and before.counted
+        if counted:  # an earlier leg went another way already
+            pass
+        elif offer is None:
+            counted = True
             counts.block(call.at_ms)
             self.found.outcomes[judged.outcome] += 1
-            rolling = self._blame(call, judged)
+            rolling = self._blocks.blame(call, judged)
         else:
-            self._compare(call, then, offer, judged, counts)
+            counted = self._compare(call, then, offer, judged, counts)
         flight = Flight(
             at_ms=call.at_ms,
             then=then,
@@ -199,38 +212,30 @@ class Backtest:
             counts=counts,
             day=day,
             rolling=rolling,
+            served=None if offer is None else offer.candidate,
+            swapped=offer is not None and offer.candidate.model != judged.preferred,
+            counted=counted,
         )
         self._take_off(call, flight)
 
-    def _compare(self, call: Began, then: Priced, offer: Offer, judged: Judged, counts: Counts) -> None:
-        """Count a call that is served on another line."""
+    def _compare(self, call: Began, then: Priced, offer: Offer, judged: Judged, counts: Counts) -> bool:
+        """Count a call that is served otherwise; returns whether it is."""
         before, after = _RANKS.get(then.line), _RANKS.get(offer.candidate.line)
-        if before is None or after is None or before == after:
-            return
+        if before is None or after is None:
+            return False
+        if before == after:
+            shrunk = judged.stepped == SHRINK
+            counts.shrunk += shrunk
+            return shrunk
         if after > before:
             counts.raised += 1
-            return
+            return True
         counts.downgrade(call.at_ms)
-        cause = _TOO_COSTLY if judged.stepped == "cost_per_request" else _ROUTING
-        if judged.stepped == "budget" and judged.binding is not None:
+        cause = _TOO_COSTLY if judged.stepped == "cost_per_request" else Cause(judged.tier_why or _ROUTING)
+        if judged.stepped in ("budget", SHRINK) and judged.binding is not None:
             cause = flights.cause(judged.seats[judged.binding].term)
         self.found.cause(cause).downgrade(call.at_ms)
-
-    def _blame(self, call: Began, judged: Judged) -> tuple[Account, BlockedBy] | None:
-        """Count what refused a call; whether falsely is known when the window is over, or the call is."""
-        if judged.outcome == POLICY or judged.binding is None:
-            self.found.cause(Cause(judged.refusal)).block(call.at_ms)
-            return None
-        cause, account = flights.cause(judged.seats[judged.binding].term), judged.accounts[judged.binding]
-        self.found.cause(cause).block(call.at_ms)
-        key = (*call.who[:2], cause)
-        if account.bucket_ms:
-            return account, key
-        if account.blocks is None:
-            account.blocks = {}
-        account.blocks[key] = account.blocks.get(key, 0) + 1
-        self._blocking.add(account)
-        return None
+        return True
 
     def _real(self, call: Began, then: Priced) -> tuple[Part, ...]:
         """The new policies' budgets, as the call really touched them."""
@@ -256,6 +261,8 @@ class Backtest:
 
     def _ended(self, ended: Ended) -> None:
         flight = self._flights.pop(ended.id, None)
+        if flight is not None:
+            self._note(flight, ended)
         if ended.late:
             self._late(ended, flight)
         elif flight is None:
@@ -266,10 +273,23 @@ class Backtest:
             then_nanos = flights.cost(flight, ended)
             self._settle(flight, ended, then_nanos, flights.new_cost(self._prices, flight, ended, then_nanos))
 
+    def _note(self, flight: Flight, ended: Ended) -> None:
+        """Take in which model a run is on now, and whether the call goes on in another leg."""
+        flights.note(self._conversations, flight, ended)
+        name = flight.call.of or flight.call.id
+        before = self._going_on.pop(name, GoesOn())
+        if ended.goes_on:
+            models = (*before.models, flight.then.model)
+            self._going_on[name] = GoesOn(models, blocked=flight.blocked, counted=flight.counted)
+            if len(self._going_on) > MOST_EXPIRED:
+                self._going_on.popitem(last=False)
+
     def _settle(self, flight: Flight, ended: Ended, then_nanos: int, new_nanos: int) -> None:
         tokens, kind = -1, ended.kind
         if any(part.unit is Unit.TOKENS for part in (*flight.holds, *flight.real)):
             tokens = flights.tokens(flight, ended)
+        if kind == "release" and ended.goes_on:
+            kind = flights.GOES_ON
         posts = [flights.posted(part, kind, new_nanos, tokens) for part in flight.holds]
         if flight.real is flight.holds and then_nanos == new_nanos:
             real = posts
@@ -352,41 +372,19 @@ class Backtest:
             account.post(posts[index], at_ms)
             if not apart:
                 account.post_real(real[index], at_ms)
-            self._let_go(account)
+            self._blocks.let_go(account)
         if apart:
             for (account, _, _), amount in zip(flight.real, real, strict=True):
                 account.post_real(amount, at_ms)
-                self._let_go(account)
+                self._blocks.let_go(account)
         if flight.rolling is not None and flight.rolling[0].real <= flight.rolling[0].limit:
-            self._count_false(flight.rolling[1], 1)
+            self._blocks.count_false(flight.rolling[1], 1)
         self._looked_at -= flight.counts is not None
         flights.add(flight, then_nanos, new_nanos)
 
-    def _let_go(self, account: Account) -> None:
-        account.open -= 1
-        if account.over and not account.open and account.blocks:
-            self._judge_blocks(account)
-
-    def _window_over(self, account: Account) -> None:
-        if account.blocks and not account.open:
-            self._judge_blocks(account)
-
-    def _judge_blocks(self, account: Account) -> None:
-        """Blocks of a window are false where all that was really spent in it fits the limit."""
-        if account.real <= account.limit:
-            for blocked, count in (account.blocks or {}).items():
-                self._count_false(blocked, count)
-        account.blocks = None
-        self._blocking.discard(account)
-
-    def _count_false(self, blocked: BlockedBy, count: int) -> None:
-        department, user, cause = blocked
-        self.found.person(department, user).false_blocks += count
-        self.found.cause(cause).false_blocks += count
-
     def _count(self, call: Began) -> Counts:
         counts = self.found.person(*call.who[:2])
-        counts.calls += 1
+        counts.calls += not call.of  # a later leg is no call of its own
         self.found.first_ms = self.found.first_ms or call.at_ms
         self.found.last_ms = call.at_ms
         return counts

@@ -9,15 +9,16 @@ refuse or skip by size let no more through. What decides in any other way can't 
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, fields
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from governor.budgets import Period, Rolling
 from governor.money import Money
 from governor.policy import LINES, Attribution, BudgetRow
+from governor.rehearsal import routed
 from governor.rehearsal.cheaper import falls_with_the_line
+from governor.rehearsal.differences import Difference, Way, together
 from governor.rehearsal.sides import Side
 from governor.routing import rank
 from governor.story.decision import show
@@ -27,39 +28,6 @@ if TYPE_CHECKING:
 
     from governor.policy import Policies
     from governor.pricing import PriceTable
-
-
-class Way(enum.StrEnum):
-    """Which way something was changed."""
-
-    SAME = "same"
-    TIGHTER = "tighter"
-    LOOSER = "looser"
-    NEITHER = "neither"
-
-
-def together(ways: Iterable[Way]) -> Way:
-    """The way of several changes at once: neither, where they do not all go one way."""
-    found = set(ways) - {Way.SAME}
-    return found.pop() if len(found) == 1 else Way.NEITHER if found else Way.SAME
-
-
-class Difference(NamedTuple):
-    """One change.
-
-    Attributes:
-        what: What was changed, in words, with both values.
-        way: Which way it goes, all else being equal.
-        who: Somebody whom it concerns.
-        rows: The budgets that it is about, of the old policies and the new ones.
-        size: Input tokens, or nano-dollars of a request, around which it shows; 0 where there is no such.
-    """
-
-    what: str
-    way: Way
-    who: Attribution
-    rows: tuple[BudgetRow, ...] = ()
-    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +54,7 @@ _SILENT = {"version", "owner", "timezone", "department", "organization"}
 """Keys of a file that are compared as what they compile to, and those that decide nothing by themselves."""
 
 _ORDERED = ("cost_per_request_nanos", "input_tokens")
-_APART = {"attribution", "user_tier", "policy_hash", "owner", "shadow", "complaints", *_ORDERED}
+_APART = {"attribution", "user_tier", "policy_hash", "owner", "shadow", "complaints", "routes", *_ORDERED}
 _ROW = {
     "department",
     "scopes",
@@ -139,10 +107,13 @@ def _differences(
     sides = (Side(name, old), Side(name, new))
     found = [*_of_files(sides, anybody)]
     pairs = [*_users(sides, found)]
+    found += _of_routing(sides, [user for user, _ in pairs], anybody)
     for user, tiers in pairs:
         found += _of_rules(sides, user)
         found += _of_budgets(sides, user, tiers)
     way = together(one.way for one in found)
+    if any(one.rows for one in found):
+        found += [one for user, _ in pairs for one in _turning_back(sides, user)]
     if way in (Way.TIGHTER, Way.LOOSER):
         bounding = sides[way is Way.TIGHTER]
         found += [one for user, _ in pairs for one in _climbing(bounding, user, prices, now_ms)]
@@ -162,14 +133,43 @@ def _of_files(sides: tuple[Side, Side], who: Attribution) -> Iterator[Difference
                 yield Difference(what, Way.NEITHER, who)
 
 
+def _of_routing(sides: tuple[Side, Side], users: Sequence[str], who: Attribution) -> Iterator[Difference]:
+    """Which line `auto` stands for, for each user; and what the files say of routing besides."""
+    old, new = (side.own.routing for side in sides)
+    ways = {}
+    for user in users:
+        before, after = (side.rules(user, None) for side in sides)
+        if before is not None and after is not None:
+            ways[user] = routed.of_lines(before, after)
+    if all(getattr(old, key) == getattr(new, key) for key in routed.CHOOSING):
+        for user, way in ways.items():
+            what = f"the line that `auto` stands for, for the user {user}"
+            yield Difference(what, way, Attribution(who.department, user))
+    yield from routed.of_routing(old, new, together(ways.values()), who)
+
+
+def _turning_back(sides: tuple[Side, Side], user: str) -> Iterator[Difference]:
+    """Where a fuller budget may mean a dearer line, nothing is proved of another limit."""
+    for side in sides:
+        rules = side.rules(user, None)
+        if rules is not None and routed.turns_back(rules):
+            what = "a rule of routing lets more through as a budget fills: cannot be compared"
+            yield Difference(what, Way.NEITHER, Attribution(side.name, user))
+
+
 def _plain(policy: Any) -> dict[str, Any]:
     """The keys of a file that are not compared as what they compile to; of routing, each key by itself."""
     if policy is None:
         return {}
     said = policy.model_dump(mode="json", exclude=_COMPILED | _SILENT)
     routing = said.pop("routing", None) or {}
-    routing.pop("floors", None)
+    for key in ("floors", *routed.APART):
+        routing.pop(key, None)
     return {**said, **{f"routing.{key}": value for key, value in routing.items()}}
+
+
+def _amount(name: str, value: Any) -> Any:
+    return Money(value) if name.endswith("_nanos") and value is not None else value
 
 
 def _told(value: Any) -> str:
@@ -234,7 +234,8 @@ def _of_rules(sides: tuple[Side, Side], user: str) -> Iterator[Difference]:
             if one.name not in _APART and values[0] != values[1] and (one.name, str(values)) not in seen:
                 seen.add((one.name, str(values)))
                 of = "" if feature is None else f" of {told}"
-                what = f"{one.name}{of}: {_told(values[0])} → {_told(values[1])}, cannot be compared"
+                shown = (_told(_amount(one.name, value)) for value in values)
+                what = f"{one.name.removesuffix('_nanos')}{of}: {' → '.join(shown)}, cannot be compared"
                 yield Difference(what, Way.NEITHER, who)
 
 

@@ -5,16 +5,19 @@ Nothing here is asserted: a request is an example because both decisions were ma
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from governor.budgets import Unit
 from governor.errors import PolicyViolation
 from governor.ledger import admission
 from governor.ledger.commands import Balance
+from governor.policy.routes import TIERS
 from governor.policy.terms import FULL_BP
 from governor.pricing import Unbounded
-from governor.rehearsal.compare import Way
+from governor.rehearsal.differences import Way
 from governor.rehearsal.sides import Side
 from governor.rehearsal.stage import Refusal, Stage, made_up
 from governor.routing import rank
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     from governor.ledger.commands import BudgetRow as LedgerRow
     from governor.policy import Attribution, BudgetRow, Policies
     from governor.pricing import PriceTable
-    from governor.rehearsal.compare import Compared, Difference
+    from governor.rehearsal.compare import Compared
+    from governor.rehearsal.differences import Difference
 
 REFUSED = -1
 """How a refused request is treated; of a served one it is the rank of its line."""
@@ -42,6 +46,11 @@ _SIZES = ((100, 16), (5_000, 1_000), (60_000, 4_096), (180_000, 8_192))
 _MOSTLY_OUTPUT = (100, 8_192)
 _LEFT = tuple(1_000_000 * 2**step for step in range(13))
 """What is left of a budget, nano-dollars: from $0.001 to $4.10, each twice the one before."""
+
+
+_ROUTING = ("routing.", "the line that `auto`")
+_COMPLEXITIES = (0, 5, 9)
+_WHOLE = 100
 
 
 class Treatment(NamedTuple):
@@ -62,6 +71,10 @@ class Probe:
         max_tokens: As asked for.
         spent: By a budget's identity, what is spent and held; of every other budget nothing is.
         pin: Never swap the model.
+        complexity: How hard it is, 0 to 10; `None`: as hard as a prompt of one word.
+        load_bp: How busy the API is, basis points.
+        tier: The tier that is asked for, or `None`.
+        deferrable: Whether it can wait.
     """
 
     who: Attribution
@@ -70,6 +83,10 @@ class Probe:
     max_tokens: int
     spent: Mapping[str, Spent]
     pin: bool = False
+    complexity: float | None = None
+    load_bp: int = 0
+    tier: str | None = None
+    deferrable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +111,10 @@ def treat(stage: Stage, probe: Probe) -> Treatment:
         input_tokens=probe.input_tokens,
         max_tokens=probe.max_tokens,
         pin=probe.pin,
+        complexity=probe.complexity,
+        load_bp=probe.load_bp,
+        tier=probe.tier,
+        deferrable=probe.deferrable,
     )
     try:
         told = stage.decide(request, _balances(probe.spent))
@@ -136,6 +157,7 @@ class Examples:
         return tuple(found[way] for way in (Way.TIGHTER, Way.LOOSER) if way in found and way in wanted)
 
     def _probes(self, department: str, difference: Difference) -> Iterator[Probe]:
+        yield from self._routed(difference)
         asked = [*self._asked(department)]
         for one in self._askers(difference.who, difference.rows):
             for tokens, most in self._sizes(difference):
@@ -149,6 +171,54 @@ class Examples:
                 for spent in self._nearly_spent(one):
                     yield Probe(one, asked[-2], *_MOSTLY_OUTPUT, spent)
                     yield Probe(one, "auto", *_MOSTLY_OUTPUT, spent)
+
+    def _routed(self, difference: Difference) -> Iterator[Probe]:
+        """Of a change of routing: requests that it may show in."""
+        if difference.what.startswith(_ROUTING):
+            for one in self._askers(difference.who, ()):
+                yield from self._for_auto(one)
+
+    def _for_auto(self, who: Attribution) -> Iterator[Probe]:
+        """Requests for `auto`, easy and hard, in every tier, at idle and busy times, with fuller budgets."""
+        for tier, complexity, load in product((None, *TIERS), _COMPLEXITIES, self._turns(who, "load")):
+            for input_tokens, max_tokens in (_SIZES[1], _SIZES[3]) if tier else (_SIZES[1],):
+                for spent in [{}] if tier else self._fuller(who):
+                    for deferrable in (False, True) if not tier else (False,):
+                        yield Probe(
+                            who,
+                            "auto",
+                            input_tokens,
+                            max_tokens,
+                            spent,
+                            complexity=complexity,
+                            load_bp=100 * load,
+                            tier=tier,
+                            deferrable=deferrable,
+                        )
+
+    def _fuller(self, who: Attribution) -> Iterator[Mapping[str, Spent]]:
+        """Nothing spent; then of the last budget in dollars, more and more, up to next to nothing left."""
+        yield {}
+        policies = self._policies[0]
+        rows = [
+            row for row in policies.all_terms() if row.unit is Unit.USD and row.department == who.department
+        ]
+        for row in rows[-1:]:
+            for identity in self._identities(policies, who, row):
+                for percent in self._turns(who, "budget"):
+                    yield {identity: (row.limit * percent // 100, 0)}
+                yield {identity: (max(row.limit - _LEFT[3], 0), 0)}
+
+    def _turns(self, who: Attribution, name: str) -> list[int]:
+        """Percentages of `budget` or `load` beside which conditions of either policies turn."""
+        found = {0}
+        for policies in self._policies:
+            with suppress(PolicyViolation):
+                routes = policies.rules(who).routes
+                conditions = (*(condition for condition, _ in routes.choose), routes.defer)
+                marks = {mark for one in conditions if one is not None for mark in one.marks(name)}
+                found |= {int(mark * 100) + by for mark in marks for by in (-1, 1)}
+        return sorted(percent for percent in found if 0 <= percent <= _WHOLE)
 
     def _asked(self, department: str) -> Iterator[str]:
         """The lines of either, dearest first, then `auto`."""

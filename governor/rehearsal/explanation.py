@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from governor.story.request import House
 
 
+DEFERRED = "deferred"
+"""The outcome of a request that is offered the Batches API."""
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """What one candidate needs of one budget, and what the budget says.
@@ -93,6 +97,8 @@ class Explanation:
         affordable_max_tokens: The largest `max_tokens` that would pass instead, or `None`.
         cheapest_model: The cheapest model that would pass instead, or `None`.
         wait_s: Seconds that the call would wait at most for calls in flight before it is refused.
+        larger: Where a smaller `max_tokens` is served: the refusal of the one that was asked for.
+        band: The line in whose band of complexity the request is; '' where nothing goes by it.
     """
 
     at_ms: int
@@ -103,13 +109,24 @@ class Explanation:
     affordable_max_tokens: int | None = None
     cheapest_model: str | None = None
     wait_s: float = 0.0
+    larger: Explanation | None = None
+    band: str = ""
 
     @property
     def outcome(self) -> str:
-        """`served`, `downgraded` or `refused`."""
-        if self.decision is None or self.decision.model is None:
+        """`served`, `downgraded`, `refused` or `deferred`."""
+        if self.decision is None:
+            return "refused"
+        if self.decision.outcome == DEFERRED:
+            return DEFERRED
+        if self.decision.model is None:
             return "refused"
         return "downgraded" if self.decision.downgraded else "served"
+
+    @property
+    def max_tokens(self) -> int:
+        """As it is sent; 0 where the policy forbids the request."""
+        return 0 if self.decision is None else self.decision.max_tokens
 
     @property
     def reason(self) -> str:
@@ -118,7 +135,9 @@ class Explanation:
 
     def needs(self) -> Iterator[tuple[Weight, Need]]:
         """What was asked of the budgets, by the candidates that were tried."""
-        for weight in self.weights:
+        if self.larger is not None:
+            yield from self.larger.needs()
+        for weight in () if self.outcome == DEFERRED else self.weights:
             if weight.candidate.verdict != "not tried":
                 yield from ((weight, need) for need in weight.needs)
 
@@ -140,19 +159,34 @@ def shadow_of(decision: Decision | None) -> str | None:
     model = decision.shadow.model
     if model is None:
         return "refused"
-    return "downgraded" if model != decision.candidates[0].model else "served"
+    return "downgraded" if model != decision.preferred else "served"
+
+
+def first_binding(decision: Decision) -> str | None:
+    """The budget that refused the first candidate that the policy did not rule out; `None` if none did."""
+    tried = (one.binding for one in decision.candidates if one.verdict != "skipped")
+    return next(tried, None)
 
 
 def explained(house: House, weighed: Weighed) -> Explanation:
     """Take a decision apart."""
+    hard = weighed.planned.route.complexity
+    band = None if hard is None else weighed.planned.rules.routes.line_for(hard.value)
+    return replace(_explained(house, weighed), band=band or "")
+
+
+def _explained(house: House, weighed: Weighed) -> Explanation:
     decision = weighed.decision
     skipped = len(decision.candidates) - len(weighed.planned.offers)
     ruled_out = [Weight(candidate) for candidate in decision.candidates[:skipped]]
     tried = [_weight(weighed, candidate, i) for i, candidate in enumerate(decision.candidates[skipped:])]
     at_ms = weighed.readings.now_ms
+    if decision.outcome == DEFERRED:
+        return Explanation(at_ms, decision, (*ruled_out, *tried), refused=decision.reason)
     if decision.model is not None:
-        binding = decision.candidates[0].binding
-        return Explanation(at_ms, decision, (*ruled_out, *tried), binding=binding)
+        larger = None if weighed.larger is None else explained(house, weighed.larger)
+        binding = first_binding(decision) if larger is None else larger.binding
+        return Explanation(at_ms, decision, (*ruled_out, *tried), binding=binding, larger=larger)
     refused = c.Refused(decision.outcome, weighed.readings.balances, None, at_ms)
     error = refusal.error(house, weighed.planned, weighed.table, refused, 0.0)
     budget: BudgetView = error.budget  # type: ignore[attr-defined]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from governor.budgets import Unit
 from governor.errors import UnknownModel
 from governor.journal.calls import posted_to
 from governor.ledger import lifecycle
+from governor.policy import Attribution
 from governor.pricing import cost_nanos, read_usage
 from governor.rehearsal.tally import Cause
+from governor.routing import Candidate
 
 if TYPE_CHECKING:
     from governor.journal.calls import Began, Ended, Priced
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from governor.rehearsal.balances import Account
     from governor.rehearsal.judging import Judged, Seat
     from governor.rehearsal.tally import Counts, Day
+    from governor.story.conversations import Conversations
     from governor.story.matrix import Offer
 
 
@@ -48,6 +52,9 @@ class Flight(NamedTuple):
         counts: Whose counts it is in; `None`: it is only posted.
         day: Likewise.
         rolling: What blocked it, where that is a rolling window: then this call's end judges whether falsely.
+        served: The model that serves it; `None`: none does, or it has no price.
+        swapped: Whether that is not the one that is preferred.
+        counted: Whether it was counted as one that goes another way.
     """
 
     at_ms: int
@@ -61,6 +68,45 @@ class Flight(NamedTuple):
     counts: Counts | None
     day: Day | None
     rolling: tuple[Account, BlockedBy] | None = None
+    served: Candidate | None = None
+    swapped: bool = False
+    counted: bool = False
+
+
+class GoesOn(NamedTuple):
+    """A call between two of its legs.
+
+    Attributes:
+        models: Those that earlier legs asked then.
+        blocked: Whether the new policies refuse it.
+        counted: Whether it was counted as one that goes another way.
+    """
+
+    models: tuple[str, ...] = ()
+    blocked: bool = False
+    counted: bool = False
+
+
+GOES_ON = "goes on"
+"""How a release ends after which the call goes on: its next leg is the request that counts."""
+
+
+def candidate(prices: PriceTable, then: Priced) -> Candidate | None:
+    """The candidate that served then; `None` where it has no price here."""
+    try:
+        return Candidate(then.line, then.model, "", prices.canonical(then.model))
+    except UnknownModel:
+        return None
+
+
+def note(conversations: Conversations, flight: Flight, ended: Ended) -> None:
+    """Take in which model a run is on now; what is no run is not known by a journal."""
+    call, served = flight.call, flight.served
+    if ended.answered and served is not None and call.who[3] is not None and not call.pin:
+        who, asked = Attribution(*call.who), (call.asked, call.tier)
+        moved, began_ms = flight.swapped, flight.at_ms
+        usage = ended.usage
+        conversations.note(who, {}, asked, served, usage, ended.at_ms, swapped=moved, planned_ms=began_ms)
 
 
 def add(flight: Flight, then_nanos: int, new_nanos: int) -> None:
@@ -96,7 +142,9 @@ def amount(part: Part, nanos: int, tokens: int) -> int:
 
 
 def posted(part: Part, kind: str, nanos: int, tokens: int) -> int:
-    """What the end of a call posts to one budget: a release keeps requests only."""
+    """What the end of a call posts to one budget: a release keeps requests only, if it is the call's end."""
+    if kind == GOES_ON:
+        return 0
     return lifecycle.kept_on_release(part.unit, 1) if kind == "release" else amount(part, nanos, tokens)
 
 
@@ -144,8 +192,8 @@ def cause(term: BudgetTerm) -> Cause:
 def new_cost(prices: PriceTable, flight: Flight, ended: Ended, then_nanos: int) -> int:
     """What a call costs under the new policies, where it really cost *then_nanos*.
 
-    On another model its usage is priced there, its output as it was; where there is none, or it has no price
-    there, the cost is in proportion to the ceilings.
+    On another model its usage is priced there, its output as it was, at most a smaller `max_tokens`; where
+    there is none, or it has no price there, the cost is in proportion to the ceilings.
     """
     if flight.blocked:
         return 0
@@ -155,6 +203,9 @@ def new_cost(prices: PriceTable, flight: Flight, ended: Ended, then_nanos: int) 
     try:
         usage = None if ended.uncertain or not ended.usage else read_usage(ended.usage)
         if usage is not None and not usage.passes:
+            most = offer.ceiling.max_tokens if offer.ceiling.max_tokens < flight.call.max_tokens else None
+            if most is not None and usage.output_tokens > most:
+                usage = replace(usage, output_tokens=most)
             where = prices.served_at(offer.candidate.model, ended.endpoint)
             return cost_nanos(prices, offer.candidate.model, usage, flight.at_ms, endpoint=where)
     except (UnknownModel, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,11 @@ class Given:
     held: Mapping[str, Amount] = field(default_factory=dict)
     base: Callable[[Sequence[BudgetRow]], Sequence[Balance]] = untouched
 
+    def some(self, rows: Sequence[BudgetRow]) -> list[Balance]:
+        """The balances of *rows*, a part of what the request touches: keys of the others are passed over."""
+        identities = [row.identity for row in rows]
+        return Given(_of(self.spent, identities), _of(self.held, identities), self.base)(rows)
+
     def __call__(self, rows: Sequence[BudgetRow]) -> list[Balance]:
         """The balances of *rows*, in their order.
 
@@ -52,6 +58,16 @@ class Given:
             )
             for row, balance in zip(rows, found, strict=True)
         ]
+
+
+def _of(written: Mapping[str, Amount], identities: Sequence[str]) -> dict[str, Amount]:
+    """What is written of these budgets."""
+    found = {}
+    for key, amount in written.items():
+        with suppress(KeyRefused):
+            find(key, identities)
+            found[key] = amount
+    return found
 
 
 def _refuse_spent_calls(spent: Mapping[str, Amount], rows: Sequence[BudgetRow]) -> None:

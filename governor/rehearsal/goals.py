@@ -1,7 +1,8 @@
 """Which thresholds a policy has, and which of them tests have reached.
 
-A goal is one rule of one budget that can change what becomes of a request: a mark, the limit, a floor, or a
-warning. It is reached by a test that sees it act: a candidate refused by it, or the warning told.
+A goal is one rule that can change what becomes of a request: of one budget a mark, the limit, a floor, or a
+warning; of routing a rule that chooses a tier, or a band of complexity. It is reached by a test that sees it
+act: a candidate refused by it, the warning told, the tier chosen, a request as hard as the band.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from governor.money import Money
 from governor.policy import Attribution
 from governor.rehearsal.keys import short
 from governor.rehearsal.people import TierBook
+from governor.rehearsal.routing_goals import SOMEBODY, RoutingGoal, Which, routing_goals
+from governor.rehearsal.routing_goals import reached as routing_goals_reached
 from governor.story.decision import show
 
 if TYPE_CHECKING:
@@ -27,12 +30,6 @@ if TYPE_CHECKING:
     from governor.pricing import PriceTable
     from governor.rehearsal.explanation import Explanation, Need
     from governor.story.decision import ThresholdCrossed
-
-SOMEBODY = "somebody@example.com"
-"""Who stands for everybody whom no file names."""
-
-_Which = tuple[str, str, int]
-"""Which rule: `mark`, `limit`, `floor`, `keep` or `warn`; of which budget or department; at how much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class Goal:
         key: The budget's short name, among those that *who* touches.
     """
 
-    which: _Which
+    which: Which
     place: str
     about: str
     who: Attribution
@@ -60,13 +57,13 @@ class Goal:
     key: str
 
 
-def goals(policies: Policies, prices: PriceTable) -> list[Goal]:
+def goals(policies: Policies, prices: PriceTable) -> list[Goal | RoutingGoal]:
     """Every goal of these policies, each once, in the order of the files.
 
     Of a department whose users the application tells of, somebody of every tier is made up.
     """
     policies.directory = book = TierBook()
-    found: dict[_Which, Goal] = {}
+    found: dict[Which, Goal | RoutingGoal] = {}
     for row in policies.all_terms():
         for file in policies.files:
             department = getattr(file.policy, "department", None)
@@ -75,11 +72,15 @@ def goals(policies: Policies, prices: PriceTable) -> list[Goal]:
             for who in _people(row, file.policy, book):  # type: ignore[arg-type]
                 for goal in _goals(policies, prices, row, file, who):
                     found.setdefault(goal.which, goal)
+    for file in policies.files:
+        if hasattr(file.policy, "department"):
+            found |= {goal.which: goal for goal in routing_goals(policies, file, book)}
     return list(found.values())
 
 
-def reached(told: Explanation, department: str) -> Iterator[_Which]:
-    """What a decision has reached: the rules that refused a candidate, or in shadow would have."""
+def reached(told: Explanation, department: str) -> Iterator[Which]:
+    """What a decision has reached: rules of routing, and those that refuse a candidate or would."""
+    yield from routing_goals_reached(told, department)
     for weight, need in told.needs():
         if need.said == "contended":
             yield _contended(need)
@@ -87,12 +88,12 @@ def reached(told: Explanation, department: str) -> Iterator[_Which]:
             yield _exhausted(need, weight.candidate.line, department)
 
 
-def warned(term: BudgetTerm, crossing: ThresholdCrossed) -> _Which:
+def warned(term: BudgetTerm, crossing: ThresholdCrossed) -> Which:
     """What a warning has reached."""
     return ("warn", _name(term), crossing.percent * 100)
 
 
-def _exhausted(need: Need, line: str, department: str) -> _Which:
+def _exhausted(need: Need, line: str, department: str) -> Which:
     """The rule that keeps a candidate from what is not spent yet."""
     if need.by == "mark":  # of a paced budget, as it is written and not as it is now
         return ("mark", _name(need.term), need.term.caps.get(line, need.mark_bp))
@@ -103,7 +104,7 @@ def _exhausted(need: Need, line: str, department: str) -> _Which:
     return ("limit", _name(need.term), need.term.limit)
 
 
-def _contended(need: Need) -> _Which:
+def _contended(need: Need) -> Which:
     """The rule that keeps a candidate from what is held: the limit, or the share of it."""
     if need.share_bp == FULL_MARK_BP:
         return ("limit", _name(need.term), need.term.limit)

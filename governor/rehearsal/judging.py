@@ -6,22 +6,26 @@ where they still hold. The rule itself is `admission.decide` on the asks of `mat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from governor.budgets import quoted
+from governor.clock import LedgerClock
 from governor.errors import PolicyViolation, UnknownModel
-from governor.journal.calls import Priced
 from governor.ledger import admission
 from governor.ledger.commands import Balance
 from governor.policy import Attribution
 from governor.policy.terms import clean_id
-from governor.pricing import Bounds, Ceiling, bounded, ceiling_of, demand
+from governor.pricing import Bounds, Ceiling
 from governor.rehearsal.balances import Place
-from governor.routing import Candidate
+from governor.rehearsal.ceilings import Ceilings
+from governor.rehearsal.ways import MOST_KEPT, Ways, half_percents
+from governor.routing import AUTO, Candidate
+from governor.story.choosing import counts
 from governor.story.matrix import Offer, ask_for, gone_bp
-from governor.story.planning import candidates_of
-from governor.story.request import bounds_of
+from governor.story.offers import Asked, in_order
+from governor.story.planning import above
+from governor.story.request import House
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -29,13 +33,10 @@ if TYPE_CHECKING:
     from governor.journal.calls import Began, Who
     from governor.ledger.commands import Ask
     from governor.policy import BudgetTerm, Policies, Rules
-    from governor.pricing import Demand, PriceTable
+    from governor.pricing import PriceTable
     from governor.rehearsal.balances import Account
-
-MOST_KEPT = 20_000
-"""So many attributions are remembered with their budgets; then it begins anew."""
-
-_PROMPT: list[dict[str, Any]] = [{"role": "user", "content": "…"}]
+    from governor.rehearsal.ways import Asker, Way
+    from governor.story.conversations import Conversations, Standing
 
 
 class Seat(NamedTuple):
@@ -43,23 +44,6 @@ class Seat(NamedTuple):
 
     term: BudgetTerm
     place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """What does not depend on a single call: who asks, which rules, which models.
-
-    Attributes:
-        rules: What the files say; `None` where they refuse whoever asks.
-        candidates: The models that would do, best first; none where the files refuse.
-        bounds: What the rules add to a request's own bounds.
-        refusal: Why the files refuse, or would if they were enforced; '' if they do not.
-    """
-
-    rules: Rules | None
-    candidates: tuple[Candidate, ...] = ()
-    bounds: Bounds | None = None
-    refusal: str = ""
 
 
 class Judged(NamedTuple):
@@ -72,9 +56,12 @@ class Judged(NamedTuple):
         accounts: Theirs.
         asks: What *offer* holds of each; empty in a refusal.
         binding: Which of *seats* refused the first candidate, or in a refusal the last one.
-        stepped: Why it is not the first candidate: `budget`, `cost_per_request`, or '' where it is.
+        stepped: Why it is not the first candidate: `budget`, `cost_per_request`, `shrink` where one is held
+            with a smaller `max_tokens`; or '' where it is.
         refusal: The sentence, where the files refuse.
         charge_on_expiry: Whether a hold that expires is charged.
+        tier_why: The tier, and why it serves; '' where none was chosen.
+        preferred: The model that would serve if every budget could bear it.
     """
 
     outcome: str
@@ -86,9 +73,11 @@ class Judged(NamedTuple):
     stepped: str = ""
     refusal: str = ""
     charge_on_expiry: bool = True
+    tier_why: str = ""
+    preferred: str = ""
 
 
-POLICY = "policy"
+POLICY, SHRINK = "policy", "shrink"
 
 
 ANY_RUN = "any-run"
@@ -110,47 +99,117 @@ class Judge:
         policies: The policies.
         prices: The price table.
         ended: Told of an account whose window is over.
+        conversations: Which model each conversation is on, under these policies.
 
     Attributes:
-        priced: How many ceilings were worked out, because the record's do not hold.
-        scaled: How many of these in proportion to the record's, for the request was more than plain text.
+        ceilings: Prices candidates.
     """
 
-    def __init__(self, policies: Policies, prices: PriceTable, ended: Callable[[Account], None]) -> None:
+    def __init__(
+        self,
+        policies: Policies,
+        prices: PriceTable,
+        ended: Callable[[Account], None],
+        conversations: Conversations | None = None,
+    ) -> None:
         self.policies, self.prices = policies, prices
-        self.priced = self.scaled = 0
+        self.ceilings = Ceilings(prices)
+        self._house = House(policies, prices, LedgerClock(lambda: 0))
+        self._ways = Ways(policies, prices)
+        self._conversations = conversations
         self._ended = ended
         self._places: dict[str, Place] = {}
-        self._ways: dict[Any, Way] = {}
         self._seats: dict[tuple[Who, tuple[str, ...]], tuple[Seat, ...]] = {}
+        self._usd: dict[Who, tuple[Seat, ...]] = {}
         self._of_runs: dict[tuple[Who, tuple[str, ...]], Sequence[BudgetTerm]] = {}
-        self._demands: dict[tuple[int, Bounds], Demand] = {}
 
-    def judge(self, call: Began) -> Judged:
-        """Decide a call at its instant."""
-        way = self._way(call)
-        rules = way.rules
-        if rules is None or way.refusal:
+    def judge(self, call: Began, without: Collection[str] = ()) -> Judged:
+        """Decide a call at its instant.
+
+        Args:
+            call: The call.
+            without: Models that an earlier leg of it asked in vain.
+        """
+        asker = self._ways.asker(call)
+        rules = asker.rules
+        if rules is None:
+            return self._refused(call, rules, asker.refusal)
+        way = self._ways.way(call, asker, rules, lambda: self._spent(call))
+        if way.refusal:
             return self._refused(call, rules, way.refusal)
         forbidden = _forbidden(call, rules)
         if forbidden:
             return Judged(POLICY, refusal=forbidden)
         try:
-            offers = self._offers(call, way, rules)
-            for offer in offers:  # mostly the first one fits, and the others need no price
-                seats = self.seats(call.who, (offer.candidate.priced_as,))
-                accounts = self.accounts(call, seats)
-                asks = _asks(offer, seats, accounts, call.at_ms)
-                told = admission.decide((asks,), _balances(call, seats, accounts))
-                stepped = "" if offer.candidate is way.candidates[0] else "cost_per_request"
-                if told.chosen is None:
-                    break
-                return Judged("held", offer, seats, accounts, asks, None, stepped, "", rules.on_expiry_charge)
-            else:
-                return Judged(POLICY, refusal="limits.cost_per_request is less than it may cost")
-            return self._all(call, rules, (offer, *offers), stepped)
+            return self._decide(call, asker, way, rules, without)
         except (PolicyViolation, UnknownModel) as error:
             return self._refused(call, rules, str(error))
+
+    def _decide(self, call: Began, asker: Asker, way: Way, rules: Rules, without: Collection[str]) -> Judged:
+        candidates, standing = way.candidates, None
+        if self._conversations is not None and call.who[3] is not None and asker.free:
+            standing = self._conversations.find(
+                Attribution(*call.who), {}, (call.asked, call.tier), call.at_ms
+            )
+            if standing is not None:
+                candidates = self._ways.staying(call, way, rules, standing)
+        if without:
+            candidates = tuple(one for one in candidates if one.model not in without) or candidates
+        offers: Iterator[Offer] = self._offers(call, candidates, way.bounds or Bounds(), rules)
+        first = candidates[0]
+        if asker.by_value:
+            known = self._in_order(call, rules, [*offers], standing)
+            first = known[0].candidate if known else first
+            offers = iter(known)
+        offer = next(offers, None)  # mostly the first one fits, and the others need no price
+        if offer is None:
+            rest = above(rules, self.prices, candidates, call.asked, free=asker.free)
+            offers = self._offers(call, rest, way.bounds or Bounds(), rules)
+            offer = next(offers, None)
+        if offer is None:
+            return Judged(POLICY, refusal="limits.cost_per_request is less than it may cost")
+        why = "" if offer.candidate is first else "cost_per_request"
+        preferred = first if call.asked == AUTO else way.candidates[0]
+        seats = self.seats(call.who, (offer.candidate.priced_as,))
+        accounts = self.accounts(call, seats)
+        asks = _asks(offer, seats, accounts, call.at_ms)
+        if admission.decide((asks,), _balances(call, seats, accounts)).chosen is not None:
+            charge = rules.on_expiry_charge
+            return Judged(
+                "held", offer, seats, accounts, asks, None, why, "", charge, way.told, preferred.model
+            )
+        every = [offer, *offers]
+        if standing is not None and not asker.by_value:
+            every = self._in_order(call, rules, every, standing)
+        judged = self._all(call, way, rules, every, why)
+        return judged._replace(tier_why=way.told, preferred=preferred.model)
+
+    def _in_order(
+        self, call: Began, rules: Rules, offers: list[Offer], standing: Standing | None
+    ) -> list[Offer]:
+        """The offers by what the call is worth, as was expected of each then, and what a warm cache saves."""
+        if not offers:
+            return offers
+        expected = {model: nanos for model, _, _, _, nanos in call.offers if nanos is not None}
+        known = [replace(one, expected_nanos=expected.get(one.candidate.model)) for one in offers]
+        counts = {self.prices.canonical(one.candidate.model): (call.input_tokens, True) for one in offers}
+        request: Any = call  # of which only what it names, and `pin`, is asked
+        body: Any = None
+        return in_order(self._house, Asked(request, rules, body, counts, call.at_ms, standing), known)
+
+    def _spent(self, call: Began) -> int:
+        """How much is spent of the fullest usd budget that counts, in half percents."""
+        seats = self._usd.get(call.who)
+        if seats is None:
+            if len(self._usd) >= MOST_KEPT:
+                self._usd.clear()
+            every = self.seats(call.who, ())
+            seats = self._usd[call.who] = tuple(seat for seat in every if counts(seat.term))
+        most = 0
+        for balance in _balances(call, seats, self.accounts(call, seats)):
+            if balance.posted * 200 > most * balance.limit:
+                most = max(most, half_percents(balance.posted, balance.limit))
+        return most
 
     def _refused(self, call: Began, rules: Rules | None, why: str) -> Judged:
         """What becomes of a call that the files refuse: as it went, where none of them is enforced."""
@@ -168,43 +227,50 @@ class Judge:
         asks = _asks(offer, seats, accounts, call.at_ms)
         return Judged("held", offer, seats, accounts, asks, charge_on_expiry=rules.on_expiry_charge)
 
-    def _all(self, call: Began, rules: Rules, offers: Sequence[Offer], stepped: str) -> Judged:
+    def _all(self, call: Began, way: Way, rules: Rules, offers: Sequence[Offer], stepped: str) -> Judged:
         """The decision on all candidates, of which the first does not fit."""
-        seats = self.seats(call.who, tuple(offer.candidate.priced_as for offer in offers))
+        seats = self.seats(call.who, tuple(dict.fromkeys(offer.candidate.priced_as for offer in offers)))
         accounts = self.accounts(call, seats)
         asks = [_asks(offer, seats, accounts, call.at_ms) for offer in offers]
-        told = admission.decide(asks, _balances(call, seats, accounts))
-        if told.chosen is None:
-            binding = told.verdicts[-1].binding
-            return Judged(told.reason, None, seats, accounts, (), binding)
-        offer, binding = offers[told.chosen], told.verdicts[0].binding
-        why = stepped or ("budget" if told.chosen else "")
-        held = asks[told.chosen]
-        return Judged("held", offer, seats, accounts, held, binding, why, "", rules.on_expiry_charge)
+        balances = _balances(call, seats, accounts)
+        told = admission.decide(asks, balances)
+        binding = told.verdicts[0].binding
+        if told.chosen is not None:
+            why = stepped or ("budget" if told.chosen else "")
+            offer, held = offers[told.chosen], asks[told.chosen]
+            return Judged("held", offer, seats, accounts, held, binding, why, "", rules.on_expiry_charge)
+        least = rules.routes.shrink_to
+        if least is not None and not rules.shadow:
+            cheapest = min(offers, key=lambda one: one.ceiling.nanos)
+            smaller = self._smaller(call, way, cheapest, least, (seats, accounts, balances))
+            if smaller is not None:
+                asked = _asks(smaller, seats, accounts, call.at_ms)
+                charge = rules.on_expiry_charge
+                return Judged("held", smaller, seats, accounts, asked, binding, SHRINK, "", charge)
+        return Judged(told.reason, None, seats, accounts, (), told.verdicts[-1].binding)
 
-    def _way(self, call: Began) -> Way:
-        who = call.who
-        run = (
-            None if who[3] is None or clean_id(who[3]) else who[3]
-        )  # of runs, only odd ones make a difference
-        key = (*who[:3], run, who[4], call.asked, call.pin)
-        found = self._ways.get(key)
-        if found is None:
-            if len(self._ways) >= MOST_KEPT:
-                self._ways.clear()
-            found = self._ways[key] = self._find_way(call)
+    def _smaller(self, call: Began, way: Way, offer: Offer, least: int, at: _Table) -> Offer | None:
+        """The offer with the largest `max_tokens` that the balances can bear; `None` below *least*."""
+        seats, accounts, balances = at
+
+        def smaller(tokens: int) -> Offer | None:
+            ceiling = self.ceilings.of(call, offer.candidate, tokens, way.bounds or Bounds())
+            one = replace(offer, ceiling=ceiling)
+            asks = _asks(one, seats, accounts, call.at_ms)
+            fits = admission.judge_candidate(asks, balances).verdict is admission.Verdict.FITS
+            return one if fits else None
+
+        most = min(offer.ceiling.max_tokens, self.prices.model(offer.candidate.model).max_output_tokens)
+        found = smaller(least) if least <= most else None
+        low, high = least, most
+        while found is not None and low < high:
+            middle = (low + high + 1) // 2
+            larger = smaller(middle)
+            if larger is None:
+                high = middle - 1
+            else:
+                low, found = middle, larger
         return found
-
-    def _find_way(self, call: Began) -> Way:
-        try:
-            rules = self.policies.rules(Attribution(*call.who))
-        except PolicyViolation as refused:
-            return Way(None, refusal=str(refused))
-        try:
-            candidates = candidates_of(rules, self.prices, call.asked, pin=call.pin)
-        except (PolicyViolation, UnknownModel) as refused:
-            return Way(rules, refusal=str(refused))
-        return Way(rules, candidates, bounds_of(rules))
 
     def seats(self, who: Who, models: tuple[str, ...]) -> tuple[Seat, ...]:
         """The budgets that a request on these models touches; the organisation's if the files refuse it."""
@@ -258,15 +324,20 @@ class Judge:
             found.append(account)
         return found
 
-    def _offers(self, call: Began, way: Way, rules: Rules) -> Iterator[Offer]:
-        """The candidates with their ceilings, without those that may cost more than a request may."""
+    def _offers(
+        self, call: Began, candidates: Sequence[Candidate], bounds: Bounds, rules: Rules
+    ) -> Iterator[Offer]:
+        """The candidates with their ceilings, without those that did not take the request or are too dear."""
         most, dearest = call.max_tokens, rules.cost_per_request_nanos
         if rules.max_tokens is not None:
             most = min(most or rules.max_tokens, rules.max_tokens)
+        unfit = {model for model, _, nanos, _, _ in call.skipped if not nanos}
         priced = 0
-        for candidate in way.candidates:
+        for candidate in candidates:
+            if candidate.model in unfit and candidate.model != call.asked:
+                continue
             try:
-                ceiling = self._ceiling(call, candidate, most, way.bounds or Bounds())
+                ceiling = self.ceilings.of(call, candidate, most, bounds)
             except UnknownModel:
                 if not priced:
                     raise
@@ -275,45 +346,8 @@ class Judge:
             if dearest is None or ceiling.nanos <= dearest:
                 yield Offer(candidate, ceiling)
 
-    def _ceiling(self, call: Began, candidate: Candidate, max_tokens: int, bounds: Bounds) -> Ceiling:
-        known = call.prices == self.prices.version
-        if known and max_tokens == call.max_tokens:
-            for model, _, nanos, tokens, _ in (*call.offers, *call.skipped):
-                if model == candidate.model:
-                    return Ceiling(nanos, tokens, call.input_tokens, max_tokens)
-        self.priced += 1
-        plain = self._plain(call, candidate.model, max_tokens, bounds)
-        told = call.served or next((Priced(*one) for one in (*call.offers, *call.skipped)), None)
-        if told is None:
-            return plain
-        try:
-            then = self._plain(call, told.model, call.max_tokens, bounds)
-        except UnknownModel:
-            return plain
-        parts = (told.nanos, then.nanos) if known else (told.tokens, then.tokens)
-        if parts[0] <= parts[1]:
-            return plain
-        self.scaled += 1
-        nanos, tokens = (-(-amount * parts[0] // max(parts[1], 1)) for amount in (plain.nanos, plain.tokens))
-        return Ceiling(nanos, tokens, plain.input_tokens, max_tokens)
 
-    def _plain(self, call: Began, model: str, max_tokens: int, bounds: Bounds) -> Ceiling:
-        """The ceiling of a request that is plain text."""
-        key = (max_tokens, bounds)
-        asked = self._demands.get(key)
-        if asked is None:
-            if len(self._demands) >= MOST_KEPT:
-                self._demands.clear()
-            body = bounded({"messages": _PROMPT, "max_tokens": max_tokens}, bounds)
-            asked = self._demands[key] = demand(body, bounds)
-        return ceiling_of(
-            self.prices,
-            model,
-            asked,
-            input_tokens=call.input_tokens,
-            counted=call.counted,
-            at_ms=call.at_ms,
-        )
+_Table = tuple["Sequence[Seat]", "Sequence[Account]", "Sequence[Balance]"]
 
 
 def _forbidden(call: Began, rules: Rules) -> str:

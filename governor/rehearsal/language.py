@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from governor.policy.schema import tidy
 from governor.policy.terms import Line
-from governor.policy.words import REFUSAL, Count, Id, Name, Tokens, Usd, Version
+from governor.policy.words import REFUSAL, Count, Id, Name, TierName, Tokens, Usd, Version
 
 AT = "2026-11-16T12:00"
 """When a test plays that does not say: a Monday noon in the middle of a month."""
@@ -23,6 +23,7 @@ MAX_TOKENS = 1024
 
 _AFTER = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d)\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LOAD = re.compile(r"(100|[1-9]?[0-9])%")
 _YEARS = range(2000, 9000)
 
 
@@ -58,6 +59,21 @@ def _amount(value: object) -> object:
     return value
 
 
+def _load(value: object) -> object:
+    if not isinstance(value, str) or not _LOAD.fullmatch(value):
+        raise _refuse(f"{str(value)[:40]!r} is no load", "a whole percentage from 0% to 100%, such as 90%")
+    return value
+
+
+def load_bp_of(load: str) -> int:
+    """A load such as `90%` in basis points."""
+    return int(load.removesuffix("%")) * 100
+
+
+def _complexity(value: object) -> object:
+    return float(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else value
+
+
 def _spend(value: object) -> object:
     return value if isinstance(value, dict) else {"usd": value}
 
@@ -77,6 +93,8 @@ After = Annotated[
     str, AfterValidator(_after), Field(json_schema_extra={"pattern": "^[1-9][0-9]{0,5}[smhd]$"})
 ]
 Amount = Annotated[Any, BeforeValidator(_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
+Load = Annotated[str, BeforeValidator(_load), Field(json_schema_extra={"pattern": "^(100|[1-9]?[0-9])%$"})]
+Complexity = Annotated[float, BeforeValidator(_complexity), Field(ge=0, le=10)]
 Amounts = dict[Id, Amount]
 """Budget to amount: `{department/month: 12500, user/month: 85%}`."""
 
@@ -109,6 +127,12 @@ class Asked(_Someone):
     """`auto`, a line or a model id."""
     pin: bool = False
     """Never swap the model."""
+    tier: TierName | None = None
+    """The tier that is asked for; left out: as the policy chooses."""
+    complexity: Complexity | None = None
+    """How hard it is, 0 to 10; left out: 0, as of a prompt without anything hard in it."""
+    deferrable: bool = False
+    """Whether it can wait for the Batches API."""
     input_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = INPUT_TOKENS
     """Tokens of the prompt, as the API would count them."""
     max_tokens: Tokens | None = None
@@ -118,19 +142,25 @@ class Asked(_Someone):
 
 
 Outcome = Literal["served", "downgraded", "refused"]
+Decided = Literal["served", "downgraded", "refused", "deferred"]
 
 
 class Expected(_Strict):
     """What should come of a request; what is left out may be anything."""
 
-    decision: Outcome | None = None
-    """Served as preferred, by a later candidate, or not at all."""
+    decision: Decided | None = None
+    """Served as preferred, by a later candidate, not at all, or offered the Batches API."""
+    tier: TierName | None = None
+    """The tier that serves."""
     line: Line | None = None
     """The line that serves."""
     model: Id | None = None
     """The model that serves."""
+    max_tokens: Tokens | None = None
+    """As it is sent: less than was asked for where the policy shrinks it."""
     budget: Id | None = None
-    """The budget that refuses the request, or the candidate that was preferred."""
+    """The budget that refuses the request, or the candidate that was preferred, or what was asked for before
+    `max_tokens` was made smaller."""
     reason: Annotated[str | None, Field(min_length=1)] = None
     """Words of the reason, or of what a refused caller is told."""
     shadow: Outcome | None = None
@@ -163,6 +193,8 @@ class Step(_Someone):
     """Of single budgets: what is spent of them from now on, and is posted to them alone."""
     spend: Annotated[Spent | None, BeforeValidator(_spend), Field(json_schema_extra=_or_dollars)] = None
     """A call that cost this much (dollars, or `{usd, tokens, requests}`), on every budget that it touches."""
+    load: Load | None = None
+    """How busy the API is for this step's request; left out: as the calls before make it."""
     request: Asked | None = None
     """What is asked then, and used if it is served."""
     expect: Expected | None = None
@@ -182,6 +214,8 @@ class PolicyTest(_Strict):
     """What is spent of budgets; of all others, nothing."""
     held: Amounts = {}
     """What calls in flight hold of budgets; of all others, nothing."""
+    load: Load | None = None
+    """How busy the API is; left out: idle."""
     request: Asked | None = None
     """What is asked."""
     expect: Expected | None = None

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 from governor.budgets import Unit
 from governor.errors import GovernorError, Problem
 from governor.policy import Attribution
-from governor.rehearsal.explanation import reason_of, shadow_of
+from governor.rehearsal.explanation import DEFERRED, first_binding, reason_of, shadow_of
 from governor.rehearsal.given import Given
 from governor.rehearsal.goals import reached, warned
 from governor.rehearsal.keys import KeyRefused, find, short
-from governor.rehearsal.language import AT, MAX_TOKENS, seconds_of
+from governor.rehearsal.language import AT, MAX_TOKENS, load_bp_of, seconds_of
 from governor.rehearsal.people import TierBook
 from governor.rehearsal.stage import Stage, made_up, usual_max_tokens
 from governor.rehearsal.theatre import Theatre
@@ -91,6 +91,8 @@ class _Came:
 
     @property
     def outcome(self) -> str:
+        if self.told.outcome == DEFERRED:
+            return DEFERRED
         if self.decision is None or self.decision.model is None:
             return "refused"
         return "downgraded" if self.decision.downgraded else "served"
@@ -171,7 +173,7 @@ class _Run:
         """A request on balances that are given."""
         if test.request is None or test.expect is None:
             return []
-        request = self.request(test.request, (*where, "request"))
+        request = self.request(test.request, (*where, "request"), test.load)
         try:
             told = stage.explain(request, Given(test.spent, test.held))
         except KeyRefused as refused:
@@ -186,7 +188,7 @@ class _Run:
         crossings, terms = self.spend(theatre, step, where)
         misses: list[Miss] = []
         if step.request is not None:
-            request = self.request(step.request, (*where, "request"))
+            request = self.request(step.request, (*where, "request"), step.load)
             answer = theatre.ask(request, step.request.output_tokens)
             crossings += answer.crossings
             terms += theatre.terms(request.who, ()) if answer.decision is not None else ()
@@ -241,7 +243,7 @@ class _Run:
         self.runner.people.write(user, department, someone.user_tier)
         return Attribution(department, user, someone.feature, someone.run, tags, priority=someone.priority)
 
-    def request(self, asked: Asked, where: _Path) -> Request:
+    def request(self, asked: Asked, where: _Path, load: str | None) -> Request:
         """The request that a test describes."""
         who = self.who(asked, asked.user, where)
         most = asked.max_tokens
@@ -252,6 +254,10 @@ class _Run:
             input_tokens=asked.input_tokens,
             max_tokens=usual_max_tokens(self.runner.policies, who, MAX_TOKENS) if most is None else most,
             pin=asked.pin,
+            tier=asked.tier,
+            deferrable=asked.deferrable,
+            complexity=asked.complexity,
+            load_bp=None if load is None else load_bp_of(load),
             identifier=f"line-{line}-{column}",
         )
 
@@ -263,12 +269,15 @@ class _Run:
             "decision": came.outcome,
             "line": None if decision is None else decision.line,
             "model": None if decision is None else decision.model,
+            "tier": None if decision is None else decision.tier,
             "shadow": shadow_of(decision) or "none: nothing is in shadow",
         }
         for key, value in got.items():
             expected = getattr(expect, key)
             if expected is not None and expected != value:
                 yield self.miss((*where, key), key, expected, value or "none: it is refused", came)
+        if expect.max_tokens not in (None, sent := None if decision is None else decision.max_tokens):
+            yield self.miss((*where, "max_tokens"), "max_tokens", str(expect.max_tokens), str(sent), came)
         if expect.budget is not None:
             yield from self.bound(came, expect.budget, (*where, "budget"))
         if expect.reason is not None and expect.reason not in came.reason:
@@ -334,8 +343,12 @@ def _came(
     request: Request, told: Explanation, decision: Decision | None, refused: GovernorError | None
 ) -> _Came:
     """What came of a step's request: the decision as it was taken, after whatever was waited for."""
+    if told.outcome == DEFERRED:  # before any budget is asked
+        return _Came(request, told, told.decision, None, told.reason)
     budget = getattr(refused, "budget", None)
-    first = decision.candidates[0].binding if decision is not None and refused is None else None
+    first = first_binding(decision) if decision is not None and refused is None else None
+    if refused is None and told.larger is not None:
+        first = told.binding
     reason = reason_of(decision, "" if refused is None else str(refused))
     return _Came(request, told, decision, first if budget is None else budget.identity, reason)
 

@@ -138,7 +138,7 @@ def _request_faults(where: _Path, test: PolicyTest) -> Iterator[_Fault]:
 
 
 def _series_faults(where: _Path, test: PolicyTest) -> Iterator[_Fault]:
-    for key in ("spent", "held", "request", "expect"):
+    for key in ("spent", "held", "load", "request", "expect"):
         if key in test.model_fields_set:
             path = (*where, key)
             yield path, f"{dotted(path)}: a series says this in its steps", "move it into a step"
@@ -158,6 +158,9 @@ def _step_faults(where: _Path, step: Step) -> Iterator[_Fault]:
                 path = (*where, key)
                 hint = "write it in `request`" if step.request else "add `spend`, `spent` or `request`"
                 yield path, f"{dotted(path)}: nothing is spent in this step", hint
+    if step.load is not None and step.request is None:
+        path = (*where, "load")
+        yield path, f"{dotted(path)}: nothing is asked in this step", "add `request`"
     if step.expect is not None and step.request is None:
         yield (*where, "expect"), f"{dotted(where)} asks nothing, so nothing comes of it", "add `request`"
     if step.warns is not None and not spends and step.request is None:

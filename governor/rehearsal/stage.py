@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from governor.clock import LedgerClock
@@ -10,7 +10,10 @@ from governor.errors import PolicyViolation, UnknownModel
 from governor.flow import decide, weigh
 from governor.ledger import commands as c
 from governor.rehearsal.explanation import Explanation, explained
-from governor.story.effects import CountTokens
+from governor.rehearsal.given import Given
+from governor.routing import Traffic
+from governor.story.hints import Hints
+from governor.story.planning import prepare
 from governor.story.request import House, Request
 
 if TYPE_CHECKING:
@@ -48,7 +51,13 @@ class Stage:
 
     def __init__(self, policies: Policies, prices: PriceTable, now_ms: int) -> None:
         self.now_ms = now_ms
-        self.house = House(policies, prices, LedgerClock(lambda: self.now_ms))
+        traffic = Traffic("rehearsal", lambda: self.now_ms)
+        self._house = House(policies, prices, LedgerClock(lambda: self.now_ms), traffic=traffic)
+
+    @property
+    def house(self) -> House:
+        """What every request consults; nothing is known of balances, which may have changed since."""
+        return replace(self._house, hints=Hints())
 
     def decide(self, request: Request, balance_of: Callable[[BudgetRow], Balance]) -> Decision | Refusal:
         """What would be decided now for *request*, given the balance of every budget it touches.
@@ -73,10 +82,13 @@ class Stage:
             read: The balances under rows, in their order, in the rows' windows.
         """
         try:
-            weighed = self._play(weigh(self.house, request), read)
+            some = read.some if isinstance(read, Given) else read
+            house = self.house
+            planned = self._play(prepare(house, request, at_once=False), some)
+            weighed = self._play(weigh(house, planned), read)
         except (PolicyViolation, UnknownModel) as refused:
             return Explanation(self.now_ms, None, refused=str(refused))
-        return explained(self.house, weighed)
+        return explained(house, weighed)
 
     def _play(self, story: Story, read: Callable[[Sequence[BudgetRow]], Sequence[Balance]]) -> Any:
         """Tell *story* to its end, of which nothing but balances and counts is asked."""
@@ -85,7 +97,7 @@ class Stage:
             while True:
                 effect = story.send(reply)
                 # A count would need the network: `None` says that there is none, and the prompt is bounded.
-                reply = None if isinstance(effect, CountTokens) else self._read(effect, read)
+                reply = self._read(effect, read) if isinstance(effect, c.Read) else None
         except StopIteration as done:
             return done.value
 
@@ -108,6 +120,10 @@ def made_up(
     pin: bool = False,
     body: Mapping[str, Any] | None = None,
     identifier: str = _REHEARSED,
+    tier: str | None = None,
+    deferrable: bool = False,
+    complexity: float | None = None,
+    load_bp: int | None = None,
 ) -> Request:
     """A request that nobody makes, of which the length of the prompt is all that matters.
 
@@ -119,6 +135,10 @@ def made_up(
         pin: Never swap the model.
         body: Other parameters that cost something, such as `speed` or `tools`.
         identifier: Its id.
+        tier: The tier it would ask for.
+        deferrable: Whether it could wait for the Batches API.
+        complexity: How hard it would be, 0 to 10; `None`: as hard as a prompt of one word.
+        load_bp: How busy the API would be, basis points; `None`: not at all, or as the stage's calls make it.
     """
     return Request(
         id=identifier,
@@ -127,7 +147,11 @@ def made_up(
         max_tokens=max_tokens,
         body={"messages": _PROMPT, **(body or {})},
         pin=pin,
+        tier=tier,
+        deferrable=deferrable,
         input_tokens=input_tokens,
+        complexity=complexity,
+        load_bp=load_bp,
     )
 
 

@@ -15,9 +15,10 @@ from governor.ledger.commands import FULL_MARK_BP
 from governor.money import Money
 from governor.rehearsal.explanation import shadow_of
 from governor.rehearsal.given import Given
-from governor.rehearsal.goals import reached
+from governor.rehearsal.goals import Goal, reached
 from governor.rehearsal.keys import short
 from governor.rehearsal.language import AT, INPUT_TOKENS, MAX_TOKENS
+from governor.rehearsal.routing_goals import RoutingGoal
 from governor.rehearsal.runner import instant_ms
 from governor.rehearsal.stage import Stage, made_up, usual_max_tokens
 from governor.story.decision import show
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from governor.policy.shape import PolicyFile
     from governor.pricing import PriceTable
     from governor.rehearsal.explanation import Explanation
-    from governor.rehearsal.goals import Goal
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_@./=%+-]*|[0-9]+(\.[0-9]+)?%?")
 _HEAD = 2
@@ -38,12 +38,14 @@ _HEAD = 2
 _WORDS = {"true", "false", "null"}
 
 
-def of_file(file: PolicyFile, wanted: Sequence[Goal]) -> list[Goal]:
+def of_file(file: PolicyFile, wanted: Sequence[Goal | RoutingGoal]) -> list[Goal | RoutingGoal]:
     """The goals that are written in one policy file."""
     return [goal for goal in wanted if goal.place.rpartition(":")[0] == file.name]
 
 
-def starter(policies: Policies, prices: PriceTable, file: PolicyFile, wanted: Sequence[Goal]) -> str:
+def starter(
+    policies: Policies, prices: PriceTable, file: PolicyFile, wanted: Sequence[Goal | RoutingGoal]
+) -> str:
     """The text of a first tests file for *file*.
 
     Args:
@@ -57,17 +59,20 @@ def starter(policies: Policies, prices: PriceTable, file: PolicyFile, wanted: Se
     name = file.name.replace("\\", "/").rpartition("/")[2]
     blocks = [f"# Tests of {name}: run them with `governor policy test`.\nversion: 1\ntests:"]
     named: set[str] = set()
-    refusing = [goal for goal in wanted if goal.which[0] != "warn"]
+    of_budgets = [goal for goal in wanted if isinstance(goal, Goal)]
+    refusing = [goal for goal in of_budgets if goal.which[0] != "warn"]
     blocks += filter(None, (_request(stage, goal, department, named) for goal in refusing))
-    warning = [goal for goal in wanted if goal.which[0] == "warn"]
+    routing = [goal for goal in wanted if isinstance(goal, RoutingGoal)]
+    blocks += filter(None, (_routed(stage, goal, department, named) for goal in routing))
+    warning = [goal for goal in of_budgets if goal.which[0] == "warn"]
     for _, group in groupby(warning, key=lambda goal: goal.term.identity):
         blocks.append(_series(stage, list(group), department, named))
     return "\n\n".join(blocks).replace("tests:\n\n", "tests:\n", 1) + "\n"
 
 
-def _name(about: str, goal: Goal, named: set[str]) -> str:
+def _name(about: str, goal: Goal | RoutingGoal, named: set[str]) -> str:
     """The name of a test; where there is one of that name already, with the budget's limit."""
-    limit = f"{about}, of {show(goal.term.unit, goal.term.limit)}"
+    limit = f"{about}, of {show(goal.term.unit, goal.term.limit)}" if isinstance(goal, Goal) else about
     numbers = (f"{limit} ({number})" for number in count(2))
     name = next(each for each in chain((about, limit), numbers) if each not in named)
     named.add(name)
@@ -94,6 +99,39 @@ def _request(stage: Stage, goal: Goal, department: str | None, named: set[str]) 
         f"    expect: {_flow(dict(_expected(goal, told)))}",
     )
     return "\n".join(lines)
+
+
+def _routed(stage: Stage, goal: RoutingGoal, department: str | None, named: set[str]) -> str:
+    """A test whose request goes by the goal's rule, and expects the tier and the line that then serve."""
+    filled = {goal.key: f"{goal.spent}%"} if goal.spent else {}
+    most = usual_max_tokens(stage.house.policies, goal.who, MAX_TOKENS)
+    request = made_up(
+        goal.who,
+        input_tokens=INPUT_TOKENS,
+        max_tokens=most,
+        complexity=goal.complexity,
+        load_bp=goal.load * 100,
+    )
+    stage.now_ms = instant_ms(AT, stage.house.policies.files[0].policy.timezone)
+    told = stage.explain(request, Given(filled))
+    if told.decision is None or goal.which not in set(reached(told, goal.who.department)):
+        return ""
+    asked = _who(stage.house.policies, goal.who, department)
+    if goal.complexity is not None:
+        asked["complexity"] = goal.complexity
+    lines = (
+        f"  - name: {_name(goal.about, goal, named)}",
+        *([f"    spent: {_flow(filled)}"] if filled else []),
+        *([f"    load: {goal.load}%"] if goal.load else []),
+        f"    request: {_flow(asked)}",
+        f"    expect: {_flow({'tier': told.decision.tier, **_served(told)})}",
+    )
+    return "\n".join(lines)
+
+
+def _served(told: Explanation) -> dict[str, str]:
+    line = None if told.decision is None else told.decision.line
+    return {"decision": told.outcome} if line is None else {"line": line}
 
 
 def _expected(goal: Goal, told: Explanation) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ class Counts:
         calls: All of them.
         downgraded: Served then, and on a cheaper line under the new policies.
         raised: Served then, and on a dearer line under the new policies.
+        shrunk: Served then, and on the same line with a smaller `max_tokens` under the new policies.
         blocked: Served then, and refused under the new policies.
         false_blocks: Of these, those whose window had room for all that was really spent.
         freed: Refused then, and served under the new policies.
@@ -36,6 +37,7 @@ class Counts:
     calls: int = 0
     downgraded: int = 0
     raised: int = 0
+    shrunk: int = 0
     blocked: int = 0
     false_blocks: int = 0
     freed: int = 0
@@ -53,7 +55,7 @@ class Counts:
     @property
     def changed(self) -> int:
         """How many calls would have gone another way."""
-        return self.downgraded + self.raised + self.blocked + self.freed
+        return self.downgraded + self.raised + self.shrunk + self.blocked + self.freed
 
     def downgrade(self, at_ms: int) -> None:
         """Count a downgrade at an instant."""

@@ -11,6 +11,7 @@ from governor.ledger import commands as c
 from governor.rehearsal.given import untouched
 from governor.rehearsal.keys import amounts
 from governor.story import matrix, views
+from governor.story.decision import ThresholdCrossed
 from governor.story.effects import CountTokens, Ended, Notify, Send, Sleep
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from governor.rehearsal.keys import Amount
     from governor.rehearsal.stage import Stage
     from governor.story.books import Story
-    from governor.story.decision import Decision, ThresholdCrossed
+    from governor.story.decision import Decision
     from governor.story.request import Request
 
 
@@ -173,7 +174,8 @@ class Theatre:
                 self._stage.now_ms += int(effect.seconds * 1000) + 1
                 return None
             case Notify():
-                crossings.append(effect.event)
+                if isinstance(effect.event, ThresholdCrossed):
+                    crossings.append(effect.event)
                 return None
             case _:
                 return self._ledger.execute(effect)
