@@ -8,9 +8,9 @@ SHELL := /bin/bash
 
 # Python >= 3.11 to build the environment with.
 export PYTHON ?= python3
-# Tests to run, the number of processes for them, and further arguments of the command.
+# Tests to run, the number of processes for them (one more than cores, for tests wait), and further arguments.
 TESTS ?= tests
-WORKERS ?= auto
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 ARGS ?=
 
 VENV := .venv

@@ -226,9 +226,10 @@ def test_check_looks_60_days_ahead(run, tmp_path):
 
 @pytest.mark.parametrize(("day", "stale"), [("2027-01-19", False), ("2027-01-20", True)])
 def test_check_warns_of_prices_not_checked(run, day, stale):
-    """Prices in force that were checked more than 60 days ago are named in one warning, with the fees."""
+    """What in force was checked more than 60 days ago is named: prices with the fees, and `accepts`."""
     texts = [text for _, text in found(run("prices", "check", "--at", day, "--json")).values()]
-    assert any("last checked on 2026-11-20, 61 days ago" in text for text in texts) is stale
+    assert any("61 days ago; `governor prices diff`" in text for text in texts) is stale
+    assert any("61 days ago; compare it with Anthropic's" in text for text in texts) is stale
 
 
 def test_strict_fails_on_warnings_alone(run, tmp_path):

@@ -11,6 +11,8 @@ from governor import Governor
 from governor.budgets import Unit
 from governor.ledger import commands as c
 from governor.ledger import open_ledger
+from governor.story.legs import leg_id
+from governor.testing import FakeClaude, overloaded
 
 TEAM = "department=engineering/usd/month"
 ADA = "department=engineering/user=ada@example.com/usd/life"
@@ -53,20 +55,60 @@ def test_what_had_no_price_is_told(run, firm):
     assert "no price for" not in run("why", "first", *firm.options).out
 
 
-def serve(firm, gateway, identifier):
-    """One call that the gateway answers."""
+def organization_of(run, firm):
+    """The firm's organisation."""
+    return run("policy", "check", str(firm.policies), "--json").json["organization"]
+
+
+def serve(firm, api, identifier, model="haiku"):
+    """One call that *api* answers, a gateway or a fake API."""
     with (
-        gateway.client(is_async=False) as client,
+        api.client(is_async=False) if isinstance(api, Gateway) else api.client() as client,
         Governor.load(firm.policies, ledger=firm.ledger, client=client) as governor,
     ):
         governor.call(
             user="ada@example.com",
             department="engineering",
             request_id=identifier,
-            model="haiku",
+            model=model,
             max_tokens=100,
             messages=[{"role": "user", "content": "Why?"}],
         )
+
+
+def test_a_call_of_several_legs_is_told_together(run, firm):
+    """The model that was overloaded, and the leg that served; asked by the id of either."""
+    with FakeClaude() as api:
+        api.inject(overloaded())
+        serve(firm, api, "moved", model="opus")
+    told = [run("why", name, *firm.options) for name in ("moved", "moved~2")]
+    assert told[0].out == told[1].out
+    assert "Request moved" in told[0].out
+    assert "error      OverloadedError (HTTP 529)" in told[0].out
+    assert told[0].out.index("Released") < told[0].out.index("Leg 2 of moved") < told[0].out.index("Settled")
+    story = run("why", "moved", *firm.options, "--json").json
+    (later,) = story["legs"]
+    assert (story["leg"], later["leg"], later["id"]) == (1, 2, "moved~2")
+    assert [ending["record"]["model"] for each in (story, later) for ending in each["endings"]] == [
+        "claude-opus-5-5",
+        "claude-sonnet-5-5",
+    ]
+    assert run("why", "first", *firm.options, "--json").json["legs"] == []
+
+
+def test_legs_that_no_budget_bore_are_told_too(run, firm):
+    """A leg that was refused stands between the one before and the one after."""
+    ledger, record = open_ledger(firm.ledger, organization_of(run, firm)), json.dumps(RECORD)
+    row = c.BudgetRow("department=legal/usd/life", "life", 0, 0, Unit.USD, 6 * 10**9)
+    for number, amount in enumerate((10, 7 * 10**9, 10), 1):
+        mark = {"of": "round", "leg": number} if number > 1 else {}
+        name, asked = leg_id("round", number), json.dumps(json.loads(record) | mark)
+        ledger.execute(c.Reserve(name, (row,), ((c.Ask(amount),),), 60_000, record=asked))
+        if number == 1:
+            ledger.execute(c.Release(name, (c.Posting(row, 0),), json.dumps({"next": "round~2"})))
+    ledger.close()
+    told = run("why", "round", *firm.options, "--json").json
+    assert [leg["decisions"][0]["outcome"] for leg in told["legs"]] == ["exhausted", "held"]
 
 
 def test_a_refused_request_names_what_bound_it(run, firm):
@@ -84,8 +126,7 @@ def test_a_refused_request_names_what_bound_it(run, firm):
 
 def test_an_expired_hold(run, firm):
     """A call whose process died shows what its expiry charged, and the threshold that crossed."""
-    organization = run("policy", "check", str(firm.policies), "--json").json["organization"]
-    expire_in_life_budget(firm.ledger, organization)
+    expire_in_life_budget(firm.ledger, organization_of(run, firm))
     story = run("why", "dead", *firm.options, "--json").json
     (ending,) = story["endings"]
     assert (ending["kind"], ending["state"], ending["cost_nanos"]) == ("expire", "expired", 5 * 10**9)

@@ -66,3 +66,13 @@ def test_refusals_example_meets_every_refusal(tmp_path: Path) -> None:
         "went on with claude-haiku-5-5",
     ):
         assert expected in shown
+
+
+def test_routing_example_goes_where_it_says(tmp_path: Path) -> None:
+    """Each of its calls is served by the line that its comment promises, and says why."""
+    shown = run(ROOT / "examples" / "routing.py", tmp_path).splitlines()
+    served = [line.partition(",")[0] for line in shown[:-1]]
+    haiku, sonnet, opus = (f"claude-{line}-5-5" for line in ("haiku", "sonnet", "opus"))
+    assert served == [haiku, sonnet, opus, haiku, sonnet, sonnet]
+    assert f"its conversation is on {sonnet}" in shown[5]
+    assert shown[-1].startswith("for the Batches API")

@@ -22,7 +22,7 @@ LONG = Reply(output_tokens=60, event_delay_ms=2)
 @pytest.fixture
 def line(stage, redis_server, monkeypatch):
     """A line to the stage's Redis, which every governor of a test is given."""
-    monkeypatch.setattr("governor.flow.EXTEND_EVERY_S", 0.0)
+    monkeypatch.setattr("governor.story.sending.EXTEND_EVERY_S", 0.0)
     with BadLine(redis_server.port) as made:
         yield made
 

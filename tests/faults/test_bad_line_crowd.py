@@ -14,6 +14,9 @@ from governor import BudgetContended, BudgetExceeded, LedgerUnavailable
 from governor.testing import Reply
 
 CALLS = 120
+ROOM_FOR = 6
+"""Ceilings in the budget: what all calls are billed is more than twice of that, however they come by turns."""
+
 RUN = "department=team/run=crowd/usd/life"
 deep = pytest.mark.deep
 
@@ -32,7 +35,7 @@ def test_books_add_up_and_nobody_is_refused_while_there_is_room(stage, redis_ser
     dice = random.Random(seed)
     team = policy()
     ceiling = stage.governor(team).call(**tagged("measure")).receipt.ceiling.nanos
-    limit = ceiling * CALLS // 8
+    limit = ceiling * ROOM_FOR
     team["budgets"].append({"per": "run", "usd": usd(limit), "window": "life"})
     stage.api.replies(lambda _body: Reply(output_tokens=dice.randrange(1, 90)))
     unheard, refused, served = [], [], []
@@ -52,7 +55,7 @@ def test_books_add_up_and_nobody_is_refused_while_there_is_room(stage, redis_ser
         for caller in crowd:
             caller.close()
             stage._open.remove(caller)
-    assert len(served) > CALLS // 8
+    assert len(served) >= ROOM_FOR
     assert refused
     for error in refused:
         needed = min(view.ceiling.nanos for view in error.decision.candidates)

@@ -115,7 +115,7 @@ def test_a_hold_that_was_lost_is_posted_by_its_settle(down, own_redis, caller):
 
 def test_an_extension_that_was_lost_lets_a_hold_expire_early(down, own_redis, caller, monkeypatch):
     """The hold of a stream that runs is closed as if its process were dead; its settle puts that right."""
-    monkeypatch.setattr("governor.flow.EXTEND_EVERY_S", 0.0)
+    monkeypatch.setattr("governor.story.sending.EXTEND_EVERY_S", 0.0)
     written = []
 
     def note(_body):

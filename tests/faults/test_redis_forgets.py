@@ -33,7 +33,7 @@ def while_it_is_answered(stage, *acts):
 
 @pytest.fixture(autouse=True)
 def _extended_at_every_event(monkeypatch):
-    monkeypatch.setattr("governor.flow.EXTEND_EVERY_S", 0.0)
+    monkeypatch.setattr("governor.story.sending.EXTEND_EVERY_S", 0.0)
 
 
 def outcomes(stage, name="call"):

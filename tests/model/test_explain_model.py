@@ -17,7 +17,7 @@ from governor import flow
 from governor.budgets import Unit
 from governor.cli.story import tell
 from governor.clock import LedgerClock
-from governor.errors import GovernorError
+from governor.errors import Deferred, GovernorError
 from governor.ledger import commands as c
 from governor.ledger.keys import Keys
 from governor.ledger.redis import RedisLedger
@@ -55,6 +55,16 @@ KINDS: list[dict[str, Any]] = [
 """Budgets of every kind of scope and window."""
 
 LADDER = {"20%": {"downgrade": "haiku"}, "95%": "block"}
+BANDS = {"haiku": "<3", "sonnet": "3-7", "opus": ">7"}
+CHOICES: list[list[dict[str, str]]] = [
+    [],
+    [{"tier": "premium"}],
+    [
+        {"when": "budget > 90% or load > 85%", "tier": "economy"},
+        {"when": "budget < 50% and load < 30%", "tier": "premium"},
+        {"tier": "standard"},
+    ],
+]
 rarely = st.sampled_from([False, False, False, True])
 millis = st.integers(1, 3000).map(lambda thousandth: thousandth / 1000)
 counts = st.integers(1, 20_000)
@@ -103,6 +113,27 @@ def distinct(budgets: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @st.composite
+def routing(draw: st.DrawFn) -> dict[str, Any]:
+    """Tiers and when each is chosen, bands of complexity, the smallest answer, what is deferred when."""
+    lines = st.sampled_from(list(LINES))
+    context = st.sampled_from([{}, {}, {"context": 2000}])
+    said: dict[str, Any] = {"tiers": {"standard": {"prefer": draw(lines), **draw(context)}}}
+    if draw(st.booleans()):
+        said["tiers"] |= {
+            "premium": {"prefer": draw(lines)},
+            "economy": {"prefer": draw(lines), **draw(context)},
+        }
+        said["choose"] = draw(st.sampled_from(CHOICES))
+    if draw(st.booleans()):
+        said["complexity"] = draw(st.sampled_from([{"haiku": "<3", "opus": ">7"}, BANDS]))
+    if draw(st.booleans()):
+        said["shrink"] = {"min_tokens": draw(st.sampled_from([1, 50, 1000]))}
+    if draw(rarely):
+        said["defer"] = {"when": draw(st.sampled_from(["load > 70%", "budget >= 50% or load > 90%"]))}
+    return said
+
+
+@st.composite
 def policies(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     """The organisation's file and a department's."""
     budgets = [{"per": "user", "usd": draw(millis), "window": "life"}]
@@ -119,7 +150,7 @@ def policies(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "routing": {
             "lines": LINES,
             "floors": floors,
-            "tiers": {"standard": {"prefer": draw(st.sampled_from(list(LINES)))}},
+            **draw(routing()),
             "when_contended": {"max_wait": 0},
         },
         "limits": draw(st.sampled_from([{}, {"cost_per_request": 0.02}, {"input_tokens": 3000}])),
@@ -145,8 +176,13 @@ requests = st.fixed_dictionaries(
         "pin": st.sampled_from([False, False, False, True]),
         "input_tokens": st.sampled_from([*(0, 1, 500, 2999) * 4, 3001, 150_000]),
         "max_tokens": st.sampled_from([1, 100, 1024, 20_000]),
+        "tier": st.sampled_from([*(None,) * 6, "premium", "standard", "economy"]),
+        "complexity": st.sampled_from([None, 0, 2.9, 5, 7.5]),
+        "load_bp": st.sampled_from([None, 0, 4_000, 9_000]),
+        "deferrable": st.sampled_from([False, False, True]),
     }
 )
+OPTIONS = ("model", "pin", "input_tokens", "max_tokens", "tier", "complexity", "load_bp", "deferrable")
 shares = st.one_of(st.just(0), st.integers(0, 1100))
 """Of a limit, permille: nothing, something, or more than all."""
 
@@ -224,7 +260,7 @@ def agree(firm: Firm, asked: dict[str, Any], data: st.DataObject) -> None:
     who = Attribution("team", asked["user"], asked["feature"], asked["run"], asked["tags"], asked["priority"])
     if asked["feature"] != "no-such":
         firm.spend_and_hold(who, data)
-    options = {name: asked[name] for name in ("model", "pin", "input_tokens", "max_tokens")}
+    options = {name: asked[name] for name in OPTIONS}
     request = made_up(who, **options)
     stage = Stage(firm.policies, PRICES, firm.clock.now_ms)
     told = stage.explain(request, lambda rows: firm.ledger.execute(c.Read(tuple(rows))).balances)
@@ -235,6 +271,11 @@ def agree(firm: Firm, asked: dict[str, Any], data: st.DataObject) -> None:
         assert (told.refused, dry.reason) == (str(done), str(done))
         return
     assert dry == told.decision
+    if told.outcome == "deferred":
+        assert isinstance(done, Deferred)
+        assert (told.refused, told.decision.model) == (str(done), None)
+        return
+    event(f"made smaller: {told.larger is not None}; {told.decision.tier} {told.decision.tier_why}")
     if isinstance(done, GovernorError):
         assert (told.outcome, told.refused) == ("refused", str(done))
         assert told.binding == done.budget.identity

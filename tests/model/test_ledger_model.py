@@ -67,6 +67,9 @@ kept = st.sampled_from([10_000, 10_000, 9_000, 5_001])
 asks = st.none() | st.tuples(shares, nudges, marks, st.booleans(), st.booleans(), kept, rarely)
 candidates = st.lists(st.tuples(*[asks] * len(IDENTITIES)), min_size=1, max_size=3)
 delays = st.sampled_from([0, 1, 1_000, 59_999, 60_000, 61_000, 3_600_000])
+notices = st.none() | st.builds(
+    c.Notice, st.sampled_from(["a", "b", "c9"]), st.sampled_from(["", "one", "2 two"])
+)
 steps = delays | st.sampled_from([-1, -400, -5_000, 12 * 3_600_000])
 
 
@@ -161,16 +164,25 @@ class LedgerMachine(RuleBasedStateMachine):
         charge=st.booleans(),
         quiet=st.booleans(),
         stale=st.sampled_from([0, 0, 0, 60_000]),
+        notice=notices,
     )
     def reserve(
-        self, again: bool, pick: int, tried: list[Any], ttl_ms: int, charge: bool, quiet: bool, stale: int
+        self,
+        again: bool,
+        pick: int,
+        tried: list[Any],
+        ttl_ms: int,
+        charge: bool,
+        quiet: bool,
+        stale: int,
+        notice: c.Notice | None,
     ) -> None:
         """Ask for the first of a few candidates, sometimes with windows that are over or a used id."""
         name = self.hold(pick) if again else f"r{len(self.story)}"
         touched = [index for index in range(len(IDENTITIES)) if any(row[index] is not None for row in tried)]
         budgets = tuple(self.row(IDENTITIES[index], stale_ms=stale) for index in touched)
         wanted = tuple(tuple(self._ask(IDENTITIES[i], row[i]) for i in touched) for row in tried)
-        self.say(c.Reserve(name, budgets, wanted, ttl_ms, charge, f'"{name}"', quiet=quiet))
+        self.say(c.Reserve(name, budgets, wanted, ttl_ms, charge, f'"{name}"', quiet=quiet, notice=notice))
 
     def _ask(self, identity: str, drawn: tuple[int, int, int, bool, bool, int, bool] | None) -> c.Ask | None:
         if drawn is None:
@@ -193,18 +205,19 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
     @precondition(unended)
-    @rule(pick=picks, share=shares, nudge=nudges, other=rarely)
-    def settle(self, pick: int, share: int, nudge: int, other: bool) -> None:
+    @rule(pick=picks, share=shares, nudge=nudges, other=rarely, notice=notices)
+    def settle(self, pick: int, share: int, nudge: int, other: bool, notice: c.Notice | None) -> None:
         """Settle some hold at less, all or more of what it held; or an unknown or ended one."""
         name = self.hold(pick)
-        self.say(c.Settle(name, self._postings(name, share, nudge, other=other), f'"{name}"'))
+        postings = self._postings(name, share, nudge, other=other)
+        self.say(c.Settle(name, postings, f'"{name}"', notice=notice))
 
     @precondition(unended)
-    @rule(pick=picks, other=rarely)
-    def release(self, pick: int, other: bool) -> None:
+    @rule(pick=picks, other=rarely, notice=notices)
+    def release(self, pick: int, other: bool, notice: c.Notice | None) -> None:
         """Release some hold."""
         name = self.hold(pick)
-        self.say(c.Release(name, self._postings(name, 0, 0, other=other)))
+        self.say(c.Release(name, self._postings(name, 0, 0, other=other), notice=notice))
 
     @precondition(unended)
     @rule(pick=picks, ttl_ms=st.sampled_from([1_000, 60_000]))

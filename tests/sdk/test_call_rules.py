@@ -245,15 +245,17 @@ def test_the_long_prompt_step_is_held_before_it_is_billed(stage):
 
 
 @on_sqlite
-def test_steps_down_that_cannot_serve_fast_are_left_out(stage):
-    """Fast mode is asked of Opus: lines without a fast price are no candidates, nor would they pass."""
+def test_steps_down_that_cannot_serve_fast_go_on_at_standard_speed(stage):
+    """Fast mode is asked of Opus; where the budget bears only Haiku, that is sent without it, and told."""
     caller = stage.governor(department({**TEAM, "usd": "0.001"}))
+    decision = caller.call(model="opus", speed="fast").receipt.decision
+    assert (decision.model, decision.changes) == (HAIKU, ("speed fast left out",))
+    assert "speed" not in stage.sent()[-1]
     with pytest.raises(BudgetExceeded) as refused_:
-        caller.call(model="opus", speed="fast")
+        caller.call(model=OPUS, speed="fast", pin=True)
     assert [view.model for view in refused_.value.decision.candidates] == [OPUS]
-    assert refused_.value.cheapest_model is None
     with pytest.raises(UnknownModel, match=r"no price for fast mode.*leave `speed` out"):
-        caller.call(model="sonnet", speed="fast")
+        caller.call(model=SONNET, speed="fast")
 
 
 @on_sqlite

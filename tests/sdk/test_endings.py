@@ -62,12 +62,12 @@ def test_what_the_api_refuses_costs_nothing(stage, fault, error):
     "fault",
     [
         pytest.param(rate_limited(retry_after=0), id="429"),
-        pytest.param(status_error(529, retry_after=0), id="529"),
+        pytest.param(status_error(503, retry_after=0), id="503"),
         pytest.param(status_error(500, retry_after=0), id="500"),
     ],
 )
 def test_a_passing_trouble_is_tried_again(stage, fault):
-    """429, 529 and 500 are sent again on the same hold; one request is counted and the bill is posted."""
+    """429, 503 and 500 are sent again on the same hold; one request is counted and the bill is posted."""
     stage.api.inject(fault, fault)
     receipt = stage.governor(policy()).call().receipt
     ending = closed(stage)
@@ -79,7 +79,7 @@ def test_a_passing_trouble_is_tried_again(stage, fault):
 @on_sqlite
 def test_a_lasting_trouble_is_given_back(stage):
     """Once the policy's retries are used up, the SDK's error is raised and nothing is charged."""
-    stage.api.inject(*[status_error(529, retry_after=0)] * 3)
+    stage.api.inject(*[status_error(503, retry_after=0)] * 3)
     with pytest.raises(anthropic.InternalServerError):
         stage.governor(policy(retries=2)).call()
     ending = closed(stage)
@@ -88,11 +88,14 @@ def test_a_lasting_trouble_is_given_back(stage):
 
 
 @on_sqlite
-def test_an_overload_without_retry_after_backs_off(stage):
-    """Without a `retry-after` the pause is the flow's own, about a second, and then the call succeeds."""
-    stage.api.inject(overloaded())
-    assert stage.governor(policy()).call().receipt.attempts == 2
-    closed(stage)
+def test_a_lasting_overload_is_given_back(stage):
+    """Once the policy's retries are used up on every model, the SDK's error is raised, nothing is charged."""
+    stage.api.inject(*[overloaded()] * 2)
+    with pytest.raises(anthropic.InternalServerError):
+        stage.governor(policy(retries=1)).call()
+    ending = closed(stage)
+    assert (ending["attempts"], ending["cost_nanos"]) == (1, 0)
+    assert len(stage.sent()) == 2
 
 
 SILENT = [
@@ -201,7 +204,7 @@ def test_a_client_without_a_key_is_told(stage, monkeypatch):
 
 def test_a_long_stream_keeps_its_hold(stage, monkeypatch):
     """While a stream runs, its hold is extended, so that only a dead process lets it expire."""
-    monkeypatch.setattr("governor.flow.EXTEND_EVERY_S", 0.02)
+    monkeypatch.setattr("governor.story.sending.EXTEND_EVERY_S", 0.02)
     expiries = []
 
     def look(_body):

@@ -72,7 +72,7 @@ def test_a_call_cancelled_before_its_answer_is_charged_whole(stage):
 @in_tasks
 def test_a_call_cancelled_in_its_answer_is_charged_for_what_came(stage, monkeypatch):
     """A task cancelled while the answer streams settles what was delivered before it ends."""
-    monkeypatch.setattr("governor.flow.EXTEND_EVERY_S", 0.02)
+    monkeypatch.setattr("governor.story.sending.EXTEND_EVERY_S", 0.02)
     stage.api.replies(lambda _: stage.clock.forward(1) or Reply(output_tokens=500, event_delay_ms=30))
     ending = cancel(stage, lambda: extended(stage))
     assert (ending["ended"], ending["uncertain"]) == ("cut", True)

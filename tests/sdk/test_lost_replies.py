@@ -95,7 +95,7 @@ def test_an_interrupted_settle_posts_the_bill(stage, after, times):
 @blocking
 def test_an_interrupted_extension_breaks_the_answer_off(stage, monkeypatch, after):
     """Ctrl-C while a running stream's hold is extended is charged what came, and goes on to the caller."""
-    monkeypatch.setattr("governor.flow.EXTEND_EVERY_S", 0.0)
+    monkeypatch.setattr("governor.story.sending.EXTEND_EVERY_S", 0.0)
     stage.api.next(Reply(output_tokens=500, event_delay_ms=20))
     caller = stage.governor(policy())
     between(caller).raises(c.Extend, KeyboardInterrupt(), after=after)
@@ -124,7 +124,7 @@ def test_an_extension_interrupted_between_two_tries_gives_the_hold_back(stage, a
 @on_sqlite
 def test_an_extension_the_ledger_did_not_hear_is_no_matter(stage, monkeypatch):
     """A stream goes on though its hold could not be extended."""
-    monkeypatch.setattr("governor.flow.EXTEND_EVERY_S", 0.0)
+    monkeypatch.setattr("governor.story.sending.EXTEND_EVERY_S", 0.0)
     stage.api.next(Reply(output_tokens=60, event_delay_ms=2))
     caller = stage.governor(policy())
     said = between(caller)

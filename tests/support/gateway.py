@@ -26,6 +26,7 @@ class Gateway:
         begun: The usage in `message_start`.
         ended: The usage in `message_delta`.
         count: Status, headers and body of the answer of count_tokens.
+        headers: What each answer to `/v1/messages` says in its headers besides.
         bodies: Every request's body, oldest first, with its path under `path`.
     """
 
@@ -33,6 +34,7 @@ class Gateway:
     begun: Mapping[str, Any] = field(default_factory=lambda: {"input_tokens": 19, "output_tokens": 1})
     ended: Mapping[str, Any] = field(default_factory=lambda: {"output_tokens": 9})
     count: tuple[int, Mapping[str, str], bytes] = (200, {"content-type": "application/json"}, COUNT)
+    headers: Mapping[str, str] = field(default_factory=dict)
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class Gateway:
         self.bodies.append({**body, "path": path})
         if path.endswith("count_tokens"):
             return self.count
-        return 200, {"content-type": "text/event-stream"}, b"".join(self._events(body))
+        return 200, {"content-type": "text/event-stream", **self.headers}, b"".join(self._events(body))
 
     @property
     def counts(self) -> list[dict[str, Any]]:

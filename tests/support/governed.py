@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,18 @@ class Stage:
         assert isinstance(reply, c.Held), reply
         return c.Release(name, (c.Posting(row, 0),))
 
+    def spend(self, identity: str, amount: int, limit: int, *, name: str = "another-call") -> None:
+        """Spend *amount* of a life-long budget as another process would."""
+        release = self.hold(identity, amount, limit, name=name)
+        self.ledger.execute(c.Settle(name, (c.Posting(release.postings[0].budget, amount),)))
+
+    def meet(self, **options: Any) -> FakeClaude:
+        """Put an API of this stage's own in place of the shared one; its minutes go by the stage's clock."""
+        ends = ExitStack()
+        self.api = ends.enter_context(FakeClaude(now_ms=self.clock or Clock(), **options))
+        self._open.append(ends)
+        return self.api
+
     def watch(self, reply: Reply | None = None) -> list[Seen]:
         """From now on, note what the ledger holds whenever the API has received a request."""
         seen: list[Seen] = []
@@ -194,6 +207,7 @@ class Caller:
 
     def __init__(self, stage: Stage, options: dict[str, Any]) -> None:
         options.setdefault("client", stage.api.client())
+        self.clock: Any = options["clock"]
         self.governor: Any = Governor.load(stage.policies, **options)
         self._threads = ThreadPoolExecutor(64)
 
@@ -223,6 +237,7 @@ class AsyncCaller(Caller):
         self._thread = threading.Thread(target=self._loop.run_forever, name="governor-loop")
         self._thread.start()
         self._client: Any = None
+        self.clock = options["clock"]
         if "client" not in options:
             self._client = options["client"] = stage.api.async_client()
         try:

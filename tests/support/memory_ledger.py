@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governor.budgets import ROLLING_BUCKETS
 from governor.errors import ReservationConflict
 from governor.ledger import admission, detail, lifecycle
 from governor.ledger import commands as c
+from governor.ledger.board import others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,6 +85,7 @@ class MemoryLedger:
         self._freezes: dict[str, tuple[str, int]] = {}
         self._operations: dict[str, str] = {}
         self._journal: list[tuple[str, str, int, str, str, str]] = []
+        self._board: tuple[c.Posted, ...] = ()
         self._now_ms = 0
 
     def look(self, command: c.Command[Any]) -> None:
@@ -92,10 +94,20 @@ class MemoryLedger:
     def execute(self, command: c.Command[Any]) -> Any:
         """Carry out *command*; raises `ReservationConflict` as every ledger does."""
         self._now_ms = self._clock()
-        return self._verbs[type(command)](self, command)
+        return self._told(command, self._verbs[type(command)](self, command))
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _told(self, command: c.Command[Any], answer: Any) -> Any:
+        """The answer with the board, and the notice on it, where the command has one."""
+        notice: c.Notice | None = getattr(command, "notice", None)
+        if notice is None or isinstance(answer, c.WindowMoved):
+            return answer
+        told = others(self._board, notice.process, self._now_ms)
+        own = (c.Posted(notice.process, self._now_ms, notice.text),) if notice.text else ()
+        self._board = (*told, *own)
+        return replace(answer, board=told)
 
     def _reserve(self, command: c.Reserve) -> c.Held | c.Refused | c.WindowMoved:
         now_ms, known = self._now_ms, self._holds.get(command.id)

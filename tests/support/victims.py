@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import anthropic
 
-from governor import AsyncGovernor, Governor, flow
+from governor import AsyncGovernor, Governor
+from governor.story import sending
 from support.governed import HELLO, Clock
 from support.invariants import tagged
 
@@ -37,7 +38,7 @@ def victim(stage: Stage, ledger: str, *names: str) -> ForkServerProcess:
 
 
 def _blocking(policies: str, ledger: str, api_url: str, now_ms: int, names: tuple[str, ...]) -> None:
-    flow.EXTEND_EVERY_S = 0.0
+    sending.EXTEND_EVERY_S = 0.0
     client = anthropic.Anthropic(base_url=api_url, api_key="fake-key")
     gov = Governor.load(policies, ledger=ledger, client=client, clock=Clock(now_ms))
     for name in names:
@@ -45,7 +46,7 @@ def _blocking(policies: str, ledger: str, api_url: str, now_ms: int, names: tupl
 
 
 def _in_tasks(policies: str, ledger: str, api_url: str, now_ms: int, names: tuple[str, ...]) -> None:
-    flow.EXTEND_EVERY_S = 0.0
+    sending.EXTEND_EVERY_S = 0.0
 
     async def run() -> None:
         client = anthropic.AsyncAnthropic(base_url=api_url, api_key="fake-key")

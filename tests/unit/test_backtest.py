@@ -139,6 +139,11 @@ def test_the_fast_path_decides_as_the_stage_does(rules, seed):
             posted=(),
             changes=None,
             prices="",
+            tier=draw.choice((None, None, None, "standard", "premium", "economy"))
+            if department != "watched"
+            else None,
+            complexity=draw.choice((0, 2.9, 3, 7, 7.1, 10)),
+            load_bp=draw.choice((0, 2_999, 3_000, 8_500, 8_501, 10_000)),
         )
         stage.now_ms = call.at_ms
         try:
@@ -159,6 +164,9 @@ def test_the_fast_path_decides_as_the_stage_does(rules, seed):
                 input_tokens=call.input_tokens,
                 max_tokens=call.max_tokens,
                 pin=call.pin,
+                tier=call.tier,
+                complexity=call.complexity,
+                load_bp=call.load_bp,
             ),
             lambda row, known=balances: Balance(*known.get(row.identity, (0, 0)), row.limit),
         )
@@ -168,6 +176,8 @@ def test_the_fast_path_decides_as_the_stage_does(rules, seed):
         else:
             served = None if found.offer is None else found.offer.candidate.model
             assert (found.outcome, served) == (told.outcome, told.model), (call, told.reason)
+            most = 0 if found.offer is None else found.offer.ceiling.max_tokens
+            assert most in (0, told.max_tokens), (call, told.reason)
 
 
 def test_the_policies_that_were_in_force_change_nothing(tmp_path):

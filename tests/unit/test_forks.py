@@ -14,7 +14,9 @@ warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads:
 from governor.clients import default
 from governor.clients.governor import Governor
 from governor.clients.in_force import InForce
+from governor.clients.scorer import Scorer
 from governor.ledger.servers import CONNECTIONS, AsyncMany, Many
+from governor.story.effects import Score
 
 parent, go_on, inside = os.getpid(), threading.Event(), threading.Semaphore(0)
 
@@ -82,6 +84,10 @@ def default_governor():
     default._blocking = slow_client
     try_after_fork(default.call, 1)
 
+def scorer():
+    asked = Scorer(lambda body, who: work() and 4, limit_s=60)
+    try_after_fork(lambda: asked.score(Score({}, None)).value, 1)
+
 class AsyncClient:
     async def execute_command(self, *words):
         if os.getpid() == parent:
@@ -104,7 +110,7 @@ async def tasks():
     await asyncio.gather(*busy)
     print(os.waitstatus_to_exitcode(status), await many.execute_command("PING") == "done")
 
-for case in (turns, making, governor, looks, default_governor):
+for case in (turns, making, governor, looks, default_governor, scorer):
     go_on.clear()
     print(case.__name__, end=" ", flush=True)
     case()
@@ -119,5 +125,5 @@ def test_a_child_forked_while_all_are_at_work_is_not_kept_waiting():
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=False
     )
-    cases = ("turns", "making", "governor", "looks", "default_governor", "tasks")
+    cases = ("turns", "making", "governor", "looks", "default_governor", "scorer", "tasks")
     assert (ran.stdout.splitlines(), ran.stderr) == ([f"{case} 0 True" for case in cases], "")

@@ -109,6 +109,12 @@ def test_too_long_a_wait_is_not_begun():
 
 @given(st.integers(1, 12))
 def test_without_a_word_the_pause_grows_at_random(attempts):
-    """Without a `retry-after` the pause is between one second and a bound that doubles, up to thirty."""
+    """Without a `retry-after` the pause is 1 to 2 s, then up to a bound that doubles, up to thirty."""
     pause = retry_pause_s(Ended("refused"), attempts)
-    assert 1 <= pause <= max(1, min(30, 2 ** (attempts - 1)))
+    assert 1 <= pause <= min(30, 2**attempts)
+
+
+@given(st.integers(1, 12))
+def test_an_overloaded_model_is_left_alone_for_longer(attempts):
+    """Without a `retry-after` it is come back to after 30 to 60 s, however often it was tried."""
+    assert 30 <= retry_pause_s(Ended("refused", overloaded=True), attempts) <= 60

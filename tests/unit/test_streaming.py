@@ -44,7 +44,7 @@ def meter(*events, left=True):
     if left:
         made.leaving()
     if events:
-        made.opened("req_1")
+        made.opened({"request-id": "req_1"})
     for event in events:
         made.saw(event)
     return made
