@@ -12,7 +12,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from support.redis_server import HOW_TO_GET, RedisServer, find_redis_server
 
-from benchmarks import backtest, calls, growth, imports, ledgers, machine, memory, pricing, report, throughput
+from benchmarks import (
+    backtest,
+    calls,
+    choosing,
+    growth,
+    imports,
+    ledgers,
+    machine,
+    memory,
+    pricing,
+    report,
+    throughput,
+)
 from benchmarks.timing import Options, Result, Step
 
 Run = Callable[[str, Options, Step], Result]
@@ -38,6 +50,11 @@ BENCHMARKS = {
     "budgets": Benchmark("1 to 32 budgets", growth.budgets_steps, growth.budgets),
     "memory": Benchmark("memory of Redis", memory.steps, memory.memory),
     "calls": Benchmark("a governed call against an ungoverned one", calls.steps, calls.calls),
+    "choosing": Benchmark(
+        "choosing a model for a long conversation",
+        choosing.steps,
+        lambda _, options, step: choosing.choosing(options, step),
+    ),
     "imports": Benchmark(
         "import governor against import anthropic",
         imports.steps,

@@ -1,4 +1,4 @@
-"""A made-up journal of a firm's calls, in JSON lines: decided by the rule, on balances that add up.
+"""A made-up journal of a firm's calls, in JSON lines: decided by the story, on balances that add up.
 
 Every record has what a ledger's and the flow's have, so a back-test under the same policies finds no change.
 """
@@ -8,26 +8,34 @@ from __future__ import annotations
 import heapq
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from governor.budgets import Unit
+from governor.clock import LedgerClock
+from governor.errors import PolicyViolation
+from governor.flow import weigh
+from governor.journal import records
 from governor.ledger import admission, detail
+from governor.ledger import commands as c
 from governor.ledger.commands import Balance
 from governor.policy import Attribution
-from governor.pricing import bounded, ceiling_of, cost_nanos, demand, read_usage
-from governor.routing import plan
-from governor.story import matrix
-from governor.story.request import bounds_of
+from governor.pricing import cost_nanos, read_usage
+from governor.rehearsal import made_up
+from governor.story.hints import Hints
+from governor.story.planning import prepare
+from governor.story.request import House, matrix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from governor.policy import Policies, Rules
-    from governor.pricing import Ceiling, Demand, PriceTable
-    from governor.routing import Candidate
+    from governor.ledger.commands import BudgetRow
+    from governor.policy import Policies
+    from governor.pricing import PriceTable
+    from governor.story.books import Story
     from governor.story.matrix import Matrix
+    from governor.story.request import Plan
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -38,8 +46,12 @@ START_MS = 1_793_491_200_000
 PROMPT_TOKENS = (500, 40_000)
 ANSWER_SHARE = (0.05, 0.8)
 """Of `max_tokens`."""
+CACHED_SHARE = 0.5
+"""Of the calls of runs: most of their prompt is read from the API's cache."""
 SECONDS = (1, 40)
 MAX_TOKENS = (256, 1024, 4096)
+COMPLEXITIES = (0, 1, 2, 4, 5, 7, 8, 10)
+LOADS_BP = (0, 0, 0, 2_000, 5_000, 9_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,7 @@ class Landing:
     id: str
     chosen: int = field(compare=False)
     table: Matrix = field(compare=False)
-    record: dict[str, Any] = field(compare=False)
+    planned: Plan = field(compare=False)
     usage: dict[str, Any] = field(compare=False)
     kind: str = field(compare=False, default="settle")
 
@@ -111,14 +123,14 @@ class Firm:
         self._policies, self._prices, self._crowd = policies, prices, crowd
         self._draw = random.Random(seed)
         self._accounts: dict[tuple[str, str], Account] = {}
-        self._candidates: dict[Any, tuple[Rules, tuple[Candidate, ...]]] = {}
-        self._demands: dict[Any, Demand] = {}
+        self._now_ms = 0
+        self._house = House(policies, prices, LedgerClock(lambda: self._now_ms))
         self._landings: list[Landing] = []
         self._seq = 0
 
     def lines(self, calls: int, *, start_ms: int = START_MS, length_ms: int = MONTH_MS) -> Iterator[bytes]:
         """The archive's lines of so many calls, evenly over a length of time; each call has two or one."""
-        yield self._line("create", "bench", start_ms - 1, "created", "", {})
+        yield self._line("create", "bench", start_ms - 1, "created", "", "{}")
         for number in range(calls):
             at_ms = start_ms + length_ms * number // calls
             while self._landings and self._landings[0].at_ms <= at_ms:
@@ -131,45 +143,63 @@ class Firm:
         draw = self._draw
         department, user, feature = draw.choice(self._crowd.people)
         run = f"{user}-{at_ms // DAY_MS}" if self._crowd.runs else None
-        asked = draw.choice(self._crowd.asked)
-        who = Attribution(department, user, feature, run)
-        rules, candidates = self._way(who, asked)
-        most = draw.choice(MAX_TOKENS)
-        most = most if rules.max_tokens is None else min(most, rules.max_tokens)
-        tokens = min(int(draw.uniform(*PROMPT_TOKENS)), rules.input_tokens or PROMPT_TOKENS[1])
-        offers = [matrix.Offer(one, self._ceiling(rules, one, tokens, most, at_ms)) for one in candidates]
-        dearest = rules.cost_per_request_nanos
-        offers = [one for one in offers if dearest is None or one.ceiling.nanos <= dearest]
-        if not offers:
+        request = made_up(
+            Attribution(department, user, feature, run),
+            model=draw.choice(self._crowd.asked),
+            max_tokens=draw.choice(MAX_TOKENS),
+            input_tokens=int(draw.uniform(*PROMPT_TOKENS)),
+            complexity=draw.choice(COMPLEXITIES),
+            load_bp=draw.choice(LOADS_BP),
+            identifier=name,
+        )
+        self._now_ms = at_ms
+        house = replace(self._house, hints=Hints())
+        try:
+            planned = self._play(prepare(house, request, at_once=False))
+            weighed = self._play(weigh(house, planned))
+        except PolicyViolation:
             return
-        terms = self._policies.budgets(who, [one.candidate.priced_as for one in offers])
-        table = matrix.build(terms, offers, at_ms)
-        balances = [self._balance(row.identity, row.window, row.limit) for row in table.rows]
+        table = matrix_of(house, weighed.planned)
+        balances = self._balances(table.rows)
         told = admission.decide(table.asks, balances)
-        record = self._reserve_record(who, asked, table, tokens, most, rules)
         text = detail.write_balances(told.chosen, balances)
         outcome = "held" if told.chosen is not None else told.reason
-        yield self._line("reserve", name, at_ms, outcome, text, record)
+        yield self._line(
+            "reserve", name, at_ms, outcome, text, records.reserve(house, weighed.planned, table)
+        )
         if told.chosen is not None:
-            self._take_off(name, at_ms, told.chosen, table, record)
+            self._take_off(weighed.planned, at_ms, told.chosen, table)
 
-    def _take_off(self, name: str, at_ms: int, chosen: int, table: Matrix, record: dict[str, Any]) -> None:
+    def _play(self, story: Story) -> Any:
+        """Tell a story to its end, of which nothing but balances is asked."""
+        reply = None
+        try:
+            while True:
+                effect = story.send(reply)
+                reply = c.Readings(tuple(self._balances(effect.budgets)), self._now_ms)
+        except StopIteration as done:
+            return done.value
+
+    def _take_off(self, planned: Plan, at_ms: int, chosen: int, table: Matrix) -> None:
         for row, ask in zip(table.rows, table.asks[chosen], strict=True):
             if ask is not None:
                 self._accounts[row.identity, row.window].held += ask.amount
         draw, ceiling = self._draw, table.offers[chosen].ceiling
+        tokens = planned.input_tokens
+        cached = tokens * 9 // 10 if self._crowd.runs and draw.random() < CACHED_SHARE else 0
         usage = {
-            "input_tokens": record["input_tokens"],
+            "input_tokens": tokens - cached,
             "output_tokens": int(ceiling.max_tokens * draw.uniform(*ANSWER_SHARE)),
             "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
+            "cache_read_input_tokens": cached,
             "inference_geo": "global",
             "service_tier": "standard",
             "speed": "standard",
         }
         kind = draw.choices(("settle", "release", "expire"), (97, 2, 1))[0]
         length_s = 600 if kind == "expire" else draw.uniform(*SECONDS)
-        end = Landing(at_ms + int(1000 * length_s), name, chosen, table, record, usage, kind)
+        end_ms = at_ms + int(1000 * length_s)
+        end = Landing(end_ms, planned.request.id, chosen, table, planned, usage, kind)
         heapq.heappush(self._landings, end)
 
     def _land(self, end: Landing) -> bytes:
@@ -193,87 +223,36 @@ class Firm:
         text = detail.write_closing(overrun=False, amounts=amounts, crossed="")
         outcome = {"settle": "settled", "release": "released", "expire": "expired"}[end.kind]
         record = {} if end.kind == "expire" else self._closing_record(end, nanos)
-        return self._line(end.kind, end.id, end.at_ms, outcome, text, record)
-
-    def _balance(self, identity: str, window: str, limit: int) -> Balance:
-        account = self._accounts.setdefault((identity, window), Account())
-        return Balance(account.posted, account.held, limit)
-
-    def _way(self, who: Attribution, asked: str) -> tuple[Rules, tuple[Candidate, ...]]:
-        key = (who.department, who.user, who.feature, asked)
-        found = self._candidates.get(key)
-        if found is None:
-            rules, look_up = self._policies.rules(who), self._prices.model
-            candidates = plan(
+        if end.kind == "settle":
+            request = end.planned.request
+            asked = (request.asked, request.tier)
+            self._house.conversations.note(
+                request.who,
+                request.body,
                 asked,
-                pin=False,
-                lines=rules.lines,
-                default=rules.default,
-                preferred_line=rules.preferred_line,
-                feature_lines=rules.feature_lines,
-                look_up=lambda name: (look_up(name).line, look_up(name).id),
+                offer.candidate,
+                end.usage,
+                end.at_ms,
+                swapped=model != end.planned.preferred,
+                planned_ms=end.planned.at_ms,
             )
-            found = self._candidates[key] = (rules, candidates)
-        return found
+        return self._line(end.kind, end.id, end.at_ms, outcome, text, _dump(record))
 
-    def _ceiling(self, rules: Rules, candidate: Candidate, tokens: int, most: int, at_ms: int) -> Ceiling:
-        bounds = bounds_of(rules)
-        asked = self._demands.get((most, bounds))
-        if asked is None:
-            body = bounded({"messages": [], "max_tokens": most}, bounds)
-            asked = self._demands[most, bounds] = demand(body, bounds)
-        return ceiling_of(
-            self._prices, candidate.model, asked, input_tokens=tokens, counted=True, at_ms=at_ms
-        )
-
-    def _reserve_record(
-        self, who: Attribution, asked: str, table: Matrix, tokens: int, most: int, rules: Rules
-    ) -> dict[str, Any]:
-        pairs = zip(table.rows, table.terms, strict=True)
-        return {
-            **_asker(who, asked),
-            "pin": False,
-            "max_tokens": most,
-            "input_tokens": tokens,
-            "estimate": "count_tokens",
-            "hint_age_ms": None,
-            "complexity": None,
-            "load": None,
-            "candidates": [
-                {
-                    "model": offer.candidate.model,
-                    "line": offer.candidate.line,
-                    "why": offer.candidate.why,
-                    "ceiling_nanos": offer.ceiling.nanos,
-                    "ceiling_tokens": offer.ceiling.tokens,
-                    "expected_nanos": None,
-                }
-                for offer in table.offers
-            ],
-            "skipped": [],
-            "budgets": [
-                {
-                    "identity": row.identity,
-                    "window": row.window,
-                    "end_ms": row.end_ms,
-                    "limit": row.limit,
-                    "source": term.source,
-                }
-                for row, term in pairs
-            ],
-            "asks": [
-                [ask and [ask.amount, ask.mark_bp, ask.floor, int(ask.comes_back)] for ask in asks]
-                for asks in table.asks
-            ],
-            "policy": rules.policy_hash,
-            "prices": self._prices.version,
-        }
+    def _balances(self, rows: Iterable[BudgetRow]) -> list[Balance]:
+        accounts = [(self._accounts.setdefault((row.identity, row.window), Account()), row) for row in rows]
+        return [Balance(account.posted, account.held, row.limit) for account, row in accounts]
 
     def _closing_record(self, end: Landing, nanos: int) -> dict[str, Any]:
         offer, released = end.table.offers[end.chosen], end.kind == "release"
-        asker = ("v", "user", "department", "feature", "run", "tags", "asked")
+        who = end.planned.request.who
         return {
-            **{name: end.record[name] for name in asker},
+            "v": 1,
+            "user": who.user,
+            "department": who.department,
+            "feature": who.feature,
+            "run": who.run,
+            "tags": {},
+            "asked": end.planned.request.asked,
             "admitted": "held",
             "model": offer.candidate.model,
             "line": offer.candidate.line,
@@ -290,15 +269,13 @@ class Firm:
             "latency_ms": 900,
             "first_token_ms": 300,
             "api_request_id": f"req_{end.id}",
-            "policy": end.record["policy"],
-            "prices": end.record["prices"],
+            "policy": self._policies.hash,
+            "prices": self._prices.version,
             "priced_at_ms": end.at_ms,
             "endpoint": "",
         }
 
-    def _line(
-        self, kind: str, name: str, at_ms: int, outcome: str, text: str, record: dict[str, Any]
-    ) -> bytes:
+    def _line(self, kind: str, name: str, at_ms: int, outcome: str, text: str, record: str) -> bytes:
         before = str(self._seq) if self._seq else None
         self._seq += 1
         row = {
@@ -311,7 +288,7 @@ class Firm:
             "at_ms": at_ms,
             "outcome": outcome,
             "detail": text,
-            "record": _dump(record),
+            "record": record,
         }
         return _dump(row).encode() + b"\n"
 
@@ -327,18 +304,6 @@ def write_journal(
             if count % 10_000 == 0:
                 tell(count)
     return count
-
-
-def _asker(who: Attribution, asked: str) -> dict[str, Any]:
-    return {
-        "v": 1,
-        "user": who.user,
-        "department": who.department,
-        "feature": who.feature,
-        "run": who.run,
-        "tags": {},
-        "asked": asked,
-    }
 
 
 _dump = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

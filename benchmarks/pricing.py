@@ -25,7 +25,7 @@ MODEL = "claude-opus-5-5"
 INPUT_TOKENS, OUTPUT_TOKENS, CACHE_READ_TOKENS, CACHE_WRITE_TOKENS = 1_200, 350, 80_000, 4_000
 
 PROMPT_CHARACTERS = 400_000
-MESSAGES = 200
+MESSAGES = 201
 TOOLS = 20
 ENGLISH = "Review this diff and say what could go wrong with it, line by line. "
 MIXED = "Prüfe diesen Diff, was könnte schiefgehen? この差分を確認してください。 "
@@ -136,7 +136,7 @@ def _in_turns(sides: dict[str, Callable[[], Any]], rounds: int, step: Step) -> d
 
 
 def _body(phrase: str, *, agent: bool) -> dict[str, Any]:
-    """A request of 200 messages and 20 tools; its texts have 400,000 characters, tool inputs included."""
+    """A request of 201 messages and 20 tools; its texts have 400,000 characters, tool inputs included."""
     size = PROMPT_CHARACTERS // MESSAGES
     text = (phrase * (size // len(phrase) + 1))[:size]
     turns = [_agent_turn(number, text) if agent else _text_turn(number, text) for number in range(MESSAGES)]
