@@ -15,7 +15,7 @@ from governor.testing import Reply
 
 CALLS = 120
 ROOM_FOR = 6
-"""Ceilings in the budget: what all calls are billed is more than twice of that, however they come by turns."""
+"""Ceilings in the budget; what all calls are billed is more than twice of that, whatever their order."""
 
 RUN = "department=team/run=crowd/usd/life"
 deep = pytest.mark.deep
