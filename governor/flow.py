@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from governor.errors import BudgetContended, BudgetExceeded, GovernorError, LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
 from governor.story import answering, books, deferral, legs, outage, patience, shrink, succession, views
-from governor.story.effects import Notify, Sleep
+from governor.story.effects import Account, Notify, Sleep
 from governor.story.endings import ending
 from governor.story.holding import hold
 from governor.story.offers import key_of
 from governor.story.planning import prepare
-from governor.story.request import count_for, matrix_of
+from governor.story.request import Door, count_for, matrix_of
 from governor.story.sending import send
 
 if TYPE_CHECKING:
@@ -57,12 +57,14 @@ def govern(house: House, request: Request) -> Story:
         return _instead(house, planned, refused, refused.decision)
     call = legs.Call(planned)
     ended, error = yield from _carry(house, call, planned, admitted, deadline)
+    receipt = call.receipt()
+    if request.door is not Door.CALL:  # whose caller is given it with the message
+        yield Account(receipt)
     if error is None:
         answering.keep(house, call.plan, ended.message)
-        return ended.message, call.receipt()
+        return ended.message, receipt
     if error is not ended.error or not ended.api_failed:
         raise error
-    receipt = call.receipt()
     return _instead(house, call.plan, error, receipt.decision, receipt)
 
 

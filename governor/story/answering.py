@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from governor.story.digests import digest
+from governor.story.request import Door
 
 if TYPE_CHECKING:
     from governor.story.kept import Kept
@@ -37,9 +38,12 @@ def keep(house: House, planned: Plan, message: Any) -> None:
 
 
 def _digest(planned: Plan) -> bytes | None:
-    """What tells one request from another; `None` where answers are not kept, or JSON cannot write it."""
+    """What tells one request from another; `None` where answers are not kept, or JSON cannot write it.
+
+    A door at which callers read the answer themselves has none to keep.
+    """
     rules, request = planned.rules, planned.request
-    if not rules.routes.cached_s or rules.shadow or planned.unpriced:
+    if request.door is not Door.CALL or not rules.routes.cached_s or rules.shadow or planned.unpriced:
         return None
     who = request.who
     wanted = [request.named, request.tier, request.pin, request.max_tokens]

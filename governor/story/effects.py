@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from governor.ledger.commands import Release, Settle
     from governor.policy import Attribution
-    from governor.story.decision import Event
+    from governor.story.decision import Event, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,16 @@ class Notify:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Tell whoever reads the answer what the call cost: its receipt, however it ended.
+
+    Not of `call()`, which returns it.
+    """
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
 class Owe:
     """Write down where it outlives this process what the ledger has still to be told.
 
@@ -147,6 +157,7 @@ class Ended:
         latency_ms: From sending to the end.
         first_token_ms: From sending to the first event, or `None`.
         api_request_id: The API's own id, or `None`.
+        handed: Its events went to the caller as they came, so nothing is sent in its place.
     """
 
     kind: str
@@ -166,6 +177,7 @@ class Ended:
     latency_ms: int = 0
     first_token_ms: int | None = None
     api_request_id: str | None = None
+    handed: bool = False
 
     def because(self, cause: BaseException) -> Ended:
         """The same, its error caused by *cause*: why nothing else was tried."""

@@ -86,7 +86,7 @@ def hold(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) ->
 
 def ttl_ms(planned: Plan) -> int:
     """How long a hold of *planned* lives, milliseconds."""
-    return int((planned.tier.timeout_s + TTL_BEYOND_SILENCE_S) * 1000)
+    return int((planned.silence_s + TTL_BEYOND_SILENCE_S) * 1000)
 
 
 def _asking(house: House, planned: Plan, call: str, *, quiet: bool, unrecorded: bool) -> Asked:

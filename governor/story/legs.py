@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from governor.money import Money
 from governor.story import patience
+from governor.story.request import Door
 
 if TYPE_CHECKING:
     from governor.story.decision import CandidateView, Decision, Receipt
@@ -94,8 +95,11 @@ class Call:
 
     @property
     def spent(self) -> bool:
-        """Whether the tier's `retries` are used up: they bound all sendings after the first one."""
-        return self.sent > self.plan.tier.retries
+        """Whether the tier's `retries` are used up: they bound all sendings after the first one.
+
+        Of an attempt of the SDK's they always are: the SDK retries.
+        """
+        return self.plan.request.door is Door.SDK or self.sent > self.plan.tier.retries
 
     @property
     def next_id(self) -> str:
@@ -121,7 +125,7 @@ class Call:
             ended: Its end.
             left_s: Seconds until the deadline.
         """
-        if self.spent or not isinstance(ended.error, Exception):
+        if self.spent or ended.handed or not isinstance(ended.error, Exception):
             return None
         return _in_time(self._step(planned, admitted, ended), left_s)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from governor.pricing import Bounds
@@ -102,6 +103,22 @@ class House:
             self.spool.forget()
 
 
+class Door(StrEnum):
+    """Where a request came in, which says who retries it and who reads its answer."""
+
+    CALL = "call"
+    """`call()`: the flow retries, moves on and reads the whole answer."""
+
+    STREAM = "stream"
+    """`stream()`: the flow retries and moves on until an answer begins; its caller reads it."""
+
+    SDK = "sdk"
+    """The middleware: one attempt of the SDK's; the SDK retries, its caller reads the answer."""
+
+    BATCH = "batch"
+    """An item of a batch: held at the batch price until its result is read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a caller asks for.
@@ -122,6 +139,9 @@ class Request:
         of: The request's id, where this is a later leg of its call; else ''.
         leg: Which leg of its call this is, from 1 on.
         gone: The model that the caller named, where that is gone and `asked` is its successor; else ''.
+        door: Where it came in.
+        silence_s: How long its sender waits for the API in silence, where the policy does not say that;
+            `None`: as the tier says.
     """
 
     id: str
@@ -138,6 +158,8 @@ class Request:
     of: str = ""
     leg: int = 1
     gone: str = ""
+    door: Door = Door.CALL
+    silence_s: float | None = None
 
     @property
     def named(self) -> str:
@@ -203,6 +225,12 @@ class Plan:
     def tier(self) -> TierTerms:
         """How it is served."""
         return self.route.tier
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds of silence after which its sender gives it up."""
+        given = self.request.silence_s
+        return self.tier.timeout_s if given is None else given
 
     @property
     def max_tokens(self) -> int:
