@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,12 +90,12 @@ class MakeAsyncGovernor(_Maker):
     ) -> AsyncIterator[AsyncGovernor]:
         """`async with make_async_governor(policies) as gov`; closed where the block ends.
 
-        Arguments and errors are those of `MakeGovernor`.
+        Arguments and errors are those of `MakeGovernor`; a client that is given stays open.
         """
         path = self._path(policies)
-        client = options.pop("client", None)
+        given = options.pop("client", None)
         async with (
-            client or self._api.async_client() as used,
-            AsyncGovernor.load(path, client=used, **{**self._shared, **options}) as governor,
+            self._api.async_client() if given is None else nullcontext(given) as client,
+            AsyncGovernor.load(path, client=client, **{**self._shared, **options}) as governor,
         ):
             yield governor

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from governor import AsyncGovernor
 from governor.budgets import Unit
 from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
@@ -76,6 +77,20 @@ def test_a_name_that_was_not_chosen_goes_with_its_last_ledger(org):
     assert posted(second) == 7
     del second
     assert posted(open_ledger(url, org)) == 0
+
+
+def test_an_async_governor_without_a_name_has_one_ledger(tmp_path):
+    """What is pushed to the ledger that its calls use is found by its looks, which have connections apart."""
+    text = "version: 1\ndepartment: {}\nbudgets: [{{per: run, usd: 1}}]\nrouting: {{lines: {{haiku: claude-haiku-5-5}}}}\n"
+    (tmp_path / "legal.yaml").write_text(text.format("legal"), encoding="utf-8")
+
+    async def scene():
+        async with AsyncGovernor.load(tmp_path, ledger="memory://", spool=tmp_path / "spool") as gov:
+            push = c.PushPolicies("p", 0, {"sales.yaml": text.format("sales")}, "abc")
+            await gov.ledger.execute(push)
+            return (await gov.reload_policies()).departments
+
+    assert asyncio.run(scene()) == ("sales",)
 
 
 def test_each_has_a_clock_of_their_own(org):

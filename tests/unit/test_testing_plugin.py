@@ -137,6 +137,21 @@ def test_options(make_governor, fake_claude, tmp_path):
 """).assert_outcomes(passed=1)
 
 
+def test_an_async_client_that_is_given_is_its_givers(project):
+    """It goes on after the governor that used it."""
+    project("""
+def test_client(make_async_governor, fake_claude):
+    async def scene():
+        async with fake_claude.async_client(default_headers={"x-fake-tag": "mine"}) as client:
+            for turn in (1, 2):
+                async with make_async_governor(POLICY, client=client) as gov:
+                    await gov.call(**WHO, **HELLO)
+            assert not client.is_closed()
+    asyncio.run(scene())
+    assert [line.tag for line in fake_claude.bill] == ["mine", "mine"]
+""").assert_outcomes(passed=1)
+
+
 def test_a_clock_of_the_projects_own_goes_for_all(project):
     """A fixture `frozen_clock` in its conftest takes the plugin's place."""
     project("""
