@@ -81,7 +81,10 @@ def test_a_name_that_was_not_chosen_goes_with_its_last_ledger(org):
 
 def test_an_async_governor_without_a_name_has_one_ledger(tmp_path):
     """What is pushed to the ledger that its calls use is found by its looks, which have connections apart."""
-    text = "version: 1\ndepartment: {}\nbudgets: [{{per: run, usd: 1}}]\nrouting: {{lines: {{haiku: claude-haiku-5-5}}}}\n"
+    text = (
+        "version: 1\ndepartment: {}\nbudgets: [{{per: run, usd: 1}}]\n"
+        "routing: {{lines: {{haiku: claude-haiku-5-5}}}}\n"
+    )
     (tmp_path / "legal.yaml").write_text(text.format("legal"), encoding="utf-8")
 
     async def scene():
