@@ -197,9 +197,9 @@ class Connection(asyncio.Protocol):
         self.pieces([body])
 
     def pieces(self, parts: Iterable[bytes]) -> None:
-        """Queue parts of the body in one chunk; compressed, each can be read without those behind it."""
-        squeezed = parts if self._squeeze is None else map(self._squeeze.part, parts)
-        self._send(h11.Data(data=b"".join(squeezed)))
+        """Queue parts of the body, each as a chunk of its own; compressed, it can be read by itself."""
+        for part in parts:
+            self._send(h11.Data(data=part if self._squeeze is None else self._squeeze.part(part)))
 
     def flush(self) -> None:
         """Send what is queued, in one piece."""
