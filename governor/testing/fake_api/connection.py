@@ -19,6 +19,7 @@ class Incoming:
     Attributes:
         method: `POST`, `GET` and so on.
         path: The target without its query.
+        query: What follows the path's `?`; empty where nothing does.
         headers: By lower-case name.
         body: The bytes; empty where there were too many.
         too_large: Whether the body was longer than the server takes.
@@ -26,6 +27,7 @@ class Incoming:
 
     method: str
     path: str
+    query: str
     headers: dict[str, str]
     body: bytes
     too_large: bool
@@ -115,9 +117,11 @@ class Connection(asyncio.Protocol):
     def _incoming(self) -> Incoming:
         request = cast("h11.Request", self._request)
         too_large = self._body_bytes > self._host.max_body_bytes
+        path, _, query = request.target.decode("latin-1").partition("?")
         return Incoming(
             method=request.method.decode("ascii"),
-            path=request.target.split(b"?", 1)[0].decode("latin-1"),
+            path=path,
+            query=query,
             headers={name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers},
             body=b"" if too_large else b"".join(self._body),
             too_large=too_large,

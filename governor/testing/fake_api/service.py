@@ -17,6 +17,7 @@ from governor.testing.fake_api.delivery import Delivery
 from governor.testing.fake_api.errors import ApiError, error_body
 from governor.testing.fake_api.faults import Fault, FaultKind
 from governor.testing.fake_api.limits import CountMeter, Meter, RateLimits
+from governor.testing.fake_api.organization import PATHS, Organization
 from governor.testing.fake_api.rates import Mode
 from governor.testing.fake_api.script import Script
 from governor.testing.fake_api.tokens import count_tokens
@@ -59,6 +60,7 @@ class Settings:
     """How a fake API behaves; see `FakeClaude` for the meaning of each."""
 
     api_key: str
+    admin_key: str
     seed: int
     latency_ms: int
     count_drift: float
@@ -113,6 +115,9 @@ class Service:
         self.catalogue = shipped_catalogue(settings.vertex_endpoint, settings.retired)
         self.bill = Bill()
         self.tally = Tally()
+        self.organization = Organization(
+            self.bill, self.catalogue, settings.admin_key, settings.api_key, settings.now_ms
+        )
         self._lock = threading.Lock()
         self._requests: list[ReceivedRequest] = []
         self._numbered = 0
@@ -127,6 +132,7 @@ class Service:
         self._overload = Overload(self.settings.overload_share_bp, self.settings.seed)
         self._count_meter = CountMeter(self.settings.count_requests_per_minute)
         self.bill.clear()
+        self.organization.reset()
         self.tally.clear()
         with self._lock:
             self._requests.clear()
@@ -152,7 +158,6 @@ class Service:
         """Answer one request."""
         call = self._record(connection, request)
         try:
-            validate.check_key(request.headers, self.settings.api_key)
             endpoint = self._endpoint(request)
             if not self.settings.latency_ms or await connection.pause(self.settings.latency_ms / 1000):
                 await endpoint(call)
@@ -163,6 +168,10 @@ class Service:
             call.refuse(ApiError(500, message, headers={"x-should-retry": "false"}))
 
     def _endpoint(self, request: Incoming) -> Callable[[_Call], Coroutine[Any, Any, None]]:
+        if request.path in PATHS and request.method == "GET":
+            self.organization.check_key(request.headers)
+            return self._figures
+        validate.check_key(request.headers, self.settings.api_key)
         endpoint = self._endpoints.get(request.path) if request.method == "POST" else None
         if endpoint is None:
             raise ApiError(404, f"The fake API has no {request.method} {request.path}")
@@ -193,6 +202,15 @@ class Service:
                 )
             )
         return _Call(connection, request, body, request_id, at_ms)
+
+    async def _figures(self, call: _Call) -> None:
+        fault = self.organization.fault(call.request)
+        if fault is not None:
+            await _break_before_head(call, fault)
+            return
+        headers = {"content-type": "application/json", "request-id": call.request_id}
+        page = self.organization.answer(call.request)
+        call.connection.respond(200, headers, json.dumps(page).encode())
 
     async def _count(self, call: _Call) -> None:
         body = call.json()
