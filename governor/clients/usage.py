@@ -1,7 +1,8 @@
 """Anthropic's own usage and cost figures of an organization, read with an admin key.
 
-`/v1/organizations/analytics/cost` and `/usage`, in beta since 2026-10-29. They are asked by path: the oldest
-SDK that this package allows has no methods for them, and one way that all of them know is enough.
+`/v1/organizations/analytics/cost` and `/usage`, in beta since 2026-10-29. They are asked by path and read as
+JSON: a beta's methods and types may move with any release of the SDK, which makes an object of whatever came;
+here a page that is not as described is an error.
 """
 
 from __future__ import annotations

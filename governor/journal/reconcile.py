@@ -126,7 +126,7 @@ class Reconciliation:
         first: The first day.
         last: The last one.
         rows: Every model of every day that was judged, in that order.
-        unjudged: The days that were not, each with the reason.
+        unjudged: The days that were not, each with the reason, as what follows "not judged:".
     """
 
     first: date
@@ -183,7 +183,7 @@ def _reason(day: date, books: Books, fresh_ms: int) -> str:
     if end_ms + SETTLES_AFTER_MS > fresh_ms:
         return "Anthropic's figures are still being refreshed"
     if books.complete_from is None or day < books.complete_from:
-        return "the journal does not reach back to its beginning"
+        return "the journal does not have the whole of it"
     return "records of the journal are missing" if day in books.missing else ""
 
 

@@ -161,8 +161,8 @@ class Bookkeeper:
                 self._expire(entry, reserve)
             elif entry.kind == "settle":
                 self._settle(entry)
-        except (KeyError, ValueError, TypeError, AttributeError):
-            self._unreadable += 1
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError):
+            self._unreadable += 1  # the last two: an instant that no calendar has
 
     def _expire(self, entry: JournalEntry, reserve: JournalEntry | None) -> None:
         began = None if reserve is None else self._reserved(reserve)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -327,6 +327,18 @@ def test_the_archive_counts_where_the_ledger_was_trimmed(scene, tmp_path):
     assert ("ok", True) in [(s, str(Money(total)) in text) for s, text in scene.usage("--archive", archive)]
     assert not [text for state, text in scene.usage() if state == "wrong"]
     assert "2026-11-11" in str(scene.doctor("--json").json["usage"]["not_judged"])
+
+
+def test_either_ledger_is_read(run, firm, monkeypatch):
+    """On Redis, too: two days later its first day is looked at, and not judged, for it was not whole."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-of-an-application")
+    monkeypatch.setenv("ANTHROPIC_ADMIN_KEY", ADMIN_KEY)
+    today = datetime.now(UTC)
+    with FakeClaude() as api, time_machine.travel(today + timedelta(days=2), tick=True):
+        said = run("doctor", *firm.options, "--admin-url", api.url, "--json")
+    assert said.code == 0, said.out
+    assert str(today.date()) in said.json["usage"]["not_judged"]
+    assert said.json["usage"]["last"] == str(today.date() + timedelta(days=1))
 
 
 def test_what_cannot_be_compared_is_a_finding(scene, tmp_path):
