@@ -55,7 +55,7 @@ def govern(house: House, request: Request) -> Story:
         planned, admitted = yield from _admit(house, planned, deadline)
     except (BudgetExceeded, BudgetContended) as refused:
         return _instead(house, planned, refused, refused.decision)
-    call = legs.Call(planned)
+    call = legs.Call(planned, request.leg)
     ended, error = yield from _carry(house, call, planned, admitted, deadline)
     receipt = call.receipt()
     if request.door is not Door.CALL:  # whose caller is given it with the message

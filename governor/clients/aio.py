@@ -10,6 +10,7 @@ import anthropic
 
 from governor.clients import setup
 from governor.clients.answer import Answer
+from governor.clients.attempts import Attempts
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
 from governor.clients.doors import AsyncDoors
 from governor.clients.driving import AsyncDrive, Undertaking
@@ -72,7 +73,7 @@ class AsyncGovernor(AsyncDoors):
         self._own_client = client is None
         self._on_event = on_event
         self._scorer = scorer or AsyncScorer(None)
-        self._engine = AsyncEngine(self._house_for, self._carry_out, Threads(), AsyncDrops())
+        self._engine = AsyncEngine(self._house_for, self._carry_out, Threads(), Attempts(), AsyncDrops())
 
     @classmethod
     def load(

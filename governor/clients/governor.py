@@ -10,6 +10,7 @@ import anthropic
 
 from governor.clients import setup
 from governor.clients.answer import Answer
+from governor.clients.attempts import Attempts
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
 from governor.clients.doors import Doors
 from governor.clients.driving import Drive
@@ -79,7 +80,7 @@ class Governor(Doors):
         self._scorer = scorer or Scorer(None)
         self._lock = threading.Lock()
         self._engine = Engine(
-            self._in_force.house_for, lambda effect: self._perform(effect, []), Threads(), Drops()
+            self._in_force.house_for, lambda effect: self._perform(effect, []), Threads(), Attempts(), Drops()
         )
         renew_in_children(self._renew)
 

@@ -23,6 +23,7 @@ from governor.story.request import Door, Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from governor.clients.attempts import Attempts
     from governor.clients.attribution import Attributed
     from governor.clients.threads import Threads
     from governor.story.decision import Receipt
@@ -121,7 +122,7 @@ def body_of(request: APIRequest) -> dict[str, Any]:
     return {**body, **(extra or {})}  # as the SDK merges them
 
 
-def asked_for(request: APIRequest, order: Order, threads: Threads) -> Request:
+def asked_for(request: APIRequest, order: Order, threads: Threads, attempts: Attempts) -> Request:
     """What is asked of the governor.
 
     Raises:
@@ -136,7 +137,7 @@ def asked_for(request: APIRequest, order: Order, threads: Threads) -> Request:
         raise PolicyViolation("messages is missing: give the conversation, as to messages.create")
     check_request(model, order.tier, most, pin=order.pin)
     call_id = order.request_id or _call_id(request)
-    number = request.retries_taken + 1 if order.door is Door.SDK else 1
+    number = attempts.begins(call_id, request.retries_taken + 1) if order.door is Door.SDK else 1
     return Request(
         id=leg_id(call_id, number),
         who=order.who,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import httpx2
     from anthropic import APIRequest
 
+    from governor.clients.attempts import Attempts
     from governor.clients.driving import Undertaking
     from governor.clients.drops import AsyncDrops, Drops
     from governor.clients.orders import Order
@@ -47,12 +48,14 @@ class Engine(NamedTuple):
         house_for: What a request consults.
         perform: Carries out one effect of a story, but for those of the sending.
         threads: What is known of conversations that the API holds.
+        attempts: What is known of calls that the SDK may try again.
         drops: Where the ends of answers go that were dropped unread.
     """
 
     house_for: Callable[[Request], House]
     perform: Callable[[Any], Any]
     threads: Threads
+    attempts: Attempts
     drops: Drops
 
 
@@ -62,6 +65,7 @@ class AsyncEngine(NamedTuple):
     house_for: Callable[[Request], Awaitable[House]]
     perform: Callable[[Any, Undertaking], Awaitable[Any]]
     threads: Threads
+    attempts: Attempts
     drops: AsyncDrops
 
 
@@ -78,8 +82,9 @@ class Passage:
     meter: Meter
 
     def __init__(self, engine: Engine | AsyncEngine, request: APIRequest, order: Order) -> None:
-        self._threads, self.request, self._order = engine.threads, request, order
-        self.asked = orders.asked_for(request, order, engine.threads)
+        self._threads, self._attempts = engine.threads, engine.attempts
+        self.request, self._order = request, order
+        self.asked = orders.asked_for(request, order, engine.threads, engine.attempts)
         self.response: Any = None
         self.done, self.stopped = False, ""
         self._ended: Ended | None = None
@@ -157,6 +162,8 @@ class Passage:
         said = getattr(self, "meter", None) and self.meter.message
         if said is not None and self.asked.body.get("thread") is not None:
             self._threads.note(said.id, tokens_of(receipt.usage))
+        again = self._ended is not None and self._ended.error is not None
+        self._attempts.ended(receipt.request_id, len(receipt.legs), again=again)
         for tell in self._order.accounts:
             try:
                 tell(receipt)

@@ -95,11 +95,13 @@ class Call:
 
     @property
     def spent(self) -> bool:
-        """Whether the tier's `retries` are used up: they bound all sendings after the first one.
+        """Whether the tier's `retries` are used up: they bound all sendings after the first one."""
+        return self.sent > self.plan.tier.retries
 
-        Of an attempt of the SDK's they always are: the SDK retries.
-        """
-        return self.plan.request.door is Door.SDK or self.sent > self.plan.tier.retries
+    @property
+    def _of_the_sdk(self) -> bool:
+        """Whether this is an attempt of the SDK's: that waits and tries again, this only moves on at once."""
+        return self.plan.request.door is Door.SDK
 
     @property
     def next_id(self) -> str:
@@ -112,7 +114,12 @@ class Call:
         rules = self.plan.rules
         return rules.enforced and not rules.shadow and not self.plan.request.pin
 
-    def stays(self, planned: Plan, admitted: Admitted, ended: Ended) -> bool:
+    def repeats(self, planned: Plan, admitted: Admitted, ended: Ended) -> bool:
+        """Whether the same is sent again on the same hold."""
+        may_be = ended.retriable and not self.spent and not self._of_the_sdk
+        return may_be and self._stays(planned, admitted, ended)
+
+    def _stays(self, planned: Plan, admitted: Admitted, ended: Ended) -> bool:
         """Whether a sending that may be repeated is repeated on the same hold: it has nowhere else to go."""
         return not ended.overloaded or not (self._busy or self._behind(planned, admitted))
 
@@ -127,7 +134,9 @@ class Call:
         """
         if self.spent or ended.handed or not isinstance(ended.error, Exception):
             return None
-        return _in_time(self._step(planned, admitted, ended), left_s)
+        step = _in_time(self._step(planned, admitted, ended), left_s)
+        waits = step is not None and step.why in (Why.BACK, Why.AGAIN)
+        return None if waits and self._of_the_sdk else step
 
     def _step(self, planned: Plan, admitted: Admitted, ended: Ended) -> Step | None:
         offer = admitted.table.offers[admitted.held.candidate]
@@ -135,7 +144,7 @@ class Call:
         if successor:
             return Step(Why.SUCCESSOR, successor=successor, gone=offer.candidate.model)
         repeats = self._repeats(planned, ended)
-        if not repeats and (not ended.retriable or self.stays(planned, admitted, ended)):
+        if not repeats and (not ended.retriable or self._stays(planned, admitted, ended)):
             return None
         behind = self._behind(planned, admitted)
         if ended.overloaded and behind:
@@ -149,7 +158,7 @@ class Call:
 
     def after_refusal(self, step: Step, left_s: float) -> Step | None:
         """Where the call goes if no budget bears the leg that *step* leads to; `None`: nowhere."""
-        if step.why is not Why.MOVE:
+        if step.why is not Why.MOVE or self._of_the_sdk:
             return None
         return _in_time(Step(Why.BACK, self.plan.offers, patience.come_back_s()), left_s)
 

@@ -50,7 +50,7 @@ def send(house: House, call: Call, planned: Plan, admitted: Admitted, deadline: 
             again = Resume(min(every_s, deadline.left_s()))
             ended = yield (again if given_up is None else Abandon(given_up))
         _heard(house, offer, ended)
-        if not ended.retriable or call.spent or not call.stays(planned, admitted, ended):
+        if not call.repeats(planned, admitted, ended):
             return deadline.told(ended), attempts
         pause_s = patience.retry_pause_s(ended, attempts)
         if pause_s is None or pause_s >= deadline.left_s():
