@@ -79,7 +79,7 @@ def test_the_events_are_those_of_the_sdks_own_stream(stage):
 
 @on_sqlite
 def test_the_live_meter_grows_to_what_is_charged(stage):
-    """It starts above nothing, grows up to the API's own count, is at most the ceiling, ends as the receipt's."""
+    """It grows up to the API's own count, stays below the ceiling, and ends as the receipt's."""
     caller = stage.governor(TEAM)
     found = read(caller, model="sonnet", messages=HELLO, max_tokens=600)
     final = found.stream.receipt.cost.nanos
