@@ -49,6 +49,9 @@ _RATE_LIMITS = "anthropic-ratelimit-"
 _BYTES_PER_TOKEN = 4
 """About what a token is in English text."""
 
+_BEDROCK_REQUEST_ID = "x-amzn-requestid"
+"""What the legacy Bedrock endpoint calls the request's id."""
+
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
@@ -105,7 +108,7 @@ class Meter:
     def opened(self, headers: Mapping[str, str]) -> None:
         """The head of the answer has come: it bears the API's id of the request, and its rate limits."""
         self._opened = True
-        self._api_request_id = headers.get("request-id")
+        self._api_request_id = headers.get("request-id") or headers.get(_BEDROCK_REQUEST_ID)
         self._headers = rate_limits(headers)
 
     def saw(self, event: Any) -> None:
