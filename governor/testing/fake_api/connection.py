@@ -53,11 +53,24 @@ class Host(Protocol):
         ...
 
 
+class Form(Protocol):
+    """How a door of the API sends what it answers."""
+
+    def head(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """The headers of an answer as they are sent."""
+        ...
+
+    def part(self, data: bytes) -> bytes:
+        """A part of the body as it is sent."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """One client's connection, kept alive over many requests.
 
     Attributes:
         on_head: Told the status of every answer before it leaves; `None`: nobody is.
+        form: The form of the answer under way; `None`: as it is given.
     """
 
     def __init__(self, host: Host) -> None:
@@ -70,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._out: list[bytes] = []
         self.on_head: Callable[[int], None] | None = None
+        self.form: Form | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client connected."""
@@ -151,11 +165,13 @@ class Connection(asyncio.Protocol):
         """Queue the head of an answer; without a `content-length` its body is chunked."""
         if self.on_head is not None:
             self.on_head(status)
+        if self.form is not None:
+            headers = self.form.head(headers)
         self._send(h11.Response(status_code=status, headers=list(headers.items())))
 
     def data(self, body: bytes) -> None:
         """Queue a part of the body."""
-        self._send(h11.Data(data=body))
+        self._send(h11.Data(data=body if self.form is None else self.form.part(body)))
 
     def flush(self) -> None:
         """Send what is queued, in one piece."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from governor.testing.fake_api import validate
+from governor.testing.fake_api import clouds, validate
 from governor.testing.fake_api.answers import Answer, compose
 from governor.testing.fake_api.bill import Account, Bill
-from governor.testing.fake_api.catalogue import shipped_catalogue
+from governor.testing.fake_api.catalogue import Catalogue, shipped_catalogue
 from governor.testing.fake_api.delivery import Delivery
-from governor.testing.fake_api.errors import ApiError, error_body
+from governor.testing.fake_api.errors import ApiError
 from governor.testing.fake_api.faults import Fault, FaultKind
 from governor.testing.fake_api.limits import CountMeter, Meter, RateLimits
 from governor.testing.fake_api.rates import Mode
@@ -37,12 +37,14 @@ class ReceivedRequest:
 
     Attributes:
         method: `POST`, `GET` and so on.
-        path: Without the query, for example `/v1/messages`.
+        path: The endpoint of the Messages API, without the query, for example `/v1/messages`.
         headers: By lower-case name.
-        body: The parsed JSON; an empty dictionary where it was none.
+        body: The parsed JSON, as the Messages API has it whichever cloud's client sent it; an empty
+            dictionary where it was none.
         at: When it had arrived whole, in UTC.
         attempt: How often the SDK had tried this call before: 0 for the first attempt.
         request_id: The `request-id` of its answer.
+        sent_to: The path as it arrived; a cloud's clients have others than *path*.
     """
 
     method: str
@@ -52,6 +54,7 @@ class ReceivedRequest:
     at: datetime
     attempt: int
     request_id: str
+    sent_to: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +85,14 @@ class _Call:
     body: dict[str, Any] | None
     request_id: str
     at_ms: int
+    visit: clouds.Visit
 
     def refuse(self, error: ApiError) -> None:
         """Answer with *error*; where an answer has begun, cut it."""
         if self.connection.head_sent:
             self.connection.cut()
             return
-        headers = {"content-type": "application/json", "request-id": self.request_id, **error.headers}
-        body = error_body(error.type, error.message, self.request_id, error.error_code)
-        self.connection.respond(error.status, headers, body)
+        self.connection.respond(*self.visit.refusal(error, self.request_id))
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object.
@@ -150,7 +152,9 @@ class Service:
 
     async def handle(self, connection: Connection, request: Incoming) -> None:
         """Answer one request."""
-        call = self._record(connection, request)
+        visit = clouds.visit(request)
+        request, connection.form = visit.request, visit
+        call = self._record(connection, visit)
         try:
             validate.check_key(request.headers, self.settings.api_key)
             endpoint = self._endpoint(request)
@@ -168,7 +172,8 @@ class Service:
             raise ApiError(404, f"The fake API has no {request.method} {request.path}")
         return endpoint
 
-    def _record(self, connection: Connection, request: Incoming) -> _Call:
+    def _record(self, connection: Connection, visit: clouds.Visit) -> _Call:
+        request = visit.request
         at_ms = self.settings.now_ms()
         try:
             body = json.loads(request.body)
@@ -190,13 +195,22 @@ class Service:
                     at=datetime.fromtimestamp(at_ms / 1000, UTC),
                     attempt=int(attempt) if attempt.isdecimal() else 0,
                     request_id=request_id,
+                    sent_to=visit.sent_to,
                 )
             )
-        return _Call(connection, request, body, request_id, at_ms)
+        return _Call(connection, request, body, request_id, at_ms, visit)
+
+    def _catalogue(self, call: _Call) -> Catalogue:
+        endpoint = call.visit.vertex_endpoint or self.settings.vertex_endpoint
+        return shipped_catalogue(endpoint, self.settings.retired)
+
+    def _cloud(self, call: _Call) -> str | None:
+        """The cloud's endpoint that serves a request, `None` for Anthropic's own API."""
+        return self._catalogue(call).endpoint(call.json()["model"]) or call.visit.vertex_endpoint
 
     async def _count(self, call: _Call) -> None:
         body = call.json()
-        model = validate.check_count(body, self.catalogue, call.at_ms)
+        model = validate.check_count(body, self._catalogue(call), call.at_ms)
         self._count_meter.admit(call.at_ms)
         fault = self.script.take_count_fault()
         if fault is not None:
@@ -208,7 +222,8 @@ class Service:
 
     async def _messages(self, call: _Call) -> None:
         body = call.json()
-        model = validate.check_message(body, self.catalogue, call.at_ms)
+        call.visit.check_name(body.get("model"))
+        model = validate.check_message(body, self._catalogue(call), call.at_ms)
         if self._overload.strikes():
             self.tally.overloaded()
             raise ApiError(529, "Overloaded")
@@ -217,6 +232,7 @@ class Service:
         meter = self._meter_of(model)
         limits = meter.admit(counted, call.at_ms)
         reply, fault = self.script.take(body)
+        reply = call.visit.answered_as(reply, model.id)
         if fault is not None and fault.kind is FaultKind.STATUS:
             raise _status(fault, limits)
         answer = compose(
@@ -225,7 +241,7 @@ class Service:
             f"msg_{call.request_id[4:]}",
             input_tokens=counted + self._drift(call.request, counted),
             context_tokens=model.context_tokens,
-            inference_geo=self._geography(reply.model or body["model"], body, call.at_ms),
+            inference_geo=self._geography(reply.model or body["model"], call),
         )
         account = self._account(call, answer)
         account.price(answer.usage, answer.stop_reason)
@@ -239,29 +255,29 @@ class Service:
         await Delivery(call.connection, answer, account, reply, fault, headers, width).send()
         meter.served(answer.usage["output_tokens"], call.at_ms)
 
-    def _geography(self, name: str, body: dict[str, Any], at_ms: int) -> str:
+    def _geography(self, name: str, call: _Call) -> str:
         """Where the model of that name serves a request.
 
         The workspace's default stands in for an `inference_geo` that the request does not give (documented).
         `not_available` where there is no choice: of models before 4.6 (documented), on a cloud (assumed).
         """
-        model = self.catalogue.find(name)
-        if model is None or self.catalogue.endpoint(name) is not None:
+        model, body = self.catalogue.find(name), call.json()
+        if model is None or self.catalogue.endpoint(name) or self._cloud(call):
             return "not_available"
-        if self.catalogue.endpoint(body["model"]) is not None or not model.prices(Mode(us=True), at_ms):
+        if not model.prices(Mode(us=True), call.at_ms):
             return "not_available"
         return body.get("inference_geo") or self.settings.workspace_geo
 
     def _account(self, call: _Call, answer: Answer) -> Account:
         return Account(
             bill=self.bill,
-            catalogue=self.catalogue,
+            catalogue=self._catalogue(call),
             request_id=call.request_id,
             model=answer.model,
             streamed=bool(call.json().get("stream")),
             at_ms=call.at_ms,
             tag=call.request.headers.get("x-fake-tag"),
-            endpoint=self.catalogue.endpoint(call.json()["model"]),
+            endpoint=self._cloud(call),
         )
 
     def _drift(self, request: Incoming, counted: int) -> int:
