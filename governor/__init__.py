@@ -7,6 +7,7 @@ Names are loaded on first use, so that `import governor` costs next to nothing; 
 from importlib import import_module
 
 _HOMES = {
+    "clients.attribution": ("attribute",),
     "clients.aio": ("AsyncGovernor",),
     "clients.default": ("acall", "call"),
     "clients.governor": ("Governor",),

@@ -1,4 +1,5 @@
 from governor.clients.aio import AsyncGovernor as AsyncGovernor
+from governor.clients.attribution import attribute as attribute
 from governor.clients.default import acall as acall
 from governor.clients.default import call as call
 from governor.clients.governor import Governor as Governor

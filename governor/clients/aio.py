@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import anthropic
@@ -11,10 +12,15 @@ import anthropic
 from governor.clients import setup
 from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
+from governor.clients.driving import AsyncDrive, Undertaking
+from governor.clients.drops import AsyncDrops
 from governor.clients.in_force import InForce
+from governor.clients.middleware import AsyncGovernorMiddleware, without_doors
+from governor.clients.passage import AsyncEngine
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.scorer import AsyncScorer
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
+from governor.clients.threads import Threads
 from governor.flow import catch_up, decide, govern
 from governor.ledger import open_async_ledger, open_ledger
 from governor.story.effects import (
@@ -34,15 +40,17 @@ from governor.story.effects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from pathlib import Path
+
+    from anthropic import APIRequest
 
     from governor.clients.people import Ask
     from governor.clients.scorer import AsyncJudge, Judge
     from governor.ledger import AsyncLedger
     from governor.policy import Policies
     from governor.story.books import Story
-    from governor.story.decision import Decision, Event
+    from governor.story.decision import Decision, Event, Receipt
     from governor.story.request import House, Request
 
 
@@ -66,6 +74,7 @@ class AsyncGovernor:
         self._own_client = client is None
         self._on_event = on_event
         self._scorer = scorer or AsyncScorer(None)
+        self._engine = AsyncEngine(self._house_for, self._perform, Threads(), AsyncDrops())
 
     @classmethod
     def load(
@@ -176,8 +185,19 @@ class AsyncGovernor:
         decision: Decision = await self._drive(decide(await self._house_for(request), request))
         return decision
 
+    def middleware(
+        self,
+        *,
+        who: Callable[[APIRequest], object] | None = None,
+        on_receipt: Callable[[Receipt], object] | None = None,
+        **defaults: Any,
+    ) -> AsyncGovernorMiddleware:
+        """As `Governor.middleware`, for async clients: `anthropic.AsyncAnthropic(middleware=[…])`."""
+        return AsyncGovernorMiddleware(self._engine, who, on_receipt, defaults)
+
     async def aclose(self) -> None:
         """As `Governor.close`."""
+        await self._engine.drops.aclose()
         await asyncio.to_thread(self._in_force.close)
         await self._drive(catch_up(self._in_force.house))
         setup.let_go(self._house)
@@ -199,26 +219,10 @@ class AsyncGovernor:
         return self._in_force.house_for(request)
 
     async def _drive(self, story: Story) -> Any:
-        run = _Run()
-        try:
-            effect = next(story)
-            while True:
-                try:
-                    reply = await self._perform(effect, run)
-                except BaseException as error:  # noqa: BLE001 - the story decides what an error means
-                    effect = story.throw(error)
-                else:
-                    effect = story.send(reply)
-        except StopIteration as done:
-            if run.cancelled is not None:
-                raise run.cancelled from None
-            return done.value
-        except Exception as error:
-            if run.cancelled is not None:
-                raise run.cancelled from error
-            raise
+        task = Undertaking()
+        return await AsyncDrive(story, partial(self._perform, run=task), task).run()
 
-    async def _perform(self, effect: Any, run: _Run) -> Any:
+    async def _perform(self, effect: Any, run: Undertaking) -> Any:
         match effect:
             case Send() | Resume() | Abandon():
                 return await self._stream(effect, run)
@@ -238,7 +242,7 @@ class AsyncGovernor:
                 return await run.finish(self.ledger.execute(effect))
         return None
 
-    async def _stream(self, effect: Send | Resume | Abandon, run: _Run) -> Running | Ended:
+    async def _stream(self, effect: Send | Resume | Abandon, run: Undertaking) -> Running | Ended:
         """Begin an answer, read on in it, or break it off; a cancellation that waited breaks it off too."""
         if isinstance(effect, Send):
             if run.cancelled is not None:
@@ -285,34 +289,6 @@ class AsyncGovernor:
         """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""
         if self._made is None:
             self._client = self._client or anthropic.AsyncAnthropic()
-            plain = self._client.with_options(max_retries=0)
+            plain = without_doors(self._client.with_options(max_retries=0))
             self._made = (plain.with_middleware(Departure()), plain)
         return self._made
-
-
-class _Run:
-    """One story under way: the answer being read, and a cancellation that came while the ledger worked.
-
-    What the ledger was asked is finished although the task is cancelled: a hold whose answer was lost would
-    stay open until it expires. The cancellation then takes the place of the next sending, or of the result.
-    """
-
-    sending: AsyncGenerator[Running | Ended, None]
-
-    def __init__(self) -> None:
-        self.cancelled: asyncio.CancelledError | None = None
-
-    async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
-        task = asyncio.ensure_future(work)
-        while not task.done():
-            try:
-                await asyncio.shield(task)
-            except asyncio.CancelledError as error:
-                if task.cancelled():
-                    raise
-                self.cancelled = error
-            except GeneratorExit:
-                raise
-            except BaseException:  # noqa: BLE001, S110 - the task's own error is raised below
-                pass
-        return task.result()

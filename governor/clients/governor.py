@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import anthropic
@@ -11,10 +12,15 @@ import anthropic
 from governor.clients import setup
 from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
+from governor.clients.driving import Drive
+from governor.clients.drops import Drops
 from governor.clients.in_force import InForce
+from governor.clients.middleware import GovernorMiddleware, without_doors
+from governor.clients.passage import Engine
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.scorer import Scorer
 from governor.clients.streaming import SENDING, Departure, Meter, explained, silence
+from governor.clients.threads import Threads
 from governor.flow import catch_up, decide, govern
 from governor.ledger import open_ledger
 from governor.ledger.forks import renew_in_children
@@ -38,12 +44,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
+    from anthropic import APIRequest
+
     from governor.clients.people import Ask
     from governor.clients.scorer import Judge
     from governor.ledger import Ledger
     from governor.policy import Policies
     from governor.story.books import Story
-    from governor.story.decision import Decision, Event
+    from governor.story.decision import Decision, Event, Receipt
     from governor.story.request import House
 
 
@@ -72,6 +80,9 @@ class Governor:
         self._on_event = on_event
         self._scorer = scorer or Scorer(None)
         self._lock = threading.Lock()
+        self._engine = Engine(
+            self._in_force.house_for, partial(self._perform, sending=[]), Threads(), Drops()
+        )
         renew_in_children(self._renew)
 
     @classmethod
@@ -249,8 +260,33 @@ class Governor:
         decision: Decision = self._drive(decide(self._in_force.house_for(request), request))
         return decision
 
+    def middleware(
+        self,
+        *,
+        who: Callable[[APIRequest], object] | None = None,
+        on_receipt: Callable[[Receipt], object] | None = None,
+        **defaults: Any,
+    ) -> GovernorMiddleware:
+        """What governs every request of a client: `anthropic.Anthropic(middleware=[gov.middleware()])`.
+
+        Whose a request is, is said by its headers (`governor-user` and so on, which are not sent), by *who*,
+        by the `governor.attribute` around it, or by *defaults*; the first that says a part decides it.
+
+        Args:
+            who: Called with the SDK's `APIRequest`; answers a mapping of some of `user`, `department`,
+                `feature`, `run`, `tags`, `priority`, `tier`, `pin`, or `None`. It may raise.
+            on_receipt: Called with the receipt of each attempt, in the thread that read its answer; what it
+                raises is logged.
+            defaults: `user=…`, `department=…` and the others, for requests of which nothing else says them.
+
+        Raises:
+            PolicyViolation: A default is no part of an attribution.
+        """
+        return GovernorMiddleware(self._engine, who, on_receipt, defaults)
+
     def close(self) -> None:
         """Say what the ledger has not heard yet; close it, and the client if the governor made it."""
+        self._engine.drops.close()
         self._in_force.close()
         self._drive(catch_up(self._in_force.house))
         setup.let_go(self._house)
@@ -266,18 +302,7 @@ class Governor:
         self.close()
 
     def _drive(self, story: Story) -> Any:
-        sending: list[Generator[Running | Ended, None, None]] = []
-        try:
-            effect = next(story)
-            while True:
-                try:
-                    reply = self._perform(effect, sending)
-                except BaseException as error:  # noqa: BLE001 - the story decides what an error means
-                    effect = story.throw(error)
-                else:
-                    effect = story.send(reply)
-        except StopIteration as done:
-            return done.value
+        return Drive(story, partial(self._perform, sending=[])).run()
 
     def _perform(  # noqa: PLR0911 - one for each effect
         self, effect: Any, sending: list[Generator[Running | Ended, None, None]]
@@ -343,6 +368,7 @@ class Governor:
         come here; it is kept, since its end would close them. A client that was given is the caller's.
         """
         self._lock = threading.Lock()
+        self._engine.drops.renew()
         if self._own_client and self._made is not None:
             self._parents = self._made
             self._client = self._made = None
@@ -352,6 +378,6 @@ class Governor:
         with self._lock:
             if self._made is None:
                 self._client = self._client or anthropic.Anthropic()
-                plain = self._client.with_options(max_retries=0)
+                plain = without_doors(self._client.with_options(max_retries=0))
                 self._made = (plain.with_middleware(Departure()), plain)
             return self._made

@@ -13,6 +13,7 @@ import anthropic
 from anthropic import types
 from pydantic import BaseModel, PrivateAttr
 
+from governor.clients.private import set_request_id
 from governor.errors import PolicyViolation
 from governor.ids import new_id
 from governor.ledger.commands import check_id
@@ -56,7 +57,7 @@ def with_receipt(message: types.Message, receipt: Receipt) -> Message:
     """*message* again, carrying *receipt*; every field and the API's request id stay."""
     governed = Message.__new__(Message)
     governed.__setstate__({**message.__getstate__(), "__pydantic_private__": {"_receipt": receipt}})
-    governed._request_id = receipt.api_request_id  # noqa: SLF001 - where the SDK's own messages have it
+    set_request_id(governed, receipt.api_request_id)
     return governed
 
 
@@ -93,14 +94,12 @@ def make_request(
         raise PolicyViolation("the header anthropic-beta cannot be given to call(): betas may bill otherwise")
     if not isinstance(body.get("messages"), list):
         raise PolicyViolation("messages is missing: give the conversation, as to messages.create")
-    _check_routing(model, tier, pin=pin, deferrable=deferrable)
     if isinstance(max_tokens, _LEFT_OUT):
         max_tokens = None
-    if max_tokens is not None and not _is_count(max_tokens):
-        raise PolicyViolation(f"max_tokens is {max_tokens!r:.40}: give a whole number of tokens")
+    check_request(model, tier, max_tokens, pin=pin, deferrable=deferrable)
     return Request(
-        id=_checked_id(request_id) if request_id is not None else new_id(),
-        who=Attribution(department, user, feature, run, _pairs(tags), priority),
+        id=checked_id(request_id) if request_id is not None else new_id(),
+        who=Attribution(department, user, feature, run, pairs_of(tags), priority),
         asked=model,
         max_tokens=max_tokens,
         body=body,
@@ -108,6 +107,17 @@ def make_request(
         tier=tier,
         deferrable=deferrable,
     )
+
+
+def check_request(model: object, tier: object, max_tokens: object, **flags: object) -> None:
+    """Refuse what is priced and routed by, where it is of the wrong type.
+
+    Raises:
+        PolicyViolation: It is; the text says what to give.
+    """
+    _check_routing(model, tier, **flags)
+    if max_tokens is not None and not _is_count(max_tokens):
+        raise PolicyViolation(f"max_tokens is {max_tokens!r:.40}: give a whole number of tokens")
 
 
 def _check_routing(model: object, tier: object, **flags: object) -> None:
@@ -121,14 +131,15 @@ def _check_routing(model: object, tier: object, **flags: object) -> None:
             raise PolicyViolation(f"{name} is {flag!r:.40}: give True or False")
 
 
-def _pairs(tags: object) -> tuple[tuple[str, str], ...]:
+def pairs_of(tags: object) -> tuple[tuple[str, str], ...]:
     """Tags as an attribution has them, sorted by name; what is in them is the policy's to judge."""
     if tags is not None and not isinstance(tags, Mapping):
         raise PolicyViolation(f"tags is {tags!r:.60}: give a mapping such as {{'project': 'atlas'}}")
     return tuple(sorted((tags or {}).items(), key=lambda pair: str(pair[0])))
 
 
-def _checked_id(request_id: object) -> str:
+def checked_id(request_id: object) -> str:
+    """*request_id* as a ledger keeps it; raises `PolicyViolation` where none can."""
     try:
         return check_id(str(request_id))
     except ValueError as error:

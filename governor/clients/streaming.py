@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ _GIVEN_UP_STATUS = frozenset({408, 499})
 """Client errors by which something between says that it did not wait for the answer."""
 
 _LIMITED_STATUS, _OVERLOADED_STATUS = 429, 529
+_OVERLOADED = "overloaded_error"
 _NOT_FOUND_STATUS, _NOT_FOUND = 404, "not_found_error"
 _RATE_LIMITS = "anthropic-ratelimit-"
 _THINKING = frozenset({"thinking", "redacted_thinking"})
@@ -56,6 +58,23 @@ def silence(seconds: float) -> httpx2.Timeout:
     """The HTTP time-outs that make *seconds* the longest silence: to the first event and between events."""
     short = min(seconds, LONGEST_CONNECT_S)
     return httpx2.Timeout(connect=short, pool=short, write=short, read=seconds)
+
+
+class LeftEarly(GovernorError):  # noqa: N818 - nobody erred
+    """The caller left an answer before its end. Nobody is told of it: it stands in the record of the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is kept of an answer whose caller reads it.
+
+    Attributes:
+        id: The message's id at the API.
+        stop_reason: Why it ended; `None` where it did not say so.
+    """
+
+    id: str
+    stop_reason: str | None
 
 
 class Meter:
@@ -73,6 +92,7 @@ class Meter:
         self._headers: Mapping[str, str] = {}
         self._model = ""
         self._left = False
+        self._broken = ""
         self.message: Any = None
 
     def leaving(self) -> None:
@@ -99,6 +119,63 @@ class Meter:
         elif event.type == "message_delta":
             self._usage = merge_usage(self._usage, event.usage.model_dump())
             self._final |= event.delta.stop_reason is not None
+
+    def heard(self, event: Any) -> None:
+        """An event of the wire has come, as JSON; what is none of the API's says nothing."""
+        if self._first_event is None:
+            self._first_event = time.monotonic()
+        kind = event.get("type") if isinstance(event, dict) else None
+        if kind == "content_block_delta":
+            self._bytes += _wire_bytes(_part(event, "delta"))
+        elif kind == "content_block_start":
+            self._hidden |= _part(event, "content_block").get("type") in _THINKING
+        elif kind == "message_start":
+            self._began(_part(event, "message"))
+        elif kind == "message_delta":
+            self._usage = merge_usage(self._usage, _part(event, "usage"))
+            self._stopped(_part(event, "delta").get("stop_reason"))
+        elif kind == "whole":
+            message = _part(event, "message")
+            self._began(message)
+            self._stopped(message.get("stop_reason"))
+        elif kind == "error":
+            self._broken = str(_part(event, "error").get("type"))
+
+    def _began(self, message: dict[str, Any]) -> None:
+        self._usage = merge_usage(None, _part(message, "usage"))
+        self._model = str(message.get("model") or "")
+        self.message = Said(str(message.get("id") or ""), None)
+
+    def _stopped(self, reason: object) -> None:
+        if isinstance(reason, str):
+            self._final = bool(self._usage)
+            self.message = Said("" if self.message is None else self.message.id, reason)
+
+    def so_far(self) -> Ended:
+        """How it would end if it broke off now."""
+        return self._end("answered" if self._final else "cut", status=200)
+
+    def ended(self) -> Ended:
+        """The body of an answer that its caller reads has ended by itself."""
+        return replace(self._over() or self.finished(self.message), handed=True)
+
+    def left(self, error: BaseException | None = None) -> Ended:
+        """The caller who reads an answer has left it, or *error* ended it; its last events may have come."""
+        if error is None:
+            error = LeftEarly("the answer was left before its end")
+            cut = None if self._final else self._end("cut", error=error, status=200)
+        else:
+            cut = self.failed(error)
+        return replace(self._over() or cut or self.finished(self.message), handed=True)
+
+    def _over(self) -> Ended | None:
+        """The end that an error event has told; `None` where none came."""
+        if not self._broken or self._final:
+            return None
+        error = anthropic.APIConnectionError(
+            message=f"the answer broke off: {self._broken}", request=_request()
+        )
+        return self._end("cut", error=error, status=200, overloaded=self._broken == _OVERLOADED)
 
     def finished(self, message: Any) -> Ended:
         """The stream has ended by itself; without its last events it was cut all the same."""
@@ -167,7 +244,7 @@ def rate_limits(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _says_overloaded(error: BaseException) -> bool:
     """Whether the API says that it is overloaded; in a stream only the error's type tells (status 200)."""
-    return isinstance(error, anthropic.APIStatusError) and error.type == "overloaded_error"
+    return isinstance(error, anthropic.APIStatusError) and error.type == _OVERLOADED
 
 
 def _maybe_served(status: int) -> bool:
@@ -209,6 +286,17 @@ def _seconds(value: str) -> float:
     except ValueError:
         seconds = parsedate_to_datetime(value).timestamp() - time.time()
     return seconds
+
+
+def _part(event: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of an event that is an object; an empty one where it is not."""
+    value = event.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _wire_bytes(delta: dict[str, Any]) -> int:
+    text = delta.get("text") or delta.get("partial_json") or delta.get("thinking")
+    return len(text.encode(errors="replace")) if isinstance(text, str) else 0
 
 
 def _delta_bytes(delta: Any) -> int:

@@ -11,6 +11,7 @@ from governor.story.effects import CountLater, CountTokens
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from governor.pricing import Model
     from governor.routing import Candidate
     from governor.story.books import Story
     from governor.story.request import House
@@ -22,13 +23,22 @@ the API counted them."""
 
 def bounds(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate]) -> Counts:
     """A bound on the prompt for each tokenizer among the candidates, without the network."""
-    models = [house.prices.model(candidate.model) for candidate in candidates]
+    models = _models(house, candidates)
     most = local_bound(body, max(model.context_tokens for model in models))
     found: Counts = {}
     for model in models:
         before, _ = found.get(str(model.tokenizer), (0, False))
         found[str(model.tokenizer)] = (max(before, min(most, model.context_tokens)), False)
     return found
+
+
+def continued(
+    house: House, body: Mapping[str, Any], candidates: Sequence[Candidate], held_tokens: int
+) -> Counts:
+    """A bound on a prompt of which the API holds *held_tokens* and the body shows the rest."""
+    shown = bounds(house, {name: value for name, value in body.items() if name != "thread"}, candidates)
+    most = {str(model.tokenizer): model.context_tokens for model in _models(house, candidates)}
+    return {name: (min(tokens + held_tokens, most[name]), False) for name, (tokens, _) in shown.items()}
 
 
 def known(house: House, tokens: int, candidates: Sequence[Candidate]) -> Counts:
@@ -64,6 +74,10 @@ def counts(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate
         house.counter.keep(group, key, tokens)
         found[group] = (tokens + extra, True)
     return found
+
+
+def _models(house: House, candidates: Sequence[Candidate]) -> list[Model]:
+    return [house.prices.model(candidate.model) for candidate in candidates]
 
 
 def _ask(house: House, question: dict[str, Any]) -> Story:

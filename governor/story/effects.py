@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from governor.ledger.commands import Release, Settle
     from governor.policy import Attribution
     from governor.story.decision import Event, Receipt
+    from governor.story.matrix import Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,13 @@ class Send:
         body: Of `/v1/messages`, without `stream`.
         silence_s: Seconds of silence after which the request is given up.
         report_after_s: Seconds after which a stream still running is reported, so that its hold is extended.
+        offer: What is held for it; `None` in a story that holds nothing.
     """
 
     body: Mapping[str, Any]
     silence_s: float
     report_after_s: float
+    offer: Offer | None = None
 
 
 @dataclass(frozen=True, slots=True)

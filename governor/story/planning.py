@@ -104,6 +104,8 @@ def _measured(
 
     if known is not None:
         return priced(counting.known(house, known, candidates))
+    if asked.request.held_tokens:
+        return priced(counting.continued(house, body, candidates, asked.request.held_tokens))
     if rules.estimate == "auto" and at_once:
         planned = priced(counting.bounds(house, body, candidates))
         trial = _trial(house, planned)

@@ -142,6 +142,7 @@ class Request:
         door: Where it came in.
         silence_s: How long its sender waits for the API in silence, where the policy does not say that;
             `None`: as the tier says.
+        held_tokens: Tokens of earlier turns that the API adds to its prompt; `None`: that is not known.
     """
 
     id: str
@@ -160,6 +161,7 @@ class Request:
     gone: str = ""
     door: Door = Door.CALL
     silence_s: float | None = None
+    held_tokens: int | None = 0
 
     @property
     def named(self) -> str:

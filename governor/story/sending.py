@@ -41,7 +41,7 @@ def send(house: House, call: Call, planned: Plan, admitted: Admitted, deadline: 
         attempts += 1
         call.sent += 1
         silence_s = max(min(planned.silence_s, deadline.left_s()), SHORTEST_SILENCE_S)
-        ended = yield Send(body, silence_s, min(EXTEND_EVERY_S, deadline.left_s()))
+        ended = yield Send(body, silence_s, min(EXTEND_EVERY_S, deadline.left_s()), offer)
         while isinstance(ended, Running):
             given_up = (yield from books.extend(house, extension)) or deadline.over()
             again = Resume(min(EXTEND_EVERY_S, deadline.left_s()))

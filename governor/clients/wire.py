@@ -1,0 +1,167 @@
+"""The Messages API's answers as bytes on the wire, read beside whoever they are for.
+
+Bytes are pushed in as they pass and come out as the API's JSON events; nothing is held back or changed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic_core import from_json
+
+from governor.clients.private import decoder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx2
+
+    from governor.clients.private import Decoder
+
+log = logging.getLogger("governor")
+
+WHOLE = "whole"
+"""The type of the one event that an answer without a stream is read as; its `message` is the answer."""
+
+_EVENT_STREAM = "application/vnd.amazon.eventstream"
+_MOST_WHOLE_BYTES = 256 * 1024 * 1024
+"""Of a plain answer that is put together here; a larger one is not the API's."""
+
+
+class Reader(Protocol):
+    """Makes the API's events of bytes."""
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The events that end in *data*, as JSON values."""
+        ...
+
+    def end(self) -> Iterator[Any]:
+        """The events that the end of the body makes."""
+        ...
+
+
+def reader_of(response: httpx2.Response) -> Reader:
+    """What reads the body of *response* as it passes."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    reader: Reader = Whole()
+    if kind == "text/event-stream":
+        reader = ServerSentEvents()
+    elif kind == _EVENT_STREAM:
+        reader = BedrockEvents()
+    try:
+        decoder = decoder_of(response)
+    except LookupError as error:
+        log.warning("an answer cannot be read (content-encoding: %s): its hold is charged whole", error)
+        return Unreadable()
+    return reader if decoder is None else Decoded(decoder, reader)
+
+
+class ServerSentEvents:
+    """Reads a stream of server-sent events, however its bytes are cut."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The events whose last empty line is in *data*."""
+        if b"\n" not in data and b"\r" not in data:
+            if data:
+                self._parts.append(data)
+            return
+        text = b"".join((*self._parts, data)) if self._parts else data
+        last = b""
+        if b"\r" in text:
+            if text.endswith(b"\r"):  # maybe the first half of a line's end
+                text, last = text[:-1], b"\r"
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *events, rest = text.split(b"\n\n")
+        self._parts = [part for part in (rest, last) if part]
+        for event in events:
+            yield from _event(event)
+
+    def end(self) -> Iterator[Any]:
+        """Nothing: an event without its empty line is none."""
+        return iter(())
+
+
+class BedrockEvents:
+    """Reads the frames in which the legacy Bedrock client is sent its streams."""
+
+    def __init__(self) -> None:
+        from governor.clients.eventstream import EventStream  # noqa: PLC0415 - it needs botocore
+
+        self._frames = EventStream()
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The events whose frames end in *data*."""
+        for _, payload in self._frames.feed(data):
+            try:
+                yield from_json(payload)
+            except ValueError:
+                continue
+
+    def end(self) -> Iterator[Any]:
+        """Nothing: half a frame is none."""
+        return iter(())
+
+
+def _event(text: bytes) -> Iterator[Any]:
+    """The JSON of an event's data, where it is some."""
+    lines = [line[5:].lstrip(b" ") for line in text.split(b"\n") if line.startswith(b"data:")]
+    if lines:
+        try:
+            yield from_json(lines[0] if len(lines) == 1 else b"\n".join(lines))
+        except ValueError:
+            return
+
+
+class Whole:
+    """Reads an answer without a stream: one JSON document."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._bytes = 0
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Nothing before the end."""
+        self._bytes += len(data)
+        if self._bytes <= _MOST_WHOLE_BYTES:
+            self._parts.append(data)
+        return iter(())
+
+    def end(self) -> Iterator[Any]:
+        """The answer, if it is JSON."""
+        try:
+            message = from_json(b"".join(self._parts))
+        except ValueError:
+            return
+        yield {"type": WHOLE, "message": message}
+
+
+class Decoded:
+    """Reads a compressed body."""
+
+    def __init__(self, decoder: Decoder, reader: Reader) -> None:
+        self._decoder, self._reader = decoder, reader
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The events that end in the compressed *data*."""
+        for part in self._decoder.decode(data):
+            yield from self._reader.feed(part)
+
+    def end(self) -> Iterator[Any]:
+        """As the reader of what was compressed says."""
+        return self._reader.end()
+
+
+class Unreadable:
+    """Reads nothing."""
+
+    def feed(self, data: bytes) -> Iterator[Any]:  # noqa: ARG002 - the signature is a reader's
+        """Nothing."""
+        return iter(())
+
+    def end(self) -> Iterator[Any]:
+        """Nothing."""
+        return iter(())
