@@ -76,6 +76,13 @@ class BudgetContended(GovernorError):  # noqa: N818 - the public name is fixed b
         self.budget = budget
 
 
+class MoneySpent(GovernorError):  # noqa: N818 - as the others
+    """What was held for an answer, or what its run may spend, is used up: its caller wanted it to end then.
+
+    It ends a stream in good order: it stands in the journal and in `Stream.stopped`, and is not raised.
+    """
+
+
 class Deferred(GovernorError):  # noqa: N818 - a word beside the others, none of which ends in Error
     """The request can wait, and the policy offers it the Batches API now; nothing was held or sent.
 

@@ -3,7 +3,8 @@
 #
 #   scripts/wheel-test.sh [PYTEST ARGUMENTS...]
 #
-# They run in a temporary copy of everything but governor/, so that only the wheel can be imported.
+# They run in a temporary copy of everything but governor/, so that only the wheel can be imported. With
+# SDK=oldest, the SDK is the oldest release that pyproject.toml allows; else the newest there is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,7 +20,12 @@ echo "Installing ${wheel[0]##*/} and the test group into ${venv##*/} …" >&2
 "${PYTHON:-python3}" -m venv --clear "$venv"
 echo '*' >"$venv/.gitignore"
 "$venv/bin/python" -m pip install -qq --upgrade 'pip>=25.1'
-"$venv/bin/python" -m pip install -qq "${wheel[0]}" --group test
+sdk=()
+if [[ ${SDK:-newest} == oldest ]]; then
+    sdk=("anthropic==$(sed -n 's/^ *"anthropic>=\([0-9.]*\),.*/\1.*/p' pyproject.toml)")
+fi
+"$venv/bin/python" -m pip install -qq "${wheel[0]}" "${sdk[@]}" --group test
+"$venv/bin/python" -m pip list 2>/dev/null | grep '^anthropic ' >&2
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT

@@ -143,12 +143,13 @@ def _sdk(table: PriceTable) -> Iterator[Finding]:
             if not table.knows(name):
                 text = f"{sdk} lists it, and it has no price: every request for it is refused"
                 yield Finding(WARNING, name, text)
-    try:
-        from anthropic._data.deprecated_models import DEPRECATED_MODELS  # noqa: PLC0415 - private, so it may go
-    except ImportError:
+    from governor.clients.private import deprecated_models  # noqa: PLC0415 - needs the SDK
+
+    deprecated = deprecated_models()
+    if deprecated is None:
         yield Finding(REMARK, "sdk", f"{sdk} has no list of deprecated models where it is looked for")
         return
-    for name, told in DEPRECATED_MODELS.items():
+    for name, told in deprecated.items():
         if table.knows(name):
             yield from _retirement(table.model(name), name, str(told), sdk)
         else:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import anthropic
 
 from governor.clients import setup
 from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
+from governor.clients.doors import AsyncDoors
 from governor.clients.driving import AsyncDrive, Undertaking
 from governor.clients.drops import AsyncDrops
 from governor.clients.in_force import InForce
@@ -43,18 +44,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
     from pathlib import Path
 
-    from anthropic import APIRequest
-
     from governor.clients.people import Ask
     from governor.clients.scorer import AsyncJudge, Judge
     from governor.ledger import AsyncLedger
     from governor.policy import Policies
     from governor.story.books import Story
-    from governor.story.decision import Decision, Event, Receipt
+    from governor.story.decision import Decision, Event
     from governor.story.request import House, Request
 
 
-class AsyncGovernor:
+class AsyncGovernor(AsyncDoors):
     """`Governor` for an event loop: the same methods, awaited. `load` is a plain call here too."""
 
     def __init__(
@@ -70,7 +69,7 @@ class AsyncGovernor:
         self._in_force = in_force or InForce(house)
         self.ledger = ledger
         self._client = client
-        self._made: tuple[anthropic.AsyncAnthropic, anthropic.AsyncAnthropic] | None = None
+        self._made: _Clients | None = None
         self._own_client = client is None
         self._on_event = on_event
         self._scorer = scorer or AsyncScorer(None)
@@ -185,16 +184,6 @@ class AsyncGovernor:
         decision: Decision = await self._drive(decide(await self._house_for(request), request))
         return decision
 
-    def middleware(
-        self,
-        *,
-        who: Callable[[APIRequest], object] | None = None,
-        on_receipt: Callable[[Receipt], object] | None = None,
-        **defaults: Any,
-    ) -> AsyncGovernorMiddleware:
-        """As `Governor.middleware`, for async clients: `anthropic.AsyncAnthropic(middleware=[…])`."""
-        return AsyncGovernorMiddleware(self._engine, who, on_receipt, defaults)
-
     async def aclose(self) -> None:
         """As `Governor.close`."""
         await self._engine.drops.aclose()
@@ -258,7 +247,7 @@ class AsyncGovernor:
         SENDING.set(meter)
         report_at = time.monotonic() + effect.report_after_s
         try:
-            client, _ = self._sdk()
+            client = self._sdk().sender
             body, wait = effect.body, silence(effect.silence_s)
             async with await client.messages.create(**body, timeout=wait, stream=True) as stream:
                 meter.opened(stream.response.headers)
@@ -276,7 +265,7 @@ class AsyncGovernor:
         yield ended
 
     async def _count(self, effect: CountTokens) -> int | CountLater | None:
-        _, counter = self._sdk()
+        counter = self._sdk().counter
         try:
             count = await counter.messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
         except UNCOUNTED as error:
@@ -285,10 +274,22 @@ class AsyncGovernor:
             raise explained(error) from None
         return counted(count)
 
-    def _sdk(self) -> tuple[anthropic.AsyncAnthropic, anthropic.AsyncAnthropic]:
-        """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""
+    def _streamer(self) -> anthropic.AsyncAnthropic:
+        return self._sdk().streamer
+
+    def _sdk(self) -> _Clients:
+        """The clients to send, count and stream with; their own retries are off: the flow retries."""
         if self._made is None:
             self._client = self._client or anthropic.AsyncAnthropic()
             plain = without_doors(self._client.with_options(max_retries=0))
-            self._made = (plain.with_middleware(Departure()), plain)
+            door = AsyncGovernorMiddleware(self._engine)
+            self._made = _Clients(plain.with_middleware(Departure()), plain, plain.with_middleware(door))
         return self._made
+
+
+class _Clients(NamedTuple):
+    """What a governor sends, counts and streams with."""
+
+    sender: anthropic.AsyncAnthropic
+    counter: anthropic.AsyncAnthropic
+    streamer: anthropic.AsyncAnthropic

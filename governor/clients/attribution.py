@@ -7,6 +7,7 @@ What is nearest to the request goes first, part by part: its headers, then the c
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from governor.errors import PolicyViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from contextvars import Token
 
     from governor.story.decision import Receipt
@@ -190,7 +191,7 @@ def stripped(headers: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(told: object) -> Mapping[str, Any]:
     if told is None:
         return {}
-    if not hasattr(told, "keys") or not hasattr(told, "get"):
+    if not isinstance(told, Mapping):
         raise PolicyViolation(
             f"`who` answered {told!r:.60}: it answers a mapping such as {{'user': 'ada'}}, or None"
         )
@@ -199,11 +200,11 @@ def _checked(told: object) -> Mapping[str, Any]:
         raise PolicyViolation(
             f"`who` answered {unknown[0]!r}, which is no part of an attribution: {', '.join(PARTS)}"
         )
-    return told  # type: ignore[return-value]
+    return told
 
 
 def _check_tags(tags: object) -> None:
-    if tags is not None and not hasattr(tags, "keys"):
+    if tags is not None and not isinstance(tags, Mapping):
         raise PolicyViolation(f"tags is {tags!r:.60}: give a mapping such as {{'project': 'atlas'}}")
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import anthropic
 
 from governor.clients import setup
 from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
+from governor.clients.doors import Doors
 from governor.clients.driving import Drive
 from governor.clients.drops import Drops
 from governor.clients.in_force import InForce
@@ -44,18 +45,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
-    from anthropic import APIRequest
-
     from governor.clients.people import Ask
     from governor.clients.scorer import Judge
     from governor.ledger import Ledger
     from governor.policy import Policies
     from governor.story.books import Story
-    from governor.story.decision import Decision, Event, Receipt
+    from governor.story.decision import Decision, Event
     from governor.story.request import House
 
 
-class Governor:
+class Governor(Doors):
     """Stands in front of an Anthropic client and lets no call spend more than its policies allow.
 
     Make one with `Governor.load`; it may be shared by threads.
@@ -74,8 +73,8 @@ class Governor:
         self._in_force = in_force or InForce(house)
         self.ledger = ledger
         self._client = client
-        self._made: tuple[anthropic.Anthropic, anthropic.Anthropic] | None = None
-        self._parents: tuple[anthropic.Anthropic, anthropic.Anthropic] | None = None
+        self._made: _Clients | None = None
+        self._parents: _Clients | None = None
         self._own_client = client is None
         self._on_event = on_event
         self._scorer = scorer or Scorer(None)
@@ -260,30 +259,6 @@ class Governor:
         decision: Decision = self._drive(decide(self._in_force.house_for(request), request))
         return decision
 
-    def middleware(
-        self,
-        *,
-        who: Callable[[APIRequest], object] | None = None,
-        on_receipt: Callable[[Receipt], object] | None = None,
-        **defaults: Any,
-    ) -> GovernorMiddleware:
-        """What governs every request of a client: `anthropic.Anthropic(middleware=[gov.middleware()])`.
-
-        Whose a request is, is said by its headers (`governor-user` and so on, which are not sent), by *who*,
-        by the `governor.attribute` around it, or by *defaults*; the first that says a part decides it.
-
-        Args:
-            who: Called with the SDK's `APIRequest`; answers a mapping of some of `user`, `department`,
-                `feature`, `run`, `tags`, `priority`, `tier`, `pin`, or `None`. It may raise.
-            on_receipt: Called with the receipt of each attempt, in the thread that read its answer; what it
-                raises is logged.
-            defaults: `user=…`, `department=…` and the others, for requests of which nothing else says them.
-
-        Raises:
-            PolicyViolation: A default is no part of an attribution.
-        """
-        return GovernorMiddleware(self._engine, who, on_receipt, defaults)
-
     def close(self) -> None:
         """Say what the ledger has not heard yet; close it, and the client if the governor made it."""
         self._engine.drops.close()
@@ -334,7 +309,7 @@ class Governor:
         SENDING.set(meter)
         report_at = time.monotonic() + effect.report_after_s
         try:
-            client, _ = self._sdk()
+            client = self._sdk().sender
             body, wait = effect.body, silence(effect.silence_s)
             with client.messages.create(**body, timeout=wait, stream=True) as stream:
                 meter.opened(stream.response.headers)
@@ -352,7 +327,7 @@ class Governor:
         yield ended
 
     def _count(self, effect: CountTokens) -> int | CountLater | None:
-        _, counter = self._sdk()
+        counter = self._sdk().counter
         try:
             count = counter.messages.count_tokens(**effect.body, timeout=COUNT_TIMEOUT_S)
         except UNCOUNTED as error:
@@ -373,11 +348,23 @@ class Governor:
             self._parents = self._made
             self._client = self._made = None
 
-    def _sdk(self) -> tuple[anthropic.Anthropic, anthropic.Anthropic]:
-        """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""
+    def _streamer(self) -> anthropic.Anthropic:
+        return self._sdk().streamer
+
+    def _sdk(self) -> _Clients:
+        """The clients to send, count and stream with; their own retries are off: the flow retries."""
         with self._lock:
             if self._made is None:
                 self._client = self._client or anthropic.Anthropic()
                 plain = without_doors(self._client.with_options(max_retries=0))
-                self._made = (plain.with_middleware(Departure()), plain)
+                door = GovernorMiddleware(self._engine)
+                self._made = _Clients(plain.with_middleware(Departure()), plain, plain.with_middleware(door))
             return self._made
+
+
+class _Clients(NamedTuple):
+    """What a governor sends, counts and streams with."""
+
+    sender: anthropic.Anthropic
+    counter: anthropic.Anthropic
+    streamer: anthropic.Anthropic

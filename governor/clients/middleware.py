@@ -15,7 +15,7 @@ from governor.clients.attribution import PARTS
 from governor.clients.driving import AsyncDrive, Drive, Undertaking, Waits
 from governor.clients.passage import Passage
 from governor.clients.tee import AsyncTee, Tee
-from governor.errors import PolicyViolation
+from governor.errors import MoneySpent, PolicyViolation
 from governor.flow import govern
 from governor.story.effects import Abandon, Account, CountTokens, Ended, Resume, Running, Send
 
@@ -146,7 +146,7 @@ class _Passing(Passage):
                 self.report_after(effect.report_after_s)
                 return Waits.READER
             case Abandon():
-                return self.meter.left(effect.error)
+                return self.broken_off(effect.error)
             case CountTokens():
                 return self._count(effect)
             case Account():
@@ -206,12 +206,11 @@ class _Passing(Passage):
         Raises:
             BaseException: It does, for this reason.
         """
-        spent = self.spent()
-        if spent is not None:
-            self.stopped = True
-            self._end(self.meter.left(spent))
-            return
-        self._run(Running())
+        try:
+            self._run(self.running())
+        except MoneySpent as error:
+            if not self.wanted(error):
+                raise
 
     def _end(self, ended: Ended) -> None:
         if self.done:
@@ -289,7 +288,7 @@ class _AsyncPassing(Passage):
                 self.report_after(effect.report_after_s)
                 return Waits.READER
             case Abandon():
-                return self.meter.left(effect.error)
+                return self.broken_off(effect.error)
             case CountTokens():
                 return await self._count(effect)
             case Account():
@@ -351,12 +350,11 @@ class _AsyncPassing(Passage):
         Raises:
             BaseException: It does, for this reason.
         """
-        spent = self.spent()
-        if spent is not None:
-            self.stopped = True
-            await self._end(self.meter.left(spent))
-            return
-        await self._run(Running())
+        try:
+            await self._run(self.running())
+        except MoneySpent as error:
+            if not self.wanted(error):
+                raise
         if self._task.cancelled is not None:  # while the ledger extended the hold
             await self._end(self.meter.left(self._task.cancelled))
 

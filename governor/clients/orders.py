@@ -52,8 +52,9 @@ class Order:
         request_id: Made by the caller; `None`: derived from the SDK's own id of the call.
         door: Where it came in.
         accounts: Who is told the receipt.
-        opened: Told when an answer begins that its caller reads; with its meter and what is held for it.
-        spent: Asked now and then while that is read whether it is to end, since its money is spent.
+        max_tokens: Of a stream of the governor's own, what its caller asked for; `None`: the feature's.
+        stop_when_spent: As `stream()` takes it.
+        opened: Told when an answer begins that its caller reads, with who reads it beside.
     """
 
     who: Attribution
@@ -62,8 +63,9 @@ class Order:
     request_id: str | None = None
     door: Door = Door.SDK
     accounts: tuple[Callable[[Receipt], object], ...] = ()
-    opened: Callable[[Any, Send], None] | None = None
-    spent: Callable[[], bool] | None = None
+    max_tokens: int | None = None
+    stop_when_spent: bool = False
+    opened: Callable[[Any], None] | None = None
 
 
 ORDER: ContextVar[Order | None] = ContextVar("governor_order", default=None)
@@ -98,7 +100,7 @@ def order_of(
         pairs_of(parts["tags"]),
         parts["priority"],
     )
-    told_to = (around and around.account, on_receipt)
+    told_to = (None if around is None else around.account, on_receipt)
     return Order(
         who,
         tier=parts["tier"],
@@ -128,6 +130,8 @@ def asked_for(request: APIRequest, order: Order, threads: Threads) -> Request:
     body = body_of(request)
     model, most = body.pop("model", None), body.pop("max_tokens", None)
     body.pop("stream", None)
+    if order.door is Door.STREAM:
+        most = order.max_tokens
     if not isinstance(body.get("messages"), list):
         raise PolicyViolation("messages is missing: give the conversation, as to messages.create")
     check_request(model, order.tier, most, pin=order.pin)
@@ -146,6 +150,7 @@ def asked_for(request: APIRequest, order: Order, threads: Threads) -> Request:
         door=order.door,
         silence_s=_silence_s(request) if order.door is Door.SDK else None,
         held_tokens=threads.held(body.get("thread")),
+        stop_when_spent=order.stop_when_spent,
     )
 
 

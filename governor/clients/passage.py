@@ -15,7 +15,9 @@ from governor.clients.driving import Waits
 from governor.clients.streaming import Meter, retry_after_s
 from governor.clients.threads import tokens_of
 from governor.clients.wire import Unreadable, Whole, reader_of
-from governor.story.effects import CountLater, Ended
+from governor.errors import MoneySpent
+from governor.story.effects import CountLater, Ended, Running
+from governor.story.settlement import actual
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,10 +38,6 @@ log = logging.getLogger("governor")
 
 _TOO_OFTEN = 429
 _AUTHENTICATION = "authentication method"
-
-
-class MoneySpent(Exception):  # noqa: N818 - it ends a stream in good order; nobody is told of it
-    """What was held for an answer, or what its run may spend, is used up: its caller wants it to end then."""
 
 
 class Engine(NamedTuple):
@@ -74,7 +72,7 @@ class Passage:
         asked: The request, as the governor's flow knows it.
         response: The SDK's response to the last sending; `None` where none came.
         done: Whether the story has been told the end.
-        stopped: Whether the body is to end now, in good order.
+        stopped: Why the body is to end now, in good order; '' while it is not.
     """
 
     meter: Meter
@@ -83,7 +81,7 @@ class Passage:
         self._threads, self.request, self._order = engine.threads, request, order
         self.asked = orders.asked_for(request, order, engine.threads)
         self.response: Any = None
-        self.done = self.stopped = False
+        self.done, self.stopped = False, ""
         self._ended: Ended | None = None
         self._reader: Reader = Unreadable()
         self._sent: Send | None = None
@@ -117,8 +115,8 @@ class Passage:
             self._ended = self._read(http)
             return self._ended
         self._reader = reader_of(http)
-        if self._order.opened is not None and self._sent is not None:
-            self._order.opened(self, self._sent)
+        if self._order.opened is not None:
+            self._order.opened(self)
         return Waits.READER
 
     def _refused(self, http: httpx2.Response) -> Ended:
@@ -187,13 +185,11 @@ class Passage:
 
     def report_after(self, seconds: float) -> None:
         """Be due again so many seconds from now."""
-        self._report_at = time.monotonic() + (min(seconds, 1.0) if self._order.spent else seconds)
+        self._report_at = time.monotonic() + seconds
 
     def is_due(self) -> bool:
         """Whether the story is to be told that the answer is still coming."""
-        if self.done:
-            return False
-        return time.monotonic() >= self._report_at or (self._order.spent is not None and self._used_up())
+        return not self.done and time.monotonic() >= self._report_at
 
     def hear(self, data: bytes) -> None:
         """Read what passes. What cannot be read ends no answer: its hold is charged whole."""
@@ -212,16 +208,31 @@ class Passage:
             for event in self._reader.end():
                 self.meter.heard(event)
 
-    def spent(self) -> MoneySpent | None:
-        """Why the answer is to end now; `None`: it goes on."""
-        if self._order.spent is None:
-            return None
-        if self._used_up():
-            return MoneySpent("what was held for the answer is used up")
-        return MoneySpent("what its run may spend is used up") if self._order.spent() else None
+    def running(self) -> Running:
+        """What the story is told of an answer that is still coming."""
+        return Running(self.meter.so_far() if self.asked.stop_when_spent else None)
 
-    def _used_up(self) -> bool:
-        return False
+    def broken_off(self, error: BaseException) -> Ended:
+        """The story breaks the answer off; the caller is told *error*, unless it wanted that."""
+        self.stopped = str(error) if isinstance(error, MoneySpent) else ""
+        self._ended = self.meter.left(error)
+        return self._ended
+
+    def wanted(self, error: BaseException) -> bool:
+        """Whether the answer ended in *error* because its caller wanted it to."""
+        return bool(self.stopped) and self._ended is not None and error is self._ended.error
+
+    @property
+    def ceiling_nanos(self) -> int:
+        """What is held for the answer."""
+        return 0 if self._sent is None or self._sent.offer is None else self._sent.offer.ceiling.nanos
+
+    def cost_so_far(self, house: House) -> int:
+        """What would be charged if the answer broke off now, in nano-dollars."""
+        if self._sent is None or self._sent.offer is None:
+            return 0
+        offer, now_ms = self._sent.offer, house.clock.now_ms()
+        return actual(house.prices, offer, self.meter.so_far(), now_ms, offer.ceiling.way.endpoint).nanos
 
 
 class _Count:

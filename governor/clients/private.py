@@ -26,6 +26,15 @@ def set_request_id(message: Any, request_id: str | None) -> None:
     message._request_id = request_id  # noqa: SLF001 - the SDK has no other way
 
 
+def deprecated_models() -> dict[str, str] | None:
+    """The SDK's own list of deprecated models, each with the day it retires; `None` if it has none."""
+    try:
+        from anthropic._data.deprecated_models import DEPRECATED_MODELS  # noqa: PLC0415 - private, so it may go
+    except ImportError:
+        return None
+    return {name: str(told) for name, told in DEPRECATED_MODELS.items()}
+
+
 def decoder_of(response: httpx2.Response) -> Decoder | None:
     """A decoder of its own for *response*'s body, which is read beside it; `None` where it is not compressed.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 import httpx2
 
-from governor.errors import GovernorError
+from governor.errors import GovernorError, MoneySpent
 from governor.pricing import merge_usage
 from governor.story.effects import Ended
 
@@ -46,6 +46,9 @@ _LIMITED_STATUS, _OVERLOADED_STATUS = 429, 529
 _OVERLOADED = "overloaded_error"
 _NOT_FOUND_STATUS, _NOT_FOUND = 404, "not_found_error"
 _RATE_LIMITS = "anthropic-ratelimit-"
+_BYTES_PER_TOKEN = 4
+"""About what a token is in English text."""
+
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
@@ -151,6 +154,13 @@ class Meter:
             self._final = bool(self._usage)
             self.message = Said("" if self.message is None else self.message.id, reason)
 
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of output so far: as the API counted them where it has, else about one for four bytes."""
+        counted = self._usage.get("output_tokens")
+        counted = counted if isinstance(counted, int) else 0
+        return counted if self._final else max(counted, self._bytes // _BYTES_PER_TOKEN)
+
     def so_far(self) -> Ended:
         """How it would end if it broke off now."""
         return self._end("answered" if self._final else "cut", status=200)
@@ -161,8 +171,8 @@ class Meter:
 
     def left(self, error: BaseException | None = None) -> Ended:
         """The caller who reads an answer has left it, or *error* ended it; its last events may have come."""
-        if error is None:
-            error = LeftEarly("the answer was left before its end")
+        if error is None or isinstance(error, MoneySpent):
+            error = error or LeftEarly("the answer was left before its end")
             cut = None if self._final else self._end("cut", error=error, status=200)
         else:
             cut = self.failed(error)

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 class Reading(Protocol):
-    """Who reads beside."""
+    """Who reads beside.
+
+    Attributes:
+        stopped: Why the body is to end now, in good order; '' while it is not.
+    """
+
+    stopped: str
 
     def take(self, data: bytes) -> None:
         """Bytes pass. What it raises ends the body."""
@@ -33,7 +39,9 @@ class Reading(Protocol):
 
 
 class AsyncReading(Protocol):
-    """Who reads beside, on an event loop."""
+    """Who reads beside, on an event loop; as `Reading`."""
+
+    stopped: str
 
     async def take(self, data: bytes) -> None:
         """Bytes pass. What it raises ends the body."""
@@ -87,6 +95,8 @@ class Tee(_Tee, httpx2.SyncByteStream):
     def __next__(self) -> bytes:
         if self._parts is None:
             self._parts = iter(self._body)
+        if self._reading.stopped:
+            raise StopIteration
         try:
             data = next(self._parts)
         except StopIteration:
@@ -120,6 +130,8 @@ class AsyncTee(_Tee, httpx2.AsyncByteStream):
     async def __anext__(self) -> bytes:
         if self._parts is None:
             self._parts = aiter(self._body)
+        if self._reading.stopped:
+            raise StopAsyncIteration
         try:
             data = await anext(self._parts)
         except StopAsyncIteration:

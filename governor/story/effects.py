@@ -134,7 +134,13 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The stream is still coming."""
+    """The stream is still coming.
+
+    Attributes:
+        so_far: How it would end if it broke off now; `None` where nobody asks.
+    """
+
+    so_far: Ended | None = None
 
 
 @dataclass(frozen=True, slots=True)

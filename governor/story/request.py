@@ -142,6 +142,7 @@ class Request:
         door: Where it came in.
         silence_s: How long its sender waits for the API in silence, where the policy does not say that;
             `None`: as the tier says.
+        stop_when_spent: Whether its answer ends when what was held for it, or its run's money, is used up.
         held_tokens: Tokens of earlier turns that the API adds to its prompt; `None`: that is not known.
     """
 
@@ -162,6 +163,7 @@ class Request:
     door: Door = Door.CALL
     silence_s: float | None = None
     held_tokens: int | None = 0
+    stop_when_spent: bool = False
 
     @property
     def named(self) -> str:

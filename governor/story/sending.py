@@ -9,6 +9,7 @@ from governor.ledger import commands as c
 from governor.routing import Heard, rate_limits
 from governor.story import books, holding, patience
 from governor.story.effects import Abandon, Ended, Resume, Running, Send
+from governor.story.spent import LOOK_EVERY_S, spent
 
 if TYPE_CHECKING:
     from governor.story.books import Story
@@ -41,10 +42,12 @@ def send(house: House, call: Call, planned: Plan, admitted: Admitted, deadline: 
         attempts += 1
         call.sent += 1
         silence_s = max(min(planned.silence_s, deadline.left_s()), SHORTEST_SILENCE_S)
-        ended = yield Send(body, silence_s, min(EXTEND_EVERY_S, deadline.left_s()), offer)
+        every_s = LOOK_EVERY_S if planned.request.stop_when_spent else EXTEND_EVERY_S
+        ended = yield Send(body, silence_s, min(every_s, deadline.left_s()), offer)
         while isinstance(ended, Running):
             given_up = (yield from books.extend(house, extension)) or deadline.over()
-            again = Resume(min(EXTEND_EVERY_S, deadline.left_s()))
+            given_up = given_up or (yield from spent(house, planned, admitted, ended))
+            again = Resume(min(every_s, deadline.left_s()))
             ended = yield (again if given_up is None else Abandon(given_up))
         _heard(house, offer, ended)
         if not ended.retriable or call.spent or not call.stays(planned, admitted, ended):

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CUT_BYTES_PER_TOKEN = 4
 """About what a token is in English text; the margin covers text that has more tokens."""
 
+SURE_BYTES_PER_TOKEN = 8
+"""More than a token has on average in any text to speak of, so that output is never thought to be longer."""
+
 CUT_MARGIN_PERCENT = 25
 CUT_MARGIN_TOKENS = 64
 
@@ -108,6 +111,28 @@ def actual(
         model=model,
         output_tokens=usage.output_tokens,
     )
+
+
+def at_least(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoint: str = "") -> int:
+    """What an answer that broke off surely cost, in nano-dollars; 0 where nothing of it can be priced.
+
+    Args:
+        prices: The price table.
+        offer: What was held for.
+        ended: How it would end now.
+        at_ms: When it was priced, Unix milliseconds.
+        endpoint: As in `actual`.
+    """
+    asked = offer.candidate.model
+    try:
+        usage = _as_asked(
+            read_usage(dict(ended.usage or {}), hour_writes=offer.ceiling.hour_writes), offer.ceiling
+        )
+        output = max(usage.output_tokens, ended.delivered_bytes // SURE_BYTES_PER_TOKEN)
+        model, where = own_name(prices, asked, ended.model), prices.served_at(asked, endpoint)
+        return cost_nanos(prices, model, replace(usage, output_tokens=output), at_ms, endpoint=where)
+    except (ValueError, UnknownModel):
+        return 0
 
 
 def _as_asked(usage: Usage, most: Ceiling) -> Usage:

@@ -30,6 +30,8 @@ class Client:
     closed = False
     def execute_command(self, *words):
         return work()
+    middleware = ()
+
     def with_options(self, **options):
         work()
         return self
