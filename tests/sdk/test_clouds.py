@@ -4,53 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anthropic
 import pytest
-from support.governed import HELLO, Clock
+from support.cloud_doors import (
+    AWS,
+    BEDROCK,
+    BEDROCK_HAIKU,
+    FOUNDRY,
+    GOOGLE_CLOUD,
+    MANTLE,
+    VERTEX,
+    Door,
+    each_door,
+)
+from support.governed import HAIKU, HELLO, Clock
 
 from governor.testing import FakeClaude, Reply, error_mid_stream, overloaded, rate_limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-BEDROCK_HAIKU = "global.anthropic.claude-haiku-5-5"
-HAIKU = "claude-haiku-5-5"
-
-
-@dataclass(frozen=True)
-class Door:
-    """One cloud's client: the fake's constructors of it, a model's name there, and the path of a message."""
-
-    name: str
-    model: str
-    path: str
-    streamed_path: str = ""
-
-    def client(self, api: FakeClaude, *, is_async: bool, **options: Any) -> Any:
-        """A client of the door, without retries."""
-        make = getattr(api, f"async_{self.name}_client" if is_async else f"{self.name}_client")
-        return make(**{"max_retries": 0, **options})
-
-
-VERTEX_PATH = f"/v1/projects/fake-project/locations/global/publishers/anthropic/models/{HAIKU}@default"
-GATEWAY_PATH = "/v1/projects/fake-project/locations/global/workspaces/wrkspc_fake/invoke/v1/messages"
-BEDROCK = Door(
-    "bedrock",
-    BEDROCK_HAIKU,
-    f"/model/{BEDROCK_HAIKU}/invoke",
-    f"/model/{BEDROCK_HAIKU}/invoke-with-response-stream",
-)
-MANTLE = Door("mantle", BEDROCK_HAIKU, "/anthropic/v1/messages")
-AWS = Door("aws", HAIKU, "/v1/messages")
-VERTEX = Door("vertex", f"{HAIKU}@default", f"{VERTEX_PATH}:rawPredict", f"{VERTEX_PATH}:streamRawPredict")
-FOUNDRY = Door("foundry", HAIKU, "/anthropic/v1/messages")
-GOOGLE_CLOUD = Door("google_cloud", HAIKU, GATEWAY_PATH)
-DOORS = [BEDROCK, MANTLE, AWS, VERTEX, FOUNDRY, GOOGLE_CLOUD]
-
-each_door = pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
 both_ways = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
 
