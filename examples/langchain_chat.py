@@ -81,6 +81,7 @@ def triage(llm: ChatAnthropic) -> None:
     """What was there before: a chain, invoked and streamed."""
     chain = PROMPT | llm
     print("invoke:", chain.invoke({"ticket": "Printer on fire"}).text)
+    print("batch:", [answer.text for answer in chain.batch([{"ticket": "New laptop?"}, {"ticket": "Hello"}])])
     print("stream:", "".join(chunk.text for chunk in chain.stream({"ticket": "Lost my badge"})))
 
 

@@ -12,7 +12,7 @@ from support.governed import HAIKU, HELLO, department, usd
 from support.stages import on_sqlite
 
 from governor import BudgetExceeded
-from governor.testing import Reply, cut_mid_stream, error_mid_stream, overloaded
+from governor.testing import FakeClaude, Reply, cut_mid_stream, error_mid_stream, overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,4 +154,47 @@ def test_bedrocks_arns_are_known(stage: Stage) -> None:
     """A model asked for by its inference profile's ARN is priced and settled as the model it stands for."""
     arn = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{BEDROCK_HAIKU}"
     create(BEDROCK, stage, body={"model": arn})
+    assert stage.posted(TEAM_USD) == stage.api.billed_nanos > 0
+
+
+@each_door
+def test_the_governors_own_doors(door: Door, stage: Stage) -> None:
+    """`call()` and `stream()` go through a cloud's client too, when the governor is given one."""
+    client = door.client(stage.api, is_async=stage.is_async)
+    caller = stage.governor(team(door), client=client)
+    body = {"user": "u", "department": "team", "model": door.model, "max_tokens": 100, "messages": HELLO}
+
+    def blocking() -> Any:
+        with caller.governor.stream(**body) as streamed:
+            streamed.get_final_message()
+        return streamed.receipt
+
+    async def waiting() -> Any:
+        async with client, caller.governor.stream(**body) as streamed:
+            await streamed.get_final_message()
+        return streamed.receipt
+
+    called = caller.call(**body).receipt
+    streamed = caller._on_loop(waiting()).result() if stage.is_async else blocking()
+    assert called.cost.nanos + streamed.cost.nanos == stage.posted(TEAM_USD) == stage.api.billed_nanos
+    assert stage.holds() == ()
+
+
+def test_bedrocks_frames_pass_unchanged(stage: Stage) -> None:
+    """Two servers answer alike: a governed client's caller gets the bytes that a bare one's gets."""
+    body = {"model": BEDROCK_HAIKU, "max_tokens": 100, "messages": HELLO, "stream": True}
+
+    def blocking(client: Any) -> bytes:
+        with client.messages.with_streaming_response.create(**body) as response:
+            return b"".join(response.iter_bytes())
+
+    async def waiting(client: Any) -> bytes:
+        async with client.messages.with_streaming_response.create(**body) as response:
+            return b"".join([part async for part in response.iter_bytes()])
+
+    stage.meet().replies(output_tokens=64)
+    passed = governed(BEDROCK, stage, waiting if stage.is_async else blocking)
+    with FakeClaude(now_ms=stage.clock) as other:
+        other.replies(output_tokens=64)
+        assert passed == blocking(other.bedrock_client())
     assert stage.posted(TEAM_USD) == stage.api.billed_nanos > 0
