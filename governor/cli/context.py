@@ -33,6 +33,20 @@ def flag(*names: str, **rest: Any) -> Any:
     return typer.Option(False, *names, **rest)  # noqa: FBT003 - typer takes the default first
 
 
+def beyond_this_process(url: str | None) -> str | None:
+    """A ledger's URL, unless it is `memory://`: a command is a process of its own, which would find nothing.
+
+    Raises:
+        LedgerUnavailable: It is.
+    """
+    if url is not None and url.lower().startswith("memory://"):
+        raise LedgerUnavailable(
+            f"{url} is in the memory of the process that uses it, which no command can look into: correct "
+            "--ledger (or GOVERNOR_LEDGER); for tests that run commands, sqlite:///path/governor.db"
+        )
+    return url
+
+
 POLICIES: Any = typer.Option(
     "policies",
     "--policies",
@@ -44,6 +58,7 @@ LEDGER: Any = typer.Option(
     DEFAULT_URL,
     "--ledger",
     envvar="GOVERNOR_LEDGER",
+    callback=beyond_this_process,
     metavar="URL",
     help="The ledger: sqlite:///governor.db or redis://host:6379/0.",
 )

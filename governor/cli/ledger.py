@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, load_policies, open_desk
+from governor.cli.context import (
+    JSON,
+    LEDGER,
+    POLICIES,
+    Desk,
+    beyond_this_process,
+    flag,
+    load_policies,
+    open_desk,
+)
 from governor.cli.output import console, note, print_json, print_rows, usage, when
 from governor.cli.progress import progress
 from governor.errors import LedgerUnavailable
@@ -25,7 +34,9 @@ if TYPE_CHECKING:
 
 DRY_RUN: Any = flag("--dry-run", help="Say what would be done, and do nothing.")
 GOES_ON = "until it is done no release uses the ledger: run it again, and it goes on"
-URL: Any = typer.Argument(None, metavar="[URL]", help="Where; else --ledger.", show_default=False)
+URL: Any = typer.Argument(
+    None, callback=beyond_this_process, metavar="[URL]", help="Where; else --ledger.", show_default=False
+)
 
 
 def create(

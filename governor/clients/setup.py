@@ -18,7 +18,7 @@ from governor.clock import LedgerClock
 from governor.errors import PolicyError
 from governor.journal.spool import Spool, spool_folder
 from governor.ledger.forks import renew_in_children
-from governor.ledger.opening import DEFAULT_URL, redact
+from governor.ledger.opening import DEFAULT_URL, named, redact
 from governor.policy.pushed import nothing_pushed, pushed_only
 from governor.pricing import PriceTable
 from governor.routing import Traffic
@@ -137,8 +137,12 @@ def _open_spool(spool: str | Path | None, organization: str, ledger: str) -> Spo
 
 
 def ledger_url(url: str | None) -> str:
-    """The ledger's URL: as given, else `GOVERNOR_LEDGER`, else a SQLite file in the working directory."""
-    return url or os.environ.get(LEDGER_VARIABLE) or DEFAULT_URL
+    """The ledger's URL: as given, else `GOVERNOR_LEDGER`, else a SQLite file in the working directory.
+
+    Raises:
+        LedgerUnavailable: The URL names no known store.
+    """
+    return named(url or os.environ.get(LEDGER_VARIABLE) or DEFAULT_URL)
 
 
 def identity(url: str) -> str:

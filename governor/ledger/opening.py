@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from governor.ledger.commands import Command
+    from governor.ledger.memory import InMemoryLedger
 
 R = TypeVar("R")
 
@@ -21,6 +22,7 @@ DEFAULT_URL = "sqlite:///governor.db"
 """A file in the working directory: no server to run."""
 
 _ONE = {"redis", "rediss", "unix"}
+_MEMORY = "memory"
 _MANY = {"redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
 
 
@@ -53,9 +55,10 @@ def open_ledger(
 
     Args:
         url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://…`, `rediss://…`, `unix://…`,
-            `redis+cluster://host:port,…` or `redis+sentinel://host:port,…/service`.
+            `redis+cluster://host:port,…` or `redis+sentinel://host:port,…/service`. For tests only,
+            `memory://name`: see `governor.ledger.memory`; without a name, one that nobody else opens.
         organization: Whose ledger.
-        create: Whether an empty Redis is made a ledger. A SQLite file is always made.
+        create: Whether an empty Redis is made a ledger. A SQLite file, or memory, always is.
         clock: Unix milliseconds; only tests give one.
 
     Raises:
@@ -66,6 +69,8 @@ def open_ledger(
         from governor.ledger.sqlite import SqliteLedger  # noqa: PLC0415 - only the store in use is imported
 
         return SqliteLedger(_sqlite_path(url), organization, clock=clock)
+    if scheme == _MEMORY:
+        return _in_memory(url, organization, clock)
     from governor.ledger import servers  # noqa: PLC0415 - as above
     from governor.ledger.keys import Keys  # noqa: PLC0415 - as above
     from governor.ledger.redis import RedisLedger  # noqa: PLC0415 - as above
@@ -85,6 +90,10 @@ def open_async_ledger(
         from governor.ledger.sqlite import AsyncSqliteLedger, SqliteLedger  # noqa: PLC0415 - as above
 
         return AsyncSqliteLedger(SqliteLedger(_sqlite_path(url), organization, clock=clock))
+    if scheme == _MEMORY:
+        from governor.ledger.sqlite import AsyncSqliteLedger  # noqa: PLC0415 - as above
+
+        return AsyncSqliteLedger(_in_memory(url, organization, clock))
     from governor.ledger import servers  # noqa: PLC0415 - as above
     from governor.ledger.keys import Keys  # noqa: PLC0415 - as above
     from governor.ledger.redis import AsyncRedisLedger  # noqa: PLC0415 - as above
@@ -95,6 +104,15 @@ def open_async_ledger(
     return AsyncRedisLedger(client, keys, redact(url), clock=clock, create=create)
 
 
+def named(url: str) -> str:
+    """*url*; of a bare `memory://`, with a name of its own, so that it can be opened again."""
+    if _scheme(url) != _MEMORY or _memory_name(url):
+        return url
+    from governor.ledger.memory import new_name  # noqa: PLC0415 - as above
+
+    return f"{_MEMORY}://{new_name()}"
+
+
 def redact(url: str) -> str:
     """*url* without its password, fit for messages and logs."""
     shown = re.sub(r"(?<=://)([^:/@?]*):.*@", r"\1:***@", url)  # up to the last @: it may hold one, or a /
@@ -103,10 +121,10 @@ def redact(url: str) -> str:
 
 def _scheme(url: str) -> str:
     scheme = url.partition("://")[0].lower()
-    if scheme != "sqlite" and scheme not in _ONE | _MANY:
+    if scheme not in {"sqlite", _MEMORY} | _ONE | _MANY:
         raise LedgerUnavailable(
             f"{redact(url)!r} is no ledger: use sqlite:///path/governor.db, redis://host:6379/0, rediss://, "
-            "unix://, redis+cluster://host:port or redis+sentinel://host:port/service"
+            "unix://, redis+cluster://host:port or redis+sentinel://host:port/service; in tests, memory://name"
         )
     return scheme
 
@@ -119,6 +137,19 @@ def _sqlite_path(url: str) -> Path:
             f"{url!r} names no file: write sqlite:///governor.db or sqlite:////var/lib/governor.db"
         )
     return Path(path)
+
+
+def _in_memory(url: str, organization: str, clock: Callable[[], int] | None) -> InMemoryLedger:
+    from governor.ledger.memory import InMemoryLedger, new_name  # noqa: PLC0415 - as above
+
+    return InMemoryLedger(_memory_name(url) or new_name(), organization, clock=clock)
+
+
+def _memory_name(url: str) -> str:
+    name = url.partition("://")[2]
+    if not re.fullmatch(r"[\w.@-]*", name):
+        raise LedgerUnavailable(f"{url!r} names no ledger in memory: write memory://name")
+    return name
 
 
 def _client(make: Callable[[], R], url: str) -> R:

@@ -72,10 +72,13 @@ class SqliteLedger:
         clock: Unix milliseconds; only tests give one.
     """
 
+    _thing = "file"
+
     def __init__(
         self, path: Path, organization: str, *, create: bool = True, clock: Callable[[], int] | None = None
     ) -> None:
         self._path = path
+        self._where = str(path)
         self._organization = organization
         self._create = create
         self._clock = clock or wall_clock_ms
@@ -83,10 +86,13 @@ class SqliteLedger:
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
         self._file: tuple[int, int] | None = None
-        _close_at_forks(weakref.ref(self))
+        self._be_ready_for_forks()
 
     def __repr__(self) -> str:
-        return f"SqliteLedger({str(self._path)!r})"
+        return f"{type(self).__name__}({self._where!r})"
+
+    def _be_ready_for_forks(self) -> None:
+        _close_at_forks(weakref.ref(self))
 
     def execute(self, command: c.Command[R]) -> R:
         """Carry out *command* and return its answer.
@@ -95,7 +101,7 @@ class SqliteLedger:
             LedgerUnavailable: The file cannot be opened, written, or is not this organisation's ledger.
             ReservationConflict: An id came again with another payload.
         """
-        with self._lock, _speaking_of(self._path):
+        with self._lock, _speaking_of(self._where, self._path):
             if isinstance(command, c.Inspect):
                 return cast("R", self._inspect())
             if isinstance(command, FindOld | Migrate):
@@ -161,12 +167,12 @@ class SqliteLedger:
             older = meta.get("schema") == str(OLDEST)
             advice = "run `governor ledger migrate URL`" if older else "use the release that wrote it"
             raise LedgerUnavailable(
-                f"{self._path} has ledger schema {meta.get('schema')}, this release knows {SCHEMA}: {advice}"
+                f"{self._where} has ledger schema {meta.get('schema')}, this release knows {SCHEMA}: {advice}"
             )
         if meta["organization"] != self._organization:
             raise LedgerUnavailable(
-                f"{self._path} is the ledger of organization {meta['organization']!r}, "
-                f"the policies are {self._organization!r}'s: use another file"
+                f"{self._where} is the ledger of organization {meta['organization']!r}, "
+                f"the policies are {self._organization!r}'s: use another {self._thing}"
             )
 
     def _found(self, connection: sqlite3.Connection, epoch: str) -> None:
@@ -250,6 +256,11 @@ class AsyncSqliteLedger:
     def __init__(self, ledger: SqliteLedger) -> None:
         self._ledger = ledger
 
+    @property
+    def blocking(self) -> SqliteLedger:
+        """The same ledger for blocking callers."""
+        return self._ledger
+
     async def execute(self, command: c.Command[R]) -> R:
         """Carry out *command*; raises as `SqliteLedger.execute` does."""
         return await anyio.to_thread.run_sync(self._ledger.execute, command)
@@ -313,15 +324,15 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _speaking_of(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into the governor's, naming the file and what to do."""
+def _speaking_of(where: str, path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into the governor's, naming the ledger and what to do."""
     try:
         yield
     except sqlite3.OperationalError as error:
         kind = LedgerDown if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING else LedgerUnavailable
-        raise kind(f"the ledger {path} cannot be used: {error}{_advice(path, error)}") from error
+        raise kind(f"the ledger {where} cannot be used: {error}{_advice(path, error)}") from error
     except sqlite3.DatabaseError as error:
-        raise LedgerUnavailable(f"{path} is not a SQLite database: {error}; use another file") from error
+        raise LedgerUnavailable(f"{where} is not a SQLite database: {error}; use another file") from error
 
 
 def _advice(path: Path, error: sqlite3.OperationalError) -> str:

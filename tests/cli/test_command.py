@@ -86,6 +86,7 @@ def test_a_ledger_that_is_down(run, policies, command):
         ("sqlite:///", "names no file"),
         ("sqlite:////no/such/folder/governor.db", "holds no ledger"),
         ("governor.db", "is no ledger"),
+        ("memory://x", "which no command can look into"),
     ],
 )
 def test_a_url_that_names_no_ledger(run, policies, url, hint):

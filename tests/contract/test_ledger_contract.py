@@ -1,4 +1,4 @@
-"""The ledger contract over {SQLite, fakeredis, Redis, a Redis cluster of one} x {sync, async}.
+"""The ledger contract over {SQLite, memory, fakeredis, Redis, a Redis cluster of one} x {sync, async}.
 
 In the deep profile also over a cluster of three and a primary under a sentinel.
 """
@@ -14,6 +14,7 @@ from support.fake_redis import FakeAsyncRedis, FakeRedis
 from support.redis_fleet import ClusterOfThree, UnderSentinel
 
 from governor.ledger.keys import Keys
+from governor.ledger.memory import InMemoryLedger
 from governor.ledger.redis import AsyncRedisLedger, RedisLedger
 from governor.ledger.servers import connect, connect_async, connect_many, connect_many_async
 from governor.ledger.sqlite import AsyncSqliteLedger, SqliteLedger
@@ -42,6 +43,15 @@ def _sqlite(place: Place, *, create: bool) -> Ledger:
 
 def _sqlite_async(place: Place, *, create: bool) -> Ledger:
     ledger = SqliteLedger(place.folder / "governor.db", place.org, create=create, clock=place.clock)
+    return OnALoop(AsyncSqliteLedger(ledger))
+
+
+def _memory(place: Place, *, create: bool) -> Ledger:
+    return InMemoryLedger(place.org, place.org, create=create, clock=place.clock)
+
+
+def _memory_async(place: Place, *, create: bool) -> Ledger:
+    ledger = InMemoryLedger(place.org, place.org, create=create, clock=place.clock)
     return OnALoop(AsyncSqliteLedger(ledger))
 
 
@@ -93,6 +103,8 @@ def _many_async(fixture: str) -> Callable[..., Ledger]:
 STORES: dict[str, Callable[..., Ledger]] = {
     "sqlite": _sqlite,
     "sqlite-async": _sqlite_async,
+    "memory": _memory,
+    "memory-async": _memory_async,
     "fakeredis": _fake,
     "fakeredis-async": _fake_async,
     "redis": _one,

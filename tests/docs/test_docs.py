@@ -96,7 +96,14 @@ def test_internal_links_resolve(page: Path) -> None:
 
 @pytest.mark.parametrize("block", all_blocks("python"))
 def test_python_block_runs(block: str, tmp_path: Path) -> None:
-    """Every Python block runs as it stands, on the fake API, configured by the environment."""
+    """Every Python block runs as it stands, on the fake API, configured by the environment.
+
+    One that defines tests is a file of tests, which pass.
+    """
+    command = [sys.executable, "-c", block]
+    if "\ndef test_" in block:
+        (tmp_path / "test_block.py").write_text(block, encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_block.py"]
     with FakeClaude() as api:
         environment = {
             **os.environ,
@@ -106,7 +113,7 @@ def test_python_block_runs(block: str, tmp_path: Path) -> None:
             "GOVERNOR_LEDGER": f"sqlite:///{tmp_path}/governor.db",
         }
         done = subprocess.run(
-            [sys.executable, "-c", block],
+            command,
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -114,7 +121,7 @@ def test_python_block_runs(block: str, tmp_path: Path) -> None:
             timeout=120,
             check=False,
         )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_readme_example_is_ten_lines_and_is_billed(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def close(caller, client):
     if isinstance(client, anthropic.Anthropic | AnthropicBedrock):
         client.close()
     else:
-        caller._on_loop(client.close()).result()
+        caller.on_loop(client.close()).result()
 
 
 # Counts are remembered.

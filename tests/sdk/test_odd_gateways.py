@@ -34,7 +34,7 @@ def caller(stage, gateway):
     made = stage.governor(department(TEAM, TOKENS), client=client)
     yield made
     if isinstance(client, anthropic.AsyncAnthropic):
-        made._on_loop(client.close()).result()
+        made.on_loop(client.close()).result()
     else:
         client.close()
 

@@ -189,7 +189,7 @@ def test_reloading_from_the_callers_side(stage):
     caller = stage.governor(team("1"))
     stage.write(team("2"))
     told = caller.governor.reload_policies()
-    policies = caller._on_loop(told).result() if stage.is_async else told
+    policies = caller.on_loop(told).result() if stage.is_async else told
     assert policies.hash == load(stage.policies).hash
 
 

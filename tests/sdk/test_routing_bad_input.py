@@ -152,7 +152,7 @@ def behind(stage, gateway):
     made = stage.governor(team(), client=client)
     yield made
     if stage.is_async:
-        made._on_loop(client.close()).result()
+        made.on_loop(client.close()).result()
     else:
         client.close()
 

@@ -250,23 +250,24 @@ class AsyncCaller(Caller):
         return self.start(**request).result()
 
     def decide(self, **request: Any) -> Any:
-        return self._on_loop(self.governor.decide(**_filled(request))).result()
+        return self.on_loop(self.governor.decide(**_filled(request))).result()
 
     def start(self, **request: Any) -> Future[Any]:
-        return self._on_loop(self.governor.call(**_filled(request)))
+        return self.on_loop(self.governor.call(**_filled(request)))
 
     def close(self) -> None:
-        self._on_loop(self.governor.aclose()).result()
+        self.on_loop(self.governor.aclose()).result()
         self._end()
 
-    def _on_loop(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+    def on_loop(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Begin *work* on the governor's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _end(self) -> None:
         if self._client is not None:
-            self._on_loop(self._client.close()).result()
-        self._on_loop(self._loop.shutdown_asyncgens()).result()
-        self._on_loop(self._loop.shutdown_default_executor()).result()
+            self.on_loop(self._client.close()).result()
+        self.on_loop(self._loop.shutdown_asyncgens()).result()
+        self.on_loop(self._loop.shutdown_default_executor()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
