@@ -46,7 +46,7 @@ def governed(
         async with client:
             return await use(client)
 
-    return caller._on_loop(run()).result()
+    return caller.on_loop(run()).result()
 
 
 def create(door: Door, stage: Stage, *args: Any, **options: Any) -> Any:
@@ -175,7 +175,7 @@ def test_the_governors_own_doors(door: Door, stage: Stage) -> None:
         return streamed.receipt
 
     called = caller.call(**body).receipt
-    streamed = caller._on_loop(waiting()).result() if stage.is_async else blocking()
+    streamed = caller.on_loop(waiting()).result() if stage.is_async else blocking()
     assert called.cost.nanos + streamed.cost.nanos == stage.posted(TEAM_USD) == stage.api.billed_nanos
     assert stage.holds() == ()
 
