@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import anthropic
@@ -73,7 +72,7 @@ class AsyncGovernor(AsyncDoors):
         self._own_client = client is None
         self._on_event = on_event
         self._scorer = scorer or AsyncScorer(None)
-        self._engine = AsyncEngine(self._house_for, self._perform, Threads(), AsyncDrops())
+        self._engine = AsyncEngine(self._house_for, self._carry_out, Threads(), AsyncDrops())
 
     @classmethod
     def load(
@@ -209,7 +208,11 @@ class AsyncGovernor(AsyncDoors):
 
     async def _drive(self, story: Story) -> Any:
         task = Undertaking()
-        return await AsyncDrive(story, partial(self._perform, run=task), task).run()
+        return await AsyncDrive(story, lambda effect: self._perform(effect, task), task).run()
+
+    async def _carry_out(self, effect: Any, task: Undertaking) -> Any:
+        """One effect of a story at another door, for which the governor sends nothing itself."""
+        return await self._perform(effect, task)
 
     async def _perform(self, effect: Any, run: Undertaking) -> Any:
         match effect:

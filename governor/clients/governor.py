@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import anthropic
@@ -80,7 +79,7 @@ class Governor(Doors):
         self._scorer = scorer or Scorer(None)
         self._lock = threading.Lock()
         self._engine = Engine(
-            self._in_force.house_for, partial(self._perform, sending=[]), Threads(), Drops()
+            self._in_force.house_for, lambda effect: self._perform(effect, []), Threads(), Drops()
         )
         renew_in_children(self._renew)
 
@@ -277,7 +276,8 @@ class Governor(Doors):
         self.close()
 
     def _drive(self, story: Story) -> Any:
-        return Drive(story, partial(self._perform, sending=[])).run()
+        sending: list[Generator[Running | Ended, None, None]] = []
+        return Drive(story, lambda effect: self._perform(effect, sending)).run()
 
     def _perform(  # noqa: PLR0911 - one for each effect
         self, effect: Any, sending: list[Generator[Running | Ended, None, None]]

@@ -7,6 +7,7 @@ import json
 import anthropic
 import pytest
 from support.governed import HAIKU, HELLO, LADDER, SONNET, department
+from support.pauses import pauses
 from support.stages import on_sqlite
 from support.streamed import read
 
@@ -153,6 +154,7 @@ def test_silence_before_and_in_an_answer_ends_it(stage):
 def test_the_flow_moves_on_and_retries_until_an_answer_begins(stage):
     """A 529 goes to the next model, a 429 is waited out; the receipt has every leg."""
     caller = stage.governor(TEAM)
+    pauses(caller)
     stage.api.inject(rate_limited(0.01))
     found = read(caller, model="sonnet", pin=True)
     assert found.message.model == SONNET
