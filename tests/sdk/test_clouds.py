@@ -278,3 +278,22 @@ def test_betas_and_profiles_in_the_body_are_taken(api: FakeClaude) -> None:
         headers = {"anthropic-beta": "some-beta", "anthropic-user-profile-id": "profile"}
         create(door, api, default_headers=headers)
         assert api.requests[-1].body.keys() == {"model", "max_tokens", "messages"}
+
+
+@pytest.mark.parametrize("door", [AWS, GOOGLE_CLOUD], ids=lambda door: door.name)
+@both_ways
+def test_batches_of_the_gateways(door: Door, is_async: bool, api: FakeClaude) -> None:
+    """The two clients of Anthropic's whole API make, read and are billed batches as it does."""
+    item = {"custom_id": "one", "params": {"model": HAIKU, "max_tokens": 100, "messages": HELLO}}
+
+    async def use(client: Any) -> Any:
+        batches = client.messages.batches
+        made = await _maybe(batches.create(requests=[item]))
+        await _maybe(batches.retrieve(made.id))
+        results = await _maybe(batches.results(made.id))
+        return [result async for result in results] if is_async else list(results)
+
+    [result] = with_client(door, api, use, is_async=is_async)
+    assert result.result.type == "succeeded"
+    [line] = api.bill
+    assert line.usage["service_tier"] == "batch"
