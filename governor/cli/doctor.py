@@ -6,14 +6,15 @@ import os
 import platform
 import time
 from datetime import UTC, date, datetime
+from pathlib import Path  # noqa: TC003 - typer reads the command's annotations
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from governor.cli import journal_check, pushed
+from governor.cli import doctor_usage, journal_check, pushed
 from governor.cli.context import JSON, LEDGER, POLICIES, PRICES, load_policies, load_prices
 from governor.cli.findings import NOTE, OK, WRONG, Finding
-from governor.cli.output import FAILURE, console, print_json
+from governor.cli.output import FAILURE, console, print_json, print_rows
 from governor.errors import GovernorError
 from governor.ledger import commands as c
 from governor.ledger.opening import open_ledger, redact
@@ -47,15 +48,26 @@ def doctor(
     ledger: str = LEDGER,
     prices: str | None = PRICES,
     archive: str | None = ARCHIVE,
+    days: int = doctor_usage.DAYS,
+    admin_key_file: Path | None = doctor_usage.ADMIN_KEY_FILE,
+    admin_url: str = doctor_usage.ADMIN_URL,
+    workspaces: list[str] = doctor_usage.WORKSPACES,
     as_json: bool = JSON,
 ) -> None:
-    """Check versions, key, policies, prices and the ledger. Exit code 1 if anything is wrong."""
+    """Check versions, key, policies, prices and the ledger. Exit code 1 if anything is wrong.
+
+    With an admin key in ANTHROPIC_ADMIN_KEY or --admin-key-file, also whether Anthropic's figures of the last
+    days show spend that the ledger does not have.
+    """
     found = list(_examine(policies, ledger, prices, archive))
+    books = doctor_usage.Place(policies, ledger, prices, archive)
+    spend = doctor_usage.look(books, days, admin_key_file, admin_url, workspaces)
+    found += spend.findings
     wrong = any(finding.state == WRONG for finding in found)
     if as_json:
         names = ("state", "about", "text", "advice")
         findings = [{name: getattr(finding, name) for name in names} for finding in found]
-        print_json({"ok": not wrong, "findings": findings})
+        print_json({"ok": not wrong, "findings": findings, "usage": spend.data})
     else:
         out = console()
         for finding in found:
@@ -63,6 +75,9 @@ def doctor(
             out.print(f"{sign} {finding.about:<9} {finding.text}", style=colour, soft_wrap=True)
             if finding.advice:
                 out.print(f"            → {finding.advice}", soft_wrap=True)
+        for titles, rows, left in spend.tables:
+            out.print()
+            print_rows(titles, rows, left=left)
     if wrong:
         raise typer.Exit(FAILURE)
 

@@ -38,7 +38,7 @@ EXAMPLES: dict[str, str] = {
     "ledger migrate": "governor ledger migrate redis://localhost:6379/0 --dry-run",
     "ledger archive": "governor ledger archive journal.jsonl --trim --keep 30d",
     "ledger rebuild": "governor ledger rebuild journal.jsonl redis://localhost:6379/0",
-    "doctor": "governor doctor",
+    "doctor": "governor doctor --archive journal.jsonl --days 30",
 }
 """Command, as it is typed, to one line that runs it. Each command has one."""
 

@@ -81,7 +81,7 @@ def write_policies(folder: Path, organization: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GOVERNOR_POLICIES", "GOVERNOR_LEDGER"):
+    for name in ("GOVERNOR_POLICIES", "GOVERNOR_LEDGER", "ANTHROPIC_ADMIN_KEY", "GOVERNOR_ADMIN_URL"):
         monkeypatch.delenv(name, raising=False)
 
 

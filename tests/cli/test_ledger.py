@@ -128,6 +128,7 @@ def test_doctor_is_content(run, firm, key):
         "clock",
         "holds",
         "journal",
+        "usage",
     }
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from governor.testing.fake_api import validate
 from governor.testing.fake_api.batch_rules import check_batch, check_item, page_of
@@ -126,7 +127,7 @@ class BatchEndpoints:
     async def _list(self, call: Call) -> None:
         if await self._broken("list", call):
             return
-        query = call.request.query
+        query = dict(parse_qsl(call.request.query))
         limit = page_of(query)
         found, more = self._batches.page(limit, query.get("after_id"), query.get("before_id"))
         data = [batch.view(call.at_ms, _base_url(call)) for batch in found]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import parse_qsl
 
 import h11
 
@@ -23,18 +22,18 @@ class Incoming:
     Attributes:
         method: `POST`, `GET` and so on.
         path: The target without its query.
+        query: What follows the path's `?`; empty where nothing does.
         headers: By lower-case name.
         body: The bytes; empty where there were too many.
         too_large: Whether the body was longer than the server takes.
-        query: The target's query, decoded; of a key that is given twice the last value.
     """
 
     method: str
     path: str
+    query: str
     headers: dict[str, str]
     body: bytes
     too_large: bool
-    query: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def takes_gzip(self) -> bool:
@@ -166,10 +165,10 @@ class Connection(asyncio.Protocol):
         return Incoming(
             method=request.method.decode("ascii"),
             path=path,
+            query=query,
             headers={name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers},
             body=b"" if too_large else b"".join(self._body),
             too_large=too_large,
-            query=dict(parse_qsl(query)),
         )
 
     @property

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from governor.testing.fake_api.batch_script import BatchDoor, Outcome
     from governor.testing.fake_api.bill import BillLine
     from governor.testing.fake_api.faults import Fault
+    from governor.testing.fake_api.organization import Organization
     from governor.testing.fake_api.script import ReplyMaker
     from governor.testing.fake_api.traffic import Traffic
 
@@ -29,7 +30,7 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 
 
 class FakeClaude(CloudClients):
-    """Serves `/v1/messages`, its token counts, threads and batches on `127.0.0.1`.
+    """Serves `/v1/messages`, its token counts, threads and batches, and the organization's figures.
 
     Use it as a context manager, or with `start` and `stop`. It runs in a thread of its own, so blocking and
     async clients, other threads and other processes may all talk to it.
@@ -41,7 +42,8 @@ class FakeClaude(CloudClients):
             assert api.billed_nanos == ...
 
     Args:
-        api_key: The only key it accepts.
+        api_key: The only key it accepts for messages.
+        admin_key: The only key it accepts for the organization's usage and cost figures.
         port: Port to listen on; 0 for a free one.
         seed: Goes into request ids and the drift, so that two runs with one seed are alike.
         latency_ms: Silence before every answer, in milliseconds.
@@ -78,6 +80,7 @@ class FakeClaude(CloudClients):
         self,
         *,
         api_key: str = "fake-key",
+        admin_key: str = "fake-admin-key",
         port: int = 0,
         seed: int = 0,
         latency_ms: int = 0,
@@ -116,6 +119,7 @@ class FakeClaude(CloudClients):
         self._service = Service(
             Settings(
                 api_key=api_key,
+                admin_key=admin_key,
                 seed=seed,
                 latency_ms=latency_ms,
                 count_drift=count_drift,
@@ -300,6 +304,11 @@ class FakeClaude(CloudClients):
     def billed_nanos(self) -> int:
         """The sum of the bill in nano-dollars; each line was rounded up once."""
         return self._service.bill.nanos()
+
+    @property
+    def organization(self) -> Organization:
+        """The organization's usage and cost figures: its admin key, and spend that never came by here."""
+        return self._service.organization
 
     @property
     def requests(self) -> list[ReceivedRequest]:

@@ -20,6 +20,7 @@ from governor.testing.fake_api.errors import ApiError
 from governor.testing.fake_api.faults import FaultKind
 from governor.testing.fake_api.limits import CountMeter, Meter, RateLimits
 from governor.testing.fake_api.message_threads import MessageThreads, Turn
+from governor.testing.fake_api.organization import PATHS, Organization
 from governor.testing.fake_api.script import Script
 from governor.testing.fake_api.serving import Order, Serving
 from governor.testing.fake_api.tokens import count_tokens
@@ -65,6 +66,7 @@ class Settings:
     """How a fake API behaves; see `FakeClaude` for the meaning of each."""
 
     api_key: str
+    admin_key: str
     seed: int
     latency_ms: int
     count_drift: float
@@ -93,6 +95,9 @@ class Service:
         )
         self.threads = MessageThreads(settings.now_ms)
         self.tally = Tally()
+        self.organization = Organization(
+            self.bill, self.catalogue, settings.admin_key, settings.api_key, settings.now_ms
+        )
         self._lock = threading.Lock()
         self._requests: list[ReceivedRequest] = []
         self._numbered = 0
@@ -111,6 +116,7 @@ class Service:
         self._overload = Overload(self.settings.overload_share_bp, self.settings.seed)
         self._count_meter = CountMeter(self.settings.count_requests_per_minute)
         self.bill.clear()
+        self.organization.reset()
         self.tally.clear()
         with self._lock:
             self._requests.clear()
@@ -143,7 +149,6 @@ class Service:
         request, connection.form = visit.request, visit
         call = self._record(connection, visit)
         try:
-            validate.check_key(request.headers, self.settings.api_key)
             endpoint = self._endpoint(request)
             if not self.settings.latency_ms or await connection.pause(self.settings.latency_ms / 1000):
                 await endpoint(call)
@@ -154,6 +159,10 @@ class Service:
             call.refuse(ApiError(500, message, headers={"x-should-retry": "false"}))
 
     def _endpoint(self, request: Incoming) -> Callable[[Call], Coroutine[Any, Any, None]]:
+        if request.path in PATHS and request.method == "GET":
+            self.organization.check_key(request.headers)
+            return self._figures
+        validate.check_key(request.headers, self.settings.api_key)
         endpoint = self._batch_endpoints.find(request.method, request.path)
         if request.method == "POST":
             endpoint = self._endpoints.get(request.path, endpoint)
@@ -193,6 +202,15 @@ class Service:
     def _catalogue(self, call: Call) -> Catalogue:
         endpoint = call.visit.vertex_endpoint or self.settings.vertex_endpoint
         return shipped_catalogue(endpoint, self.settings.retired)
+
+    async def _figures(self, call: Call) -> None:
+        fault = self.organization.fault(call.request)
+        if fault is not None:
+            await break_before_head(call, fault)
+            return
+        headers = {"content-type": "application/json", "request-id": call.request_id}
+        page = self.organization.answer(call.request)
+        call.connection.respond(200, headers, json.dumps(page).encode())
 
     async def _count(self, call: Call) -> None:
         body = call.json()
