@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,13 @@ def test_routing_example_goes_where_it_says(tmp_path: Path) -> None:
     assert served == [haiku, sonnet, opus, haiku, sonnet, sonnet]
     assert f"its conversation is on {sonnet}" in shown[5]
     assert shown[-1].startswith("for the Batches API")
+
+
+@pytest.mark.parametrize("name", ["langchain_chat", "pydantic_ai_agent"])
+def test_frameworks_are_governed(name: str, tmp_path: Path) -> None:
+    """Every request that the framework makes has a receipt, and its budget's refusal comes out of it."""
+    shown = run(ROOT / "examples" / f"{name}.py", tmp_path)
+    total = re.search(r"all together (\S+); the API billed (\S+)$", shown.strip())
+    assert total is not None
+    assert total[1] == total[2] != "$0.00"
+    assert re.search(r"^(refused|ended after \d+ requests).* of \$0\.00[12] ", shown, re.MULTILINE)

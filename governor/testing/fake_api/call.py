@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from governor.testing.fake_api.errors import ApiError, error_body
+from governor.testing.fake_api.errors import ApiError
 from governor.testing.fake_api.faults import Fault, FaultKind
 
 if TYPE_CHECKING:
+    from governor.testing.fake_api.clouds import Visit
     from governor.testing.fake_api.connection import Connection, Incoming
 
 
@@ -18,10 +19,11 @@ class Call:
 
     Attributes:
         connection: Where the answer goes.
-        request: As it arrived.
+        request: As Anthropic's own API has it.
         body: Its JSON object; `None` where it has none.
         request_id: The `request-id` of its answer.
         at_ms: When it had arrived, Unix milliseconds.
+        visit: The door that it came in by.
     """
 
     connection: Connection
@@ -29,15 +31,14 @@ class Call:
     body: dict[str, Any] | None
     request_id: str
     at_ms: int
+    visit: Visit
 
     def refuse(self, error: ApiError) -> None:
         """Answer with *error*; where an answer has begun, cut it."""
         if self.connection.head_sent:
             self.connection.cut()
             return
-        headers = {"content-type": "application/json", "request-id": self.request_id, **error.headers}
-        body = error_body(error.type, error.message, self.request_id, error.error_code)
-        self.connection.respond(error.status, headers, body)
+        self.connection.respond(*self.visit.refusal(error, self.request_id))
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object.

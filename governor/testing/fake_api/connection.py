@@ -67,6 +67,18 @@ class Host(Protocol):
         ...
 
 
+class Form(Protocol):
+    """How a door of the API sends what it answers."""
+
+    def head(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """The headers of an answer as they are sent."""
+        ...
+
+    def part(self, data: bytes) -> bytes:
+        """A part of the body as it is sent."""
+        ...
+
+
 class Squeeze:
     """A body as gzip, of which every part is flushed: it can be read as soon as it has arrived."""
 
@@ -87,6 +99,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         on_head: Told the status of every answer before it leaves; `None`: nobody is.
+        form: The form of the answer under way; `None`: as it is given.
         gzip: Whether the answer under way is to be compressed; set before its head.
     """
 
@@ -100,6 +113,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._out: list[bytes] = []
         self.on_head: Callable[[int], None] | None = None
+        self.form: Form | None = None
         self.gzip = False
         self._squeeze: Squeeze | None = None
 
@@ -185,6 +199,8 @@ class Connection(asyncio.Protocol):
         """Queue the head of an answer; without a `content-length`, or compressed, its body is chunked."""
         if self.on_head is not None:
             self.on_head(status)
+        if self.form is not None:
+            headers = self.form.head(headers)
         if self.gzip:
             self._squeeze = Squeeze()
             headers = {name: value for name, value in headers.items() if name != "content-length"}
@@ -197,7 +213,8 @@ class Connection(asyncio.Protocol):
 
     def pieces(self, parts: Iterable[bytes]) -> None:
         """Queue parts of the body, each as a chunk of its own; compressed, it can be read by itself."""
-        for part in parts:
+        for given in parts:
+            part = given if self.form is None else self.form.part(given)
             self._send(h11.Data(data=part if self._squeeze is None else self._squeeze.part(part)))
 
     def flush(self) -> None:

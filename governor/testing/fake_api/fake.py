@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Any, Literal
 
+from governor.testing.fake_api.clouds_clients import CloudClients, transport
 from governor.testing.fake_api.limits import RateLimits
 from governor.testing.fake_api.loop import ServerThread, unix_ms
 from governor.testing.fake_api.script import Reply
@@ -29,13 +29,7 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 """The API's limit of a request's body."""
 
 
-def _transport() -> dict[str, Any]:
-    # Reading the certificate store costs more than a call; a context without one suits plain HTTP and trusts
-    # nobody, should a redirect ever lead elsewhere.
-    return {"trust_env": False, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
-
-
-class FakeClaude:
+class FakeClaude(CloudClients):
     """Serves `/v1/messages`, its token counts, threads and batches, and the organization's figures.
 
     Use it as a context manager, or with `start` and `stop`. It runs in a thread of its own, so blocking and
@@ -68,7 +62,8 @@ class FakeClaude:
         workspace_geo: Where a request without `inference_geo` is served, `global` or `us`: the workspace's
             `default_inference_geo` (documented). Models without a choice go on as they are.
         vertex_endpoint: The endpoint at which models named as Vertex names them are served and billed:
-            `global` or `regional`. Bedrock's names tell theirs.
+            `global` or `regional`, unless the request comes by Vertex AI's own path, whose location tells.
+            Bedrock's names tell theirs.
         retired: Ids of models that are answered 404 under every name of theirs, before their day already.
         batches: When a batch ends: `at_once`, when it is first retrieved or listed, or `when_told`, by
             `end_batches` or 24 hours after its creation.
@@ -143,7 +138,8 @@ class FakeClaude:
         )
         self._server = ServerThread(self._service.handle, max_body_bytes=max_body_bytes)
         self._url: str | None = None
-        self._clients: list[anthropic.Anthropic] = []
+        self._clients: list[Any] = []
+        self._vertex_region = "global" if vertex_endpoint == "global" else "us-east5"
 
     def start(self) -> Self:
         """Listen; a running server goes on.
@@ -195,7 +191,7 @@ class FakeClaude:
         import anthropic  # noqa: PLC0415 - the pytest plugin must load without the SDK
 
         if "http_client" not in options:
-            options["http_client"] = anthropic.DefaultHttpxClient(**_transport())
+            options["http_client"] = anthropic.DefaultHttpxClient(**transport())
         client = anthropic.Anthropic(**{"base_url": self.url, "api_key": self.api_key, **options})
         self._clients.append(client)
         return client
@@ -209,7 +205,7 @@ class FakeClaude:
         import anthropic  # noqa: PLC0415 - the pytest plugin must load without the SDK
 
         if "http_client" not in options:
-            options["http_client"] = anthropic.DefaultAsyncHttpxClient(**_transport())
+            options["http_client"] = anthropic.DefaultAsyncHttpxClient(**transport())
         return anthropic.AsyncAnthropic(**{"base_url": self.url, "api_key": self.api_key, **options})
 
     def replies(self, default: Reply | ReplyMaker | None = None, *, output_tokens: int | None = None) -> None:

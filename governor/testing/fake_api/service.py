@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from governor.testing.fake_api import validate
+from governor.testing.fake_api import clouds, validate
 from governor.testing.fake_api.batch_endpoints import BatchEndpoints, BatchWorker, tallied
 from governor.testing.fake_api.batch_script import BatchScript
 from governor.testing.fake_api.batches import Batches
 from governor.testing.fake_api.bill import Bill
 from governor.testing.fake_api.call import Call, break_before_head, status_of
-from governor.testing.fake_api.catalogue import shipped_catalogue
+from governor.testing.fake_api.catalogue import Catalogue, shipped_catalogue
 from governor.testing.fake_api.delivery import Delivery
 from governor.testing.fake_api.errors import ApiError
 from governor.testing.fake_api.faults import FaultKind
@@ -41,12 +41,14 @@ class ReceivedRequest:
 
     Attributes:
         method: `POST`, `GET` and so on.
-        path: Without the query, for example `/v1/messages`.
+        path: The endpoint of the Messages API, without the query, for example `/v1/messages`.
         headers: By lower-case name.
-        body: The parsed JSON; an empty dictionary where it was none.
+        body: The parsed JSON, as the Messages API has it whichever cloud's client sent it; an empty
+            dictionary where it was none.
         at: When it had arrived whole, in UTC.
         attempt: How often the SDK had tried this call before: 0 for the first attempt.
         request_id: The `request-id` of its answer.
+        sent_to: The path as it arrived; a cloud's clients have others than *path*.
     """
 
     method: str
@@ -56,6 +58,7 @@ class ReceivedRequest:
     at: datetime
     attempt: int
     request_id: str
+    sent_to: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,9 @@ class Service:
 
     async def handle(self, connection: Connection, request: Incoming) -> None:
         """Answer one request."""
-        call = self._record(connection, request)
+        visit = clouds.visit(request)
+        request, connection.form = visit.request, visit
+        call = self._record(connection, visit)
         try:
             endpoint = self._endpoint(request)
             if not self.settings.latency_ms or await connection.pause(self.settings.latency_ms / 1000):
@@ -165,7 +170,8 @@ class Service:
             raise ApiError(404, f"The fake API has no {request.method} {request.path}")
         return endpoint
 
-    def _record(self, connection: Connection, request: Incoming) -> Call:
+    def _record(self, connection: Connection, visit: clouds.Visit) -> Call:
+        request = visit.request
         at_ms = self.settings.now_ms()
         try:
             body = json.loads(request.body)
@@ -188,9 +194,14 @@ class Service:
                     at=datetime.fromtimestamp(at_ms / 1000, UTC),
                     attempt=int(attempt) if attempt.isdecimal() else 0,
                     request_id=request_id,
+                    sent_to=visit.sent_to,
                 )
             )
-        return Call(connection, request, body, request_id, at_ms)
+        return Call(connection, request, body, request_id, at_ms, visit)
+
+    def _catalogue(self, call: Call) -> Catalogue:
+        endpoint = call.visit.vertex_endpoint or self.settings.vertex_endpoint
+        return shipped_catalogue(endpoint, self.settings.retired)
 
     async def _figures(self, call: Call) -> None:
         fault = self.organization.fault(call.request)
@@ -203,7 +214,7 @@ class Service:
 
     async def _count(self, call: Call) -> None:
         body = call.json()
-        model = validate.check_count(body, self.catalogue, call.at_ms)
+        model = validate.check_count(body, self._catalogue(call), call.at_ms)
         self._count_meter.admit(call.at_ms)
         fault = self.script.take_count_fault()
         if fault is not None:
@@ -218,7 +229,9 @@ class Service:
             await self._answer(call, turn)
 
     async def _answer(self, call: Call, turn: Turn) -> None:
-        model = validate.check_message(turn.body, self.catalogue, call.at_ms)
+        call.visit.check_name(turn.body.get("model"))
+        serving = replace(self.serving, catalogue=self._catalogue(call))
+        model = validate.check_message(turn.body, serving.catalogue, call.at_ms)
         if self._overload.strikes():
             self.tally.overloaded()
             raise ApiError(529, "Overloaded")
@@ -229,16 +242,18 @@ class Service:
         reply, fault = self.script.take(turn.body)
         if fault is not None and fault.kind is FaultKind.STATUS:
             raise status_of(fault, limits)
+        reply = call.visit.answered_as(reply, model.id)
         order = Order(
             body=turn.body,
             sent=call.request.body,
             request_id=call.request_id,
             at_ms=call.at_ms,
             tag=call.request.headers.get("x-fake-tag"),
+            endpoint=call.visit.vertex_endpoint,
             on_whole=turn.answered,
         )
-        answer = self.serving.serve(order, reply, counted, model.context_tokens)
-        account = self.serving.account(order, answer)
+        answer = serving.serve(order, reply, counted, model.context_tokens)
+        account = serving.account(order, answer)
         account.price(answer.usage, answer.stop_reason)
         if fault is not None and fault.kind in (FaultKind.HANG, FaultKind.CUT):
             if fault.billed:

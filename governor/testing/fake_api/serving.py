@@ -28,6 +28,7 @@ class Order:
         at_ms: When it arrived, Unix milliseconds; it decides the prices.
         tag: What tells its bill line, if anything.
         batch_id: The batch it is in, if any.
+        endpoint: The cloud's endpoint by whose door it came; a model named as a cloud names it has its own.
         on_whole: Told when the answer is charged whole, before its client can know.
     """
 
@@ -37,6 +38,7 @@ class Order:
     at_ms: int
     tag: str | None = None
     batch_id: str | None = None
+    endpoint: str | None = None
     on_whole: Callable[[Answer], None] | None = None
 
 
@@ -75,7 +77,7 @@ class Serving:
             f"msg_{order.request_id[4:]}",
             input_tokens=input_tokens + self._drift(order.sent, input_tokens),
             context_tokens=context_tokens,
-            inference_geo=self._geography(reply.model or order.body["model"], order.body, order.at_ms),
+            inference_geo=self._geography(reply.model or order.body["model"], order),
             service_tier="standard" if order.batch_id is None else "batch",
         )
 
@@ -90,23 +92,27 @@ class Serving:
             streamed=bool(order.body.get("stream")),
             at_ms=order.at_ms,
             tag=order.tag,
-            endpoint=self.catalogue.endpoint(order.body["model"]),
+            endpoint=self._cloud(order),
             batch_id=order.batch_id,
             on_whole=None if on_whole is None else lambda: on_whole(answer),
         )
 
-    def _geography(self, name: str, body: Mapping[str, Any], at_ms: int) -> str:
+    def _cloud(self, order: Order) -> str | None:
+        """The cloud's endpoint that serves a request, `None` for Anthropic's own API."""
+        return self.catalogue.endpoint(order.body["model"]) or order.endpoint
+
+    def _geography(self, name: str, order: Order) -> str:
         """Where the model of that name serves a request.
 
         The workspace's default stands in for an `inference_geo` that the request does not give (documented).
         `not_available` where there is no choice: of models before 4.6 (documented), on a cloud (assumed).
         """
         model = self.catalogue.find(name)
-        if model is None or self.catalogue.endpoint(name) is not None:
+        if model is None or self.catalogue.endpoint(name) or self._cloud(order):
             return "not_available"
-        if self.catalogue.endpoint(body["model"]) is not None or not model.prices(Mode(us=True), at_ms):
+        if not model.prices(Mode(us=True), order.at_ms):
             return "not_available"
-        return body.get("inference_geo") or self.workspace_geo
+        return order.body.get("inference_geo") or self.workspace_geo
 
     def _drift(self, sent: bytes, counted: int) -> int:
         """Input tokens billed beyond the count: the same request always drifts by the same share."""

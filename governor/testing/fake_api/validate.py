@@ -50,11 +50,17 @@ _MESSAGE_KEYS = _SHARED_KEYS | {
 def check_key(headers: Mapping[str, str], api_key: str) -> None:
     """Refuse a request that does not carry *api_key* as `Authorization: Bearer` or `x-api-key`.
 
+    A request signed by AWS's Signature Version 4 carries it as its access key; the signature is not
+    verified.
+
     Raises:
         ApiError: 401 `authentication_error`.
     """
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    if scheme == "AWS4-HMAC-SHA256":
+        given = token.partition("Credential=")[2].partition("/")[0]
+    else:
+        given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
     if not given:
         raise ApiError(401, "x-api-key header is required")
     if given != api_key:
