@@ -7,8 +7,8 @@ Names are loaded on first use, so that `import governor` costs next to nothing; 
 from importlib import import_module
 
 _HOMES = {
-    "clients.attribution": ("attribute",),
     "clients.aio": ("AsyncGovernor",),
+    "clients.attribution": ("attribute",),
     "clients.default": ("acall", "call"),
     "clients.governor": ("Governor",),
     "clients.request": ("Message",),
