@@ -175,12 +175,6 @@ class _Passing(Passage):
 
     # The reading of an answer that streams
 
-    def take(self, data: bytes) -> None:
-        """Bytes pass to the caller."""
-        self.hear(data)
-        if self.is_due():
-            self._report()
-
     def over(self) -> None:
         """The body has ended by itself."""
         self.hear_end()
@@ -200,7 +194,7 @@ class _Passing(Passage):
         if not self.done:
             self._engine.drops.put(self.closed)
 
-    def _report(self) -> None:
+    def report(self) -> None:
         """Tell the story that the answer is still coming; it may break it off.
 
         Raises:
@@ -319,12 +313,6 @@ class _AsyncPassing(Passage):
 
     # The reading of an answer that streams
 
-    async def take(self, data: bytes) -> None:
-        """Bytes pass to the caller."""
-        self.hear(data)
-        if self.is_due():
-            await self._report()
-
     async def over(self) -> None:
         """The body has ended by itself."""
         self.hear_end()
@@ -344,7 +332,7 @@ class _AsyncPassing(Passage):
         if not self.done:
             self._engine.drops.put(self.closed)
 
-    async def _report(self) -> None:
+    async def report(self) -> None:
         """Tell the story that the answer is still coming; it may break it off.
 
         Raises:

@@ -187,20 +187,20 @@ class Passage:
         """Be due again so many seconds from now."""
         self._report_at = time.monotonic() + seconds
 
-    def is_due(self) -> bool:
-        """Whether the story is to be told that the answer is still coming."""
-        return not self.done and time.monotonic() >= self._report_at
+    def take(self, data: bytes) -> bool:
+        """Read what passes; whether the story is to be told now that the answer is still coming.
 
-    def hear(self, data: bytes) -> None:
-        """Read what passes. What cannot be read ends no answer: its hold is charged whole."""
+        What cannot be read ends no answer: its hold is charged whole.
+        """
         if self.done:
-            return
+            return False
         try:
             for event in self._reader.feed(data):
                 self.meter.heard(event)
         except Exception:
             log.exception("the answer to request %s cannot be read beside", self.asked.id)
             self._reader = Unreadable()
+        return time.monotonic() >= self._report_at
 
     def hear_end(self) -> None:
         """Read what the end of the body makes."""
