@@ -24,6 +24,7 @@ class Reading(Protocol):
 
     def take(self, data: bytes) -> bool:
         """Bytes pass; whether `report` is to be called before they do."""
+        ...
 
     def report(self) -> None:
         """It is time to tell that the body is still coming. What it raises ends the body."""
@@ -48,6 +49,7 @@ class AsyncReading(Protocol):
 
     def take(self, data: bytes) -> bool:
         """Bytes pass; whether `report` is to be awaited before they do."""
+        ...
 
     async def report(self) -> None:
         """It is time to tell that the body is still coming. What it raises ends the body."""
