@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic_core import from_json
+import pydantic_core
 
 from governor.clients.private import decoder_of
 
@@ -24,6 +25,9 @@ log = logging.getLogger("governor")
 
 WHOLE = "whole"
 """The type of the one event that an answer without a stream is read as; its `message` is the answer."""
+
+from_json = partial(pydantic_core.from_json, cache_strings="keys")
+"""Texts and ids come once: kept for a next time, they would crowd out what comes again."""
 
 _EVENT_STREAM = "application/vnd.amazon.eventstream"
 _MOST_WHOLE_BYTES = 256 * 1024 * 1024
