@@ -186,12 +186,12 @@ class _Passing(Passage):
 
     def closed(self) -> None:
         """The caller closed the body, or has read it."""
-        if not self.done:
+        if self.is_ours():
             self._end(self.meter.left())
 
     def dropped(self) -> None:
         """Nobody has the body any more."""
-        if not self.done:
+        if self.is_ours():
             self._engine.drops.put(self.closed)
 
     def report(self) -> None:
@@ -200,6 +200,8 @@ class _Passing(Passage):
         Raises:
             BaseException: It does, for this reason.
         """
+        if not self.is_ours():
+            return
         try:
             self._run(self.running())
         except MoneySpent as error:
@@ -207,7 +209,7 @@ class _Passing(Passage):
                 raise
 
     def _end(self, ended: Ended) -> None:
-        if self.done:
+        if not self.is_ours():
             return
         try:
             self._run(ended)
@@ -324,12 +326,12 @@ class _AsyncPassing(Passage):
 
     async def closed(self) -> None:
         """The caller closed the body, or has read it."""
-        if not self.done:
+        if self.is_ours():
             await self._end(self.meter.left())
 
     def dropped(self) -> None:
         """Nobody has the body any more."""
-        if not self.done:
+        if self.is_ours():
             self._engine.drops.put(self.closed)
 
     async def report(self) -> None:
@@ -338,6 +340,8 @@ class _AsyncPassing(Passage):
         Raises:
             BaseException: It does, for this reason.
         """
+        if not self.is_ours():
+            return
         try:
             await self._run(self.running())
         except MoneySpent as error:
@@ -347,7 +351,7 @@ class _AsyncPassing(Passage):
             await self._end(self.meter.left(self._task.cancelled))
 
     async def _end(self, ended: Ended) -> None:
-        if self.done:
+        if not self.is_ours():
             return
         try:
             await self._run(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -82,6 +83,7 @@ class Passage:
         self.asked = orders.asked_for(request, order, engine.threads)
         self.response: Any = None
         self.done, self.stopped = False, ""
+        self._process = os.getpid()
         self._ended: Ended | None = None
         self._reader: Reader = Unreadable()
         self._sent: Send | None = None
@@ -207,6 +209,12 @@ class Passage:
         if not self.done:
             for event in self._reader.end():
                 self.meter.heard(event)
+
+    def is_ours(self) -> bool:
+        """Whether the end is still to be told, and by this process: in a forked child it is its parent's."""
+        if os.getpid() != self._process:
+            self.done = True
+        return not self.done
 
     def running(self) -> Running:
         """What the story is told of an answer that is still coming."""

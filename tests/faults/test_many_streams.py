@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -46,9 +47,11 @@ def at_leisure(body):
     return Reply(text="Good day to you. " * 4, event_delay_ms=600_000 if slow else 0)
 
 
-def asked(kind):
-    """The parameters of a stream that ends in this way."""
-    return {"model": HAIKU, "max_tokens": 100, "messages": HELLO if kind in WHOLE else SLOW}
+def asked(number):
+    """The parameters of a stream of this number; the fake API's bill bears its user's name."""
+    messages = HELLO if number % 5 in WHOLE else SLOW
+    headers = {"x-fake-tag": f"user-{number}"}
+    return {"model": HAIKU, "max_tokens": 100, "messages": messages, "extra_headers": headers}
 
 
 def connections(url):
@@ -60,12 +63,16 @@ def connections(url):
 
 
 def check(stage, receipts, rounds):
-    """The ledger is the receipts, those of whole answers are the bill, and nothing is held."""
+    """The ledger is the receipts and the bill, each under its own user, and nothing is held."""
     assert stage.api.wait_idle()
     assert stage.holds() == ()
     assert {name: balance.held for name, balance in stage.balances().items() if balance.held} == {}
     assert stage.posted() == sum(receipt.cost.nanos for _, receipt in receipts)
     bill = {line.request_id: line for line in stage.api.bill}
+    records = [json.loads(entry.record) for entry in stage.journal("settle")]
+    assert [record["user"] for record in records] == [
+        bill[record["api_request_id"]].tag for record in records
+    ]
     whole = [receipt for kind, receipt in receipts if kind in WHOLE]
     cut = [receipt for kind, receipt in receipts if kind not in WHOLE]
     assert [receipt.cost.nanos for receipt in whole] == [
@@ -89,12 +96,12 @@ async def one(client, number, gates, receipts):
     with governor.attribute(user=f"user-{number}") as work:
         try:
             if kind == HELPER:
-                async with client.messages.stream(**asked(kind)) as helped:
+                async with client.messages.stream(**asked(number)) as helped:
                     await all_open.wait()
                     await looked.wait()
                     await helped.get_final_message()
             else:
-                stream = await client.messages.create(**asked(kind), stream=True)
+                stream = await client.messages.create(**asked(number), stream=True)
                 events = aiter(stream)
                 await anext(events)
                 await all_open.wait()
@@ -159,13 +166,13 @@ def one_in_a_thread(client, number, gates, receipts):
     with governor.attribute(user=f"user-{number}") as work:
         receipts.append((kind, work))
         if kind == HELPER:
-            with client.messages.stream(**asked(kind)) as helped:
+            with client.messages.stream(**asked(number)) as helped:
                 all_open.wait()
                 looked.wait()
                 helped.get_final_message()
             return
         timeout = {"timeout": httpx2.Timeout(5, read=READ_TIMEOUT_S)} if kind == CANCELLED else {}
-        stream = client.messages.create(**asked(kind), **timeout, stream=True)
+        stream = client.messages.create(**asked(number), **timeout, stream=True)
         events = iter(stream)
         next(events)
         all_open.wait()
