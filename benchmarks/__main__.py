@@ -16,6 +16,7 @@ from benchmarks import (
     backtest,
     calls,
     choosing,
+    doors,
     growth,
     imports,
     ledgers,
@@ -50,6 +51,7 @@ BENCHMARKS = {
     "budgets": Benchmark("1 to 32 budgets", growth.budgets_steps, growth.budgets),
     "memory": Benchmark("memory of Redis", memory.steps, memory.memory),
     "calls": Benchmark("a governed call against an ungoverned one", calls.steps, calls.calls),
+    "doors": Benchmark("the middleware against the bare SDK", doors.steps, doors.doors),
     "choosing": Benchmark(
         "choosing a model for a long conversation",
         choosing.steps,

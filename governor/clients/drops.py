@@ -8,6 +8,8 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from governor.ledger.forks import renew_in_children
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
@@ -65,6 +67,7 @@ class AsyncDrops:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        renew_in_children(self.renew)
 
     def put(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have *end* awaited soon; where the loop has ended, the hold expires."""
@@ -75,6 +78,10 @@ class AsyncDrops:
     def watch(self) -> None:
         """Be ready for what may be dropped from now on."""
         self._loop = asyncio.get_running_loop()
+
+    def renew(self) -> None:
+        """As `Drops.renew`: the loop is the parent's, and its tasks never end here."""
+        self._loop, self._tasks = None, set()
 
     async def aclose(self) -> None:
         """Wait for what is being told."""

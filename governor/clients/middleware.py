@@ -175,12 +175,6 @@ class _Passing(Passage):
 
     # The reading of an answer that streams
 
-    def take(self, data: bytes) -> None:
-        """Bytes pass to the caller."""
-        self.hear(data)
-        if self.is_due():
-            self._report()
-
     def over(self) -> None:
         """The body has ended by itself."""
         self.hear_end()
@@ -192,20 +186,22 @@ class _Passing(Passage):
 
     def closed(self) -> None:
         """The caller closed the body, or has read it."""
-        if not self.done:
+        if self.is_ours():
             self._end(self.meter.left())
 
     def dropped(self) -> None:
         """Nobody has the body any more."""
-        if not self.done:
+        if self.is_ours():
             self._engine.drops.put(self.closed)
 
-    def _report(self) -> None:
+    def report(self) -> None:
         """Tell the story that the answer is still coming; it may break it off.
 
         Raises:
             BaseException: It does, for this reason.
         """
+        if not self.is_ours():
+            return
         try:
             self._run(self.running())
         except MoneySpent as error:
@@ -213,7 +209,7 @@ class _Passing(Passage):
                 raise
 
     def _end(self, ended: Ended) -> None:
-        if self.done:
+        if not self.is_ours():
             return
         try:
             self._run(ended)
@@ -319,12 +315,6 @@ class _AsyncPassing(Passage):
 
     # The reading of an answer that streams
 
-    async def take(self, data: bytes) -> None:
-        """Bytes pass to the caller."""
-        self.hear(data)
-        if self.is_due():
-            await self._report()
-
     async def over(self) -> None:
         """The body has ended by itself."""
         self.hear_end()
@@ -336,20 +326,22 @@ class _AsyncPassing(Passage):
 
     async def closed(self) -> None:
         """The caller closed the body, or has read it."""
-        if not self.done:
+        if self.is_ours():
             await self._end(self.meter.left())
 
     def dropped(self) -> None:
         """Nobody has the body any more."""
-        if not self.done:
+        if self.is_ours():
             self._engine.drops.put(self.closed)
 
-    async def _report(self) -> None:
+    async def report(self) -> None:
         """Tell the story that the answer is still coming; it may break it off.
 
         Raises:
             BaseException: It does, for this reason.
         """
+        if not self.is_ours():
+            return
         try:
             await self._run(self.running())
         except MoneySpent as error:
@@ -359,7 +351,7 @@ class _AsyncPassing(Passage):
             await self._end(self.meter.left(self._task.cancelled))
 
     async def _end(self, ended: Ended) -> None:
-        if self.done:
+        if not self.is_ours():
             return
         try:
             await self._run(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -87,6 +88,7 @@ class Passage:
         self.asked = orders.asked_for(request, order, engine.threads, engine.attempts)
         self.response: Any = None
         self.done, self.stopped = False, ""
+        self._process = os.getpid()
         self._ended: Ended | None = None
         self._reader: Reader = Unreadable()
         self._sent: Send | None = None
@@ -194,26 +196,32 @@ class Passage:
         """Be due again so many seconds from now."""
         self._report_at = time.monotonic() + seconds
 
-    def is_due(self) -> bool:
-        """Whether the story is to be told that the answer is still coming."""
-        return not self.done and time.monotonic() >= self._report_at
+    def take(self, data: bytes) -> bool:
+        """Read what passes; whether the story is to be told now that the answer is still coming.
 
-    def hear(self, data: bytes) -> None:
-        """Read what passes. What cannot be read ends no answer: its hold is charged whole."""
+        What cannot be read ends no answer: its hold is charged whole.
+        """
         if self.done:
-            return
+            return False
         try:
             for event in self._reader.feed(data):
                 self.meter.heard(event)
         except Exception:
             log.exception("the answer to request %s cannot be read beside", self.asked.id)
             self._reader = Unreadable()
+        return time.monotonic() >= self._report_at
 
     def hear_end(self) -> None:
         """Read what the end of the body makes."""
         if not self.done:
             for event in self._reader.end():
                 self.meter.heard(event)
+
+    def is_ours(self) -> bool:
+        """Whether the end is still to be told, and by this process: in a forked child it is its parent's."""
+        if os.getpid() != self._process:
+            self.done = True
+        return not self.done
 
     def running(self) -> Running:
         """What the story is told of an answer that is still coming."""

@@ -127,9 +127,12 @@ class Meter:
             self._final |= event.delta.stop_reason is not None
 
     def heard(self, event: Any) -> None:
-        """An event of the wire has come, as JSON; what is none of the API's says nothing."""
+        """An event of the wire has come, as its reader gives it; what is none of the API's says nothing."""
         if self._first_event is None:
             self._first_event = time.monotonic()
+        if type(event) is int:
+            self._bytes += event
+            return
         kind = event.get("type") if isinstance(event, dict) else None
         if kind == "content_block_delta":
             self._bytes += _wire_bytes(_part(event, "delta"))

@@ -22,8 +22,12 @@ class Reading(Protocol):
 
     stopped: str
 
-    def take(self, data: bytes) -> None:
-        """Bytes pass. What it raises ends the body."""
+    def take(self, data: bytes) -> bool:
+        """Bytes pass; whether `report` is to be called before they do."""
+        ...
+
+    def report(self) -> None:
+        """It is time to tell that the body is still coming. What it raises ends the body."""
 
     def over(self) -> None:
         """The body has ended by itself."""
@@ -43,8 +47,12 @@ class AsyncReading(Protocol):
 
     stopped: str
 
-    async def take(self, data: bytes) -> None:
-        """Bytes pass. What it raises ends the body."""
+    def take(self, data: bytes) -> bool:
+        """Bytes pass; whether `report` is to be awaited before they do."""
+        ...
+
+    async def report(self) -> None:
+        """It is time to tell that the body is still coming. What it raises ends the body."""
 
     async def over(self) -> None:
         """The body has ended by itself."""
@@ -62,8 +70,10 @@ class AsyncReading(Protocol):
 class _Tee:
     """What both kinds share: all else that the body has (`elapsed`, `stream_observer`) stays reachable."""
 
-    _body: Any
-    _reading: Any
+    def __init__(self, body: Any, reading: Any) -> None:
+        self._body, self._reading = body, reading
+        self._parts: Any = None
+        self.stream_observer = getattr(body, "stream_observer", None)  # asked for at every event
 
     def __getattr__(self, name: str) -> Any:
         if name in ("_body", "_reading"):
@@ -85,28 +95,22 @@ class Tee(_Tee, httpx2.SyncByteStream):
     """
 
     def __init__(self, body: httpx2.SyncByteStream, reading: Reading) -> None:
-        self._body, self._reading = body, reading
-        self._parts: Iterator[bytes] | None = None
+        super().__init__(body, reading)
 
     def __iter__(self) -> Iterator[bytes]:
-        self._parts = iter(self._body)
-        return self
-
-    def __next__(self) -> bytes:
-        if self._parts is None:
-            self._parts = iter(self._body)
-        if self._reading.stopped:
-            raise StopIteration
-        try:
-            data = next(self._parts)
-        except StopIteration:
-            self._reading.over()
-            raise
-        except BaseException as error:
-            self._reading.failed(error)
-            raise
-        self._reading.take(data)
-        return data
+        reading, parts = self._reading, iter(self._body)
+        while not reading.stopped:
+            try:
+                data = next(parts)
+            except StopIteration:
+                reading.over()
+                return
+            except BaseException as error:
+                reading.failed(error)
+                raise
+            if reading.take(data):
+                reading.report()
+            yield data
 
     def close(self) -> None:
         """Close the original, and end the reading."""
@@ -120,8 +124,7 @@ class AsyncTee(_Tee, httpx2.AsyncByteStream):
     """An async client's body, read beside; as `Tee`."""
 
     def __init__(self, body: httpx2.AsyncByteStream, reading: AsyncReading) -> None:
-        self._body, self._reading = body, reading
-        self._parts: AsyncIterator[bytes] | None = None
+        super().__init__(body, reading)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         self._parts = aiter(self._body)
@@ -133,14 +136,15 @@ class AsyncTee(_Tee, httpx2.AsyncByteStream):
         if self._reading.stopped:
             raise StopAsyncIteration
         try:
-            data = await anext(self._parts)
+            data: bytes = await anext(self._parts)
         except StopAsyncIteration:
             await self._reading.over()
             raise
         except BaseException as error:
             await self._reading.failed(error)
             raise
-        await self._reading.take(data)
+        if self._reading.take(data):
+            await self._reading.report()
         return data
 
     async def aclose(self) -> None:

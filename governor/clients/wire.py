@@ -6,14 +6,16 @@ Bytes are pushed in as they pass and come out as the API's JSON events; nothing 
 from __future__ import annotations
 
 import logging
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic_core import from_json
+import pydantic_core
 
 from governor.clients.private import decoder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     import httpx2
 
@@ -24,19 +26,22 @@ log = logging.getLogger("governor")
 WHOLE = "whole"
 """The type of the one event that an answer without a stream is read as; its `message` is the answer."""
 
+from_json = partial(pydantic_core.from_json, cache_strings="keys")
+"""Texts and ids come once: kept for a next time, they would crowd out what comes again."""
+
 _EVENT_STREAM = "application/vnd.amazon.eventstream"
 _MOST_WHOLE_BYTES = 256 * 1024 * 1024
 """Of a plain answer that is put together here; a larger one is not the API's."""
 
 
 class Reader(Protocol):
-    """Makes the API's events of bytes."""
+    """Makes the API's events of bytes: JSON values, or of a delta of text alone its bytes, an `int`."""
 
-    def feed(self, data: bytes) -> Iterator[Any]:
-        """The events that end in *data*, as JSON values."""
+    def feed(self, data: bytes) -> Iterable[Any]:
+        """The events that end in *data*."""
         ...
 
-    def end(self) -> Iterator[Any]:
+    def end(self) -> Iterable[Any]:
         """The events that the end of the body makes."""
         ...
 
@@ -63,12 +68,19 @@ class ServerSentEvents:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
-    def feed(self, data: bytes) -> Iterator[Any]:
+    def feed(self, data: bytes) -> Iterable[Any]:
         """The events whose last empty line is in *data*."""
+        if not self._parts:
+            delta = _DELTA(data)  # the API sends an event at a time
+            if delta is not None:
+                return (len(delta[1]),)
+        return self._cut(data)
+
+    def _cut(self, data: bytes) -> Iterable[Any]:
         if b"\n" not in data and b"\r" not in data:
             if data:
                 self._parts.append(data)
-            return
+            return ()
         text = b"".join((*self._parts, data)) if self._parts else data
         last = b""
         if b"\r" in text:
@@ -77,12 +89,11 @@ class ServerSentEvents:
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *events, rest = text.split(b"\n\n")
         self._parts = [part for part in (rest, last) if part]
-        for event in events:
-            yield from _event(event)
+        return [found for event in events for found in _event(event)]
 
-    def end(self) -> Iterator[Any]:
+    def end(self) -> Iterable[Any]:
         """Nothing: an event without its empty line is none."""
-        return iter(())
+        return ()
 
 
 class BedrockEvents:
@@ -93,7 +104,7 @@ class BedrockEvents:
 
         self._frames = EventStream()
 
-    def feed(self, data: bytes) -> Iterator[Any]:
+    def feed(self, data: bytes) -> Iterable[Any]:
         """The events whose frames end in *data*."""
         for _, payload in self._frames.feed(data):
             try:
@@ -101,19 +112,27 @@ class BedrockEvents:
             except ValueError:
                 continue
 
-    def end(self) -> Iterator[Any]:
+    def end(self) -> Iterable[Any]:
         """Nothing: half a frame is none."""
-        return iter(())
+        return ()
 
 
-def _event(text: bytes) -> Iterator[Any]:
-    """The JSON of an event's data, where it is some."""
+_DELTA = re.compile(
+    rb'event: content_block_delta\ndata: \{"type": ?"content_block_delta", ?"index": ?\d+, ?"delta": ?\{'
+    rb'"type": ?"(?:text_delta", ?"text|input_json_delta", ?"partial_json|thinking_delta", ?"thinking)": ?'
+    rb'"([ !#-\[\]-\x7f]*)"\} *\} *\n\n'
+).fullmatch
+"""A delta of plain ASCII as the API writes it. Most events are one, and all that counts is how long it is, so
+that it is not read as JSON. One that has other text, or is written in another way, is."""
+
+
+def _event(text: bytes) -> Iterable[Any]:
+    """What an event's data says, where it is JSON."""
     lines = [line[5:].lstrip(b" ") for line in text.split(b"\n") if line.startswith(b"data:")]
-    if lines:
-        try:
-            yield from_json(lines[0] if len(lines) == 1 else b"\n".join(lines))
-        except ValueError:
-            return
+    try:
+        return (from_json(lines[0] if len(lines) == 1 else b"\n".join(lines)),) if lines else ()
+    except ValueError:
+        return ()
 
 
 class Whole:
@@ -123,14 +142,14 @@ class Whole:
         self._parts: list[bytes] = []
         self._bytes = 0
 
-    def feed(self, data: bytes) -> Iterator[Any]:
+    def feed(self, data: bytes) -> Iterable[Any]:
         """Nothing before the end."""
         self._bytes += len(data)
         if self._bytes <= _MOST_WHOLE_BYTES:
             self._parts.append(data)
-        return iter(())
+        return ()
 
-    def end(self) -> Iterator[Any]:
+    def end(self) -> Iterable[Any]:
         """The answer, if it is JSON."""
         try:
             message = from_json(b"".join(self._parts))
@@ -145,12 +164,12 @@ class Decoded:
     def __init__(self, decoder: Decoder, reader: Reader) -> None:
         self._decoder, self._reader = decoder, reader
 
-    def feed(self, data: bytes) -> Iterator[Any]:
+    def feed(self, data: bytes) -> Iterable[Any]:
         """The events that end in the compressed *data*."""
         for part in self._decoder.decode(data):
             yield from self._reader.feed(part)
 
-    def end(self) -> Iterator[Any]:
+    def end(self) -> Iterable[Any]:
         """As the reader of what was compressed says."""
         return self._reader.end()
 
@@ -158,10 +177,10 @@ class Decoded:
 class Unreadable:
     """Reads nothing."""
 
-    def feed(self, data: bytes) -> Iterator[Any]:  # noqa: ARG002 - the signature is a reader's
+    def feed(self, data: bytes) -> Iterable[Any]:  # noqa: ARG002 - the signature is a reader's
         """Nothing."""
-        return iter(())
+        return ()
 
-    def end(self) -> Iterator[Any]:
+    def end(self) -> Iterable[Any]:
         """Nothing."""
-        return iter(())
+        return ()

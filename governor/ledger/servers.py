@@ -50,8 +50,11 @@ def connect(url: str) -> redis_py.Redis:
 def connect_async(url: str) -> redis_aio.Redis:
     """The same for an event loop."""
     check(url)
-    pool = redis_aio.BlockingConnectionPool.from_url(url, timeout=WAIT_FOR_CONNECTION_S, **_pool_options())
-    return redis_aio.Redis(connection_pool=pool)
+    return AsyncOne(
+        lambda: redis_aio.BlockingConnectionPool.from_url(
+            url, timeout=WAIT_FOR_CONNECTION_S, **_pool_options()
+        )
+    )
 
 
 def connect_many(url: str, home: str) -> Many:
@@ -73,6 +76,21 @@ def connect_many_async(url: str, home: str) -> AsyncMany:
     address = parse(url)
     make = _async_cluster if address.kind == "cluster" else _async_primary
     return AsyncMany(lambda: make(address), home)
+
+
+class AsyncOne(redis_aio.Redis):
+    """An async client of one server; in a forked child it has a pool of its own, as blocking ones have."""
+
+    def __init__(self, make_pool: Callable[[], redis_aio.ConnectionPool]) -> None:
+        super().__init__(connection_pool=make_pool())
+        self._make_pool = make_pool
+        self._inherited: list[redis_aio.ConnectionPool] = []
+        renew_in_children(self._begin)
+
+    def _begin(self) -> None:
+        """Begin anew. The parent's pool is kept: closed, its sockets would leave the selector of both."""
+        self._inherited.append(self.connection_pool)
+        self.connection_pool = self._make_pool()
 
 
 class Many:
