@@ -6,6 +6,7 @@ that streams is passed on as it comes, and its story goes on when it ends.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anthropic
@@ -185,14 +186,25 @@ class _Passing(Passage):
         self._end(self.meter.left(error))
 
     def closed(self) -> None:
-        """The caller closed the body, or has read it."""
-        if self.is_ours():
-            self._end(self.meter.left())
+        """The caller closed the body, or has read it; or the garbage collector closes who was reading it.
+
+        It throws `GeneratorExit` into a generator wherever this thread is, in the ledger's own work too; so
+        then the end is told elsewhere.
+        """
+        if not self.is_ours():
+            return
+        if isinstance(sys.exception(), GeneratorExit):
+            self._engine.drops.put(self._left)
+        else:
+            self._left()
 
     def dropped(self) -> None:
         """Nobody has the body any more."""
         if self.is_ours():
-            self._engine.drops.put(self.closed)
+            self._engine.drops.put(self._left)
+
+    def _left(self) -> None:
+        self._end(self.meter.left())
 
     def report(self) -> None:
         """Tell the story that the answer is still coming; it may break it off.
