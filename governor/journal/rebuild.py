@@ -103,7 +103,7 @@ class Plan:
                 closed_ms=hold.closed_ms,
             )
             for hold in self.replay.ended.values()
-            if hold.closed_ms + lifecycle.remembered_ms(hold.state) > self.now_ms
+            if hold.closed_ms + lifecycle.remembered_ms(hold.state, hold.id) > self.now_ms
         ]
 
 

@@ -347,7 +347,7 @@ class Replay:
     def _forget(self, now_ms: int) -> None:
         """Let go of holds nobody remembers any more, and of balances whose window is long over."""
         for identifier, hold in list(self.ended.items()):
-            if hold.closed_ms + lifecycle.remembered_ms(hold.state) <= now_ms:
+            if hold.closed_ms + lifecycle.remembered_ms(hold.state, hold.id) <= now_ms:
                 del self.ended[identifier]
         for ref, account in list(self.accounts.items()):
             if account.end_ms and account.end_ms + BALANCE_KEPT_MS < now_ms:

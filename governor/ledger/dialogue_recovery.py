@@ -99,7 +99,7 @@ def _restore(command: r.Restore, keys: Keys, now: str) -> Dialogue:
         args += [terms(b.row), str(b.posted), _joined(b.crossed), buckets]
     for hold in command.holds:
         args += [
-            str(hold.closed_ms + lifecycle.remembered_ms(hold.state)),
+            str(hold.closed_ms + lifecycle.remembered_ms(hold.state, hold.id)),
             hold.state,
             _member(hold),
             _rows(hold),

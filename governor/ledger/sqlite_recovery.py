@@ -114,7 +114,7 @@ def restore(db: sqlite3.Connection, command: r.Restore, now_ms: int) -> None:
                 hold.detail,
             )
             for hold in command.holds
-            if hold.closed_ms + lifecycle.remembered_ms(hold.state) > now_ms
+            if hold.closed_ms + lifecycle.remembered_ms(hold.state, hold.id) > now_ms
         ],
     )
     changes = command.changes
