@@ -8,6 +8,7 @@ from importlib import import_module
 
 _HOMES = {
     "clients.aio": ("AsyncGovernor",),
+    "clients.batch_items": ("Drained",),
     "clients.default": ("acall", "call"),
     "clients.governor": ("Governor",),
     "clients.request": ("Message",),
@@ -17,6 +18,8 @@ _HOMES = {
     ),
     "money": ("Money",),
     "story.decision": (
+        "BatchItem",
+        "BatchReceipt",
         "BudgetView",
         "CandidateView",
         "Decision",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anthropic
 
 from governor.clients import setup
+from governor.clients.abatches import AsyncBatches, send
 from governor.clients.answer import Answer
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
 from governor.clients.in_force import InForce
@@ -30,6 +31,7 @@ from governor.story.effects import (
     Running,
     Score,
     Send,
+    SendBatch,
     Sleep,
 )
 
@@ -176,6 +178,11 @@ class AsyncGovernor:
         decision: Decision = await self._drive(decide(await self._house_for(request), request))
         return decision
 
+    @property
+    def batches(self) -> AsyncBatches:
+        """As `Governor.batches`."""
+        return AsyncBatches(self._drive, self._whole_sdk, self._house_for)
+
     async def aclose(self) -> None:
         """As `Governor.close`."""
         await asyncio.to_thread(self._in_force.close)
@@ -192,7 +199,7 @@ class AsyncGovernor:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _house_for(self, request: Request) -> House:
+    async def _house_for(self, request: Request | None) -> House:
         """What a request consults; where that takes a look first, in a worker thread."""
         if self._in_force.must_wait:
             return await asyncio.to_thread(self._in_force.house_for, request)
@@ -218,10 +225,14 @@ class AsyncGovernor:
                 raise run.cancelled from error
             raise
 
-    async def _perform(self, effect: Any, run: _Run) -> Any:
+    async def _perform(self, effect: Any, run: _Run) -> Any:  # noqa: PLR0911 - one for each effect
         match effect:
             case Send() | Resume() | Abandon():
                 return await self._stream(effect, run)
+            case SendBatch():
+                if run.cancelled is not None:
+                    return Meter().failed(run.cancelled, sent=False)
+                return await send(self._sdk()[0], effect)
             case CountTokens():
                 return await self._count(effect)
             case Score():
@@ -280,6 +291,12 @@ class AsyncGovernor:
         except TypeError as error:
             raise explained(error) from None
         return counted(count)
+
+    def _whole_sdk(self) -> anthropic.AsyncAnthropic:
+        """The client as it was given: what only asks may be retried by itself."""
+        self._sdk()
+        assert self._client is not None  # noqa: S101 - it was made just now
+        return self._client
 
     def _sdk(self) -> tuple[anthropic.AsyncAnthropic, anthropic.AsyncAnthropic]:
         """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""

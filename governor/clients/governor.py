@@ -10,6 +10,7 @@ import anthropic
 
 from governor.clients import setup
 from governor.clients.answer import Answer
+from governor.clients.batches import Batches, send
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
 from governor.clients.in_force import InForce
 from governor.clients.request import Message, make_request, with_receipt
@@ -31,6 +32,7 @@ from governor.story.effects import (
     Running,
     Score,
     Send,
+    SendBatch,
     Sleep,
 )
 
@@ -249,6 +251,11 @@ class Governor:
         decision: Decision = self._drive(decide(self._in_force.house_for(request), request))
         return decision
 
+    @property
+    def batches(self) -> Batches:
+        """The Batches API: every item is held when a batch is made, and settled when its result is read."""
+        return Batches(self._drive, self._whole_sdk, self._in_force.house_for)
+
     def close(self) -> None:
         """Say what the ledger has not heard yet; close it, and the client if the governor made it."""
         self._in_force.close()
@@ -289,6 +296,8 @@ class Governor:
                 return next(sending[0])
             case Abandon():
                 return sending[0].throw(effect.error)
+            case SendBatch():
+                return send(self._sdk()[0], effect)
             case CountTokens():
                 return self._count(effect)
             case Score():
@@ -346,6 +355,12 @@ class Governor:
         if self._own_client and self._made is not None:
             self._parents = self._made
             self._client = self._made = None
+
+    def _whole_sdk(self) -> anthropic.Anthropic:
+        """The client as it was given: what only asks may be retried by itself."""
+        self._sdk()
+        assert self._client is not None  # noqa: S101 - it was made just now
+        return self._client
 
     def _sdk(self) -> tuple[anthropic.Anthropic, anthropic.Anthropic]:
         """The clients to send and to count with, whose own retries are off: one layer retries, the flow."""

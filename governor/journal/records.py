@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from governor.ledger.values import FULL_MARK_BP
 from governor.story import answering
+from governor.story.request import Door
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.ledger.commands import Ask, BudgetRow
+    from governor.story.batches import Note
     from governor.story.decision import Would
     from governor.story.effects import Ended
     from governor.story.matrix import Matrix, Offer
@@ -61,6 +63,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
             "asks": [[_ask(ask) for ask in asks] for asks in table.asks],
             "policy": house.policies.hash,
             "prices": house.prices.version,
+            **({} if request.door is not Door.BATCH else {"door": request.door.value}),
             **({"complaints": planned.rules.complaints} if planned.rules.complaints else {}),
         }
     )
@@ -119,6 +122,49 @@ def closing(
             "endpoint": planned.rules.endpoint,
             **({"shadow": watched.as_json()} if watched else {}),
             **({"next": onward} if onward else {}),
+        }
+    )
+
+
+def batch(batch_id: str, hold: str, items: int) -> str:
+    """The record of a batch as a whole: the API's id ('' before it has one), how its items' ids begin."""
+    return _dump({"v": VERSION, "batch": batch_id, "hold": hold, "items": items, "budgets": [], "asks": [[]]})
+
+
+def item(house: House, note: Note, offer: Offer, outcome: Outcome, ended: Ended, told: dict[str, Any]) -> str:
+    """The record of an item's end, as that of a call's; *told* are its batch, its id there and its error.
+
+    *note* is what was noted when it was held; of an item that the ledger does not know, whose it may be.
+    """
+    who = note.who
+    asker = {} if who is None else {"user": who.user, "department": who.department, "feature": who.feature}
+    more = {} if who is None else {"run": who.run, "tags": dict(who.tags)}
+    urgent = {} if who is None or who.priority is None else {"priority": who.priority}
+    return _dump(
+        {
+            "v": VERSION,
+            **asker,
+            **more,
+            **urgent,
+            "door": "batch",
+            "asked": note.asked,
+            "admitted": "held",
+            "model": outcome.model,
+            "line": offer.candidate.line,
+            "ended": ended.kind,
+            "usage": outcome.usage,
+            "cost_nanos": outcome.nanos,
+            "ceiling_nanos": offer.ceiling.nanos,
+            "uncertain": outcome.uncertain,
+            "unpriced": list(outcome.unpriced),
+            "stop_reason": getattr(ended.message, "stop_reason", None),
+            "status": ended.status,
+            "attempts": 1,
+            "policy": note.policy,
+            "prices": house.prices.version,
+            "priced_at_ms": note.at_ms,
+            "endpoint": note.endpoint,
+            **told,
         }
     )
 
