@@ -106,6 +106,7 @@ def compose(
     input_tokens: int,
     context_tokens: int,
     inference_geo: str,
+    service_tier: str = "standard",
 ) -> Answer:
     """Make the answer that *reply* means for a request.
 
@@ -116,6 +117,7 @@ def compose(
         input_tokens: Input tokens to bill, before what *reply* overrides.
         context_tokens: The model's context window; see `server_tools.passes_of`.
         inference_geo: Where it is served.
+        service_tier: How it is served: `standard`, or `batch`.
 
     Raises:
         ValueError: The reply uses a server tool that the request does not have.
@@ -133,7 +135,8 @@ def compose(
     if not exceeded:
         left = passes[-1].output_tokens if passes else output_tokens
         segments.append(Segment(_final_blocks(reply, left), left))
-    usage = _usage(reply, body, input_tokens, output_tokens, inference_geo)
+    served = {"service_tier": service_tier, "inference_geo": inference_geo}
+    usage = _usage(reply, body, input_tokens, output_tokens, served)
     if passes:
         usage |= loop_usage(passes, len(passes))
     cut = wanted > output_tokens or not body["max_tokens"]
@@ -176,7 +179,7 @@ def _stop_reason(segments: Sequence[Segment], *, cut: bool) -> str:
 
 
 def _usage(
-    reply: Reply, body: Mapping[str, Any], input_tokens: int, output_tokens: int, inference_geo: str
+    reply: Reply, body: Mapping[str, Any], input_tokens: int, output_tokens: int, served: Mapping[str, str]
 ) -> dict[str, Any]:
     usage: dict[str, Any] = {
         "input_tokens": input_tokens,
@@ -184,11 +187,10 @@ def _usage(
         "cache_read_input_tokens": 0,
         "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
         "output_tokens": output_tokens,
-        "service_tier": "standard",
         "speed": body.get("speed") or "standard",
-        "inference_geo": inference_geo,
+        **served,
+        **reply.usage,
     }
-    usage.update(reply.usage)
     split = {
         "ephemeral_5m_input_tokens": 0,
         "ephemeral_1h_input_tokens": 0,

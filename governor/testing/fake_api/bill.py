@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from governor.testing.fake_api.catalogue import Catalogue
 
@@ -25,8 +25,9 @@ class BillLine:
         complete: Whether the whole answer was generated; false for a stream that broke or was left early,
             which is charged its input and the output sent so far.
         streamed: Whether the request asked for a stream.
-        at_ms: When the request arrived, Unix milliseconds; it decides the prices.
-        tag: The request's `x-fake-tag` header, if any.
+        at_ms: When the request, or its batch, arrived, Unix milliseconds; it decides the prices.
+        tag: The request's `x-fake-tag` header, if any; of an item of a batch its `custom_id`.
+        batch_id: The batch it was an item of, if any.
     """
 
     request_id: str
@@ -37,6 +38,7 @@ class BillLine:
     streamed: bool
     at_ms: int
     tag: str | None
+    batch_id: str | None = None
 
 
 class Bill:
@@ -77,8 +79,9 @@ class Account:
     Attributes:
         bill: The bill it goes to.
         catalogue: The prices.
-        request_id: As in `BillLine`; likewise `model`, `streamed`, `at_ms` and `tag`.
+        request_id: As in `BillLine`; likewise `model`, `streamed`, `at_ms`, `tag` and `batch_id`.
         endpoint: The cloud's endpoint that was asked, if any; see `Catalogue.charge`.
+        on_whole: Told of a charge for the whole answer, before the answer's end can have left.
         charged: Whether it has been charged.
     """
 
@@ -90,6 +93,8 @@ class Account:
     at_ms: int
     tag: str | None
     endpoint: str | None = None
+    batch_id: str | None = None
+    on_whole: Callable[[], None] | None = None
     charged: bool = False
 
     def price(self, usage: Mapping[str, Any], stop_reason: str | None) -> int:
@@ -117,5 +122,8 @@ class Account:
             streamed=self.streamed,
             at_ms=self.at_ms,
             tag=self.tag,
+            batch_id=self.batch_id,
         )
         self.bill.add(line)
+        if complete and self.on_whole is not None:
+            self.on_whole()

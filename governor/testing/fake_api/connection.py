@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import parse_qsl
 
 import h11
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+
+_GZIP = 16 + zlib.MAX_WBITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Incoming:
         headers: By lower-case name.
         body: The bytes; empty where there were too many.
         too_large: Whether the body was longer than the server takes.
+        query: The target's query, decoded; of a key that is given twice the last value.
     """
 
     method: str
@@ -29,6 +34,16 @@ class Incoming:
     headers: dict[str, str]
     body: bytes
     too_large: bool
+    query: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def takes_gzip(self) -> bool:
+        """Whether its `accept-encoding` has gzip, and not with a quality of 0."""
+        for coding in self.headers.get("accept-encoding", "").lower().split(","):
+            name, _, quality = coding.replace(" ", "").partition(";q=")
+            if name == "gzip":
+                return quality.strip("0.") != "" or not quality
+        return False
 
 
 class Host(Protocol):
@@ -53,11 +68,27 @@ class Host(Protocol):
         ...
 
 
+class Squeeze:
+    """A body as gzip, of which every part is flushed: it can be read as soon as it has arrived."""
+
+    def __init__(self) -> None:
+        self._gzip = zlib.compressobj(level=1, wbits=_GZIP)
+
+    def part(self, body: bytes) -> bytes:
+        """The bytes that *body* becomes."""
+        return self._gzip.compress(body) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
+
+    def end(self) -> bytes:
+        """The bytes that end the body."""
+        return self._gzip.flush(zlib.Z_FINISH)
+
+
 class Connection(asyncio.Protocol):
     """One client's connection, kept alive over many requests.
 
     Attributes:
         on_head: Told the status of every answer before it leaves; `None`: nobody is.
+        gzip: Whether the answer under way is to be compressed; set before its head.
     """
 
     def __init__(self, host: Host) -> None:
@@ -70,6 +101,8 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._out: list[bytes] = []
         self.on_head: Callable[[int], None] | None = None
+        self.gzip = False
+        self._squeeze: Squeeze | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client connected."""
@@ -115,12 +148,14 @@ class Connection(asyncio.Protocol):
     def _incoming(self) -> Incoming:
         request = cast("h11.Request", self._request)
         too_large = self._body_bytes > self._host.max_body_bytes
+        path, _, query = request.target.decode("latin-1").partition("?")
         return Incoming(
             method=request.method.decode("ascii"),
-            path=request.target.split(b"?", 1)[0].decode("latin-1"),
+            path=path,
             headers={name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers},
             body=b"" if too_large else b"".join(self._body),
             too_large=too_large,
+            query=dict(parse_qsl(query)),
         )
 
     @property
@@ -148,14 +183,23 @@ class Connection(asyncio.Protocol):
         return not self.gone
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
-        """Queue the head of an answer; without a `content-length` its body is chunked."""
+        """Queue the head of an answer; without a `content-length`, or compressed, its body is chunked."""
         if self.on_head is not None:
             self.on_head(status)
+        if self.gzip:
+            self._squeeze = Squeeze()
+            headers = {name: value for name, value in headers.items() if name != "content-length"}
+            headers["content-encoding"] = "gzip"
         self._send(h11.Response(status_code=status, headers=list(headers.items())))
 
     def data(self, body: bytes) -> None:
         """Queue a part of the body."""
-        self._send(h11.Data(data=body))
+        self.pieces([body])
+
+    def pieces(self, parts: Iterable[bytes]) -> None:
+        """Queue parts of the body in one chunk; compressed, each can be read without those behind it."""
+        squeezed = parts if self._squeeze is None else map(self._squeeze.part, parts)
+        self._send(h11.Data(data=b"".join(squeezed)))
 
     def flush(self) -> None:
         """Send what is queued, in one piece."""
@@ -165,6 +209,9 @@ class Connection(asyncio.Protocol):
 
     def end(self) -> None:
         """End the answer, and take the connection's next request."""
+        if self._squeeze is not None:
+            self._send(h11.Data(data=self._squeeze.end()))
+            self._squeeze = None
         self._send(h11.EndOfMessage())
         self.flush()
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:

@@ -103,7 +103,7 @@ class Delivery:
                     return
                 if any(event.final for event in group):
                     self._charge_whole()
-                self.connection.data(b"".join(event.raw for event in group))
+                self.connection.pieces(event.raw for event in group)
                 sent = group[-1].output_tokens if group else 0
         finally:
             self._charge_part(sent)

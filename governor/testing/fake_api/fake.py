@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import anthropic
 
+    from governor.testing.fake_api.batch_script import BatchDoor, Outcome
     from governor.testing.fake_api.bill import BillLine
     from governor.testing.fake_api.faults import Fault
     from governor.testing.fake_api.script import ReplyMaker
@@ -34,7 +35,7 @@ def _transport() -> dict[str, Any]:
 
 
 class FakeClaude:
-    """Serves `/v1/messages` and `/v1/messages/count_tokens` on `127.0.0.1`.
+    """Serves `/v1/messages`, its token counts, threads and batches on `127.0.0.1`.
 
     Use it as a context manager, or with `start` and `stop`. It runs in a thread of its own, so blocking and
     async clients, other threads and other processes may all talk to it.
@@ -67,6 +68,10 @@ class FakeClaude:
         vertex_endpoint: The endpoint at which models named as Vertex names them are served and billed:
             `global` or `regional`. Bedrock's names tell theirs.
         retired: Ids of models that are answered 404 under every name of theirs, before their day already.
+        batches: When a batch ends: `at_once`, when it is first retrieved or listed, or `when_told`, by
+            `end_batches` or 24 hours after its creation.
+        compress: `gzip` for answers that are compressed where the client takes it, each event of a stream
+            flushed by itself; `None`: none is.
         max_body_bytes: Longer request bodies are answered 413.
         now_ms: The clock, in Unix milliseconds; default: the system's. It decides prices and minutes.
 
@@ -90,6 +95,8 @@ class FakeClaude:
         workspace_geo: Literal["global", "us"] = "global",
         vertex_endpoint: Literal["global", "regional"] = "global",
         retired: Collection[str] = (),
+        batches: Literal["at_once", "when_told"] = "at_once",
+        compress: Literal["gzip"] | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
         now_ms: Callable[[], int] = unix_ms,
     ) -> None:
@@ -105,6 +112,10 @@ class FakeClaude:
             raise ValueError(f"workspace_geo is {workspace_geo!r}; give 'global' or 'us'")
         if vertex_endpoint not in ("global", "regional"):
             raise ValueError(f"vertex_endpoint is {vertex_endpoint!r}; give 'global' or 'regional'")
+        if batches not in ("at_once", "when_told"):
+            raise ValueError(f"batches is {batches!r}; give 'at_once' or 'when_told'")
+        if compress not in (None, "gzip"):
+            raise ValueError(f"compress is {compress!r}; give 'gzip' or None")
         self.api_key = api_key
         self._port = port
         self._service = Service(
@@ -121,6 +132,8 @@ class FakeClaude:
                 workspace_geo=workspace_geo,
                 vertex_endpoint=vertex_endpoint,
                 retired=frozenset(retired),
+                batches=batches,
+                compress=compress,
                 now_ms=now_ms,
             )
         )
@@ -226,6 +239,51 @@ class FakeClaude:
         """
         self._service.script.set_count_fault(fault, times)
 
+    def batch_outcomes(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Say how items of batches end, by their `custom_id`, in every batch from now on.
+
+        Any other item succeeds with the reply that `replies` set; queued answers are for calls only. What
+        the cancellation or the expiry of a batch finds undecided becomes `canceled` or `expired`; items named
+        here end as is said here, like those that were under way already.
+
+        Args:
+            outcomes: `errored`, `canceled` or `expired`, a `Reply`, or a `status_error`: the error to show.
+
+        Raises:
+            ValueError: An outcome is something else.
+        """
+        self._service.batch_script.set_outcomes(outcomes)
+
+    def batch_fault(self, fault: Fault, *, at: BatchDoor = "create", times: int = 1) -> None:
+        """Let requests about batches fail.
+
+        Args:
+            fault: A status error, `hang_before_head` or `cut_before_head`: with `billed`, the batch is
+                created although its creator never hears of it. At `results` also `cut_mid_stream` and
+                `stall_mid_stream`, after so many lines.
+            at: The request: `create`, `retrieve`, `list`, `cancel`, `delete` or `results`.
+            times: How many of them fail.
+
+        Raises:
+            ValueError: There is no such request, or the fault has no meaning at it.
+        """
+        self._service.batch_script.add_fault(fault, at, times)
+
+    def end_batches(self, *batch_ids: str) -> None:
+        """End batches: every item is answered and billed, or ends as `batch_outcomes` says.
+
+        Args:
+            batch_ids: Which; default: all that are there.
+
+        Raises:
+            ValueError: There is no batch of that id.
+        """
+        self._service.batches.end(batch_ids)
+
+    def forget_threads(self) -> None:
+        """Lose every conversation that is held: the next turn of each is answered 404 `thread_not_found`."""
+        self._service.threads.clear()
+
     def count_tokens(self, body: Mapping[str, Any]) -> int:
         """What the server would count for *body*.
 
@@ -271,5 +329,5 @@ class FakeClaude:
         return self._server.wait_idle(timeout_s)
 
     def reset(self) -> None:
-        """Forget script, faults, bill, requests and used rate limits; the server goes on."""
+        """Forget script, faults, bill, requests, batches, threads and used limits; the server goes on."""
         self._service.reset()

@@ -37,6 +37,8 @@ class Reply:
         delay_ms: Silence before the head of the answer, in milliseconds.
         event_delay_ms: Silence between two events of a stream, in milliseconds. With 0, the whole stream
             leaves in one piece; with more, a client that goes away leaves a partial bill.
+        tokens_per_delta: Tokens of text in one event of a stream; default: the fake API's setting. With 1, a
+            text of 20,000 tokens is a stream of 20,000 events.
         model: The model that answers and is billed; default: the one asked for. Of a request to a cloud's
             endpoint, a model without an endpoint in its name is billed at the one asked for.
         searches: How often the model uses a `web_search_*` tool before it answers; see below.
@@ -54,7 +56,8 @@ class Reply:
     `governor.testing.fake_api.server_tools`.
 
     Raises:
-        ValueError: A number of uses or of tokens is negative, or *usage* sets what the uses determine.
+        ValueError: A number of uses or of tokens is negative, *tokens_per_delta* is below 1, or *usage*
+            sets what the uses determine.
     """
 
     text: str | None = None
@@ -64,6 +67,7 @@ class Reply:
     stop_reason: str | None = None
     delay_ms: int = 0
     event_delay_ms: int = 0
+    tokens_per_delta: int | None = None
     model: str | None = None
     searches: int = 0
     fetches: int = 0
@@ -78,6 +82,8 @@ class Reply:
             raise ValueError(
                 "searches, fetches, code_runs, tool_searches, tool_result_tokens: give at least 0"
             )
+        if self.tokens_per_delta is not None and self.tokens_per_delta < 1:
+            raise ValueError(f"tokens_per_delta is {self.tokens_per_delta}; give at least 1")
         fixed = sorted(self.usage.keys() & _SET_BY_USES) if any(uses) else []
         if fixed:
             raise ValueError(f"usage sets {fixed[0]}, which follows from the server tools the Reply uses")
@@ -115,6 +121,12 @@ class Script:
         if isinstance(step, Fault):
             return step.reply or made(default, body), step
         return made(step, body), None
+
+    def default(self, body: dict[str, Any]) -> Reply:
+        """What *body* is answered where nothing is queued."""
+        with self._lock:
+            default = self._default
+        return made(default, body)
 
     def set_count_fault(self, fault: Fault | None, times: int | None) -> None:
         """Answer the next *times* counts with *fault*, every one where *times* is `None`."""

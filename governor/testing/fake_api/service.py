@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import threading
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from governor.testing.fake_api import validate
-from governor.testing.fake_api.answers import Answer, compose
-from governor.testing.fake_api.bill import Account, Bill
+from governor.testing.fake_api.batch_endpoints import BatchEndpoints, BatchWorker, tallied
+from governor.testing.fake_api.batch_script import BatchScript
+from governor.testing.fake_api.batches import Batches
+from governor.testing.fake_api.bill import Bill
+from governor.testing.fake_api.call import Call, break_before_head, status_of
 from governor.testing.fake_api.catalogue import shipped_catalogue
 from governor.testing.fake_api.delivery import Delivery
-from governor.testing.fake_api.errors import ApiError, error_body
-from governor.testing.fake_api.faults import Fault, FaultKind
+from governor.testing.fake_api.errors import ApiError
+from governor.testing.fake_api.faults import FaultKind
 from governor.testing.fake_api.limits import CountMeter, Meter, RateLimits
-from governor.testing.fake_api.rates import Mode
+from governor.testing.fake_api.message_threads import MessageThreads, Turn
 from governor.testing.fake_api.script import Script
+from governor.testing.fake_api.serving import Order, Serving
 from governor.testing.fake_api.tokens import count_tokens
 from governor.testing.fake_api.traffic import Overload, Tally
 
@@ -70,39 +73,9 @@ class Settings:
     workspace_geo: str
     vertex_endpoint: str
     retired: frozenset[str]
+    batches: str
+    compress: str | None
     now_ms: Callable[[], int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One request on its way through the service."""
-
-    connection: Connection
-    request: Incoming
-    body: dict[str, Any] | None
-    request_id: str
-    at_ms: int
-
-    def refuse(self, error: ApiError) -> None:
-        """Answer with *error*; where an answer has begun, cut it."""
-        if self.connection.head_sent:
-            self.connection.cut()
-            return
-        headers = {"content-type": "application/json", "request-id": self.request_id, **error.headers}
-        body = error_body(error.type, error.message, self.request_id, error.error_code)
-        self.connection.respond(error.status, headers, body)
-
-    def json(self) -> dict[str, Any]:
-        """The body as a JSON object.
-
-        Raises:
-            ApiError: 413 or 400.
-        """
-        if self.request.too_large:
-            raise ApiError(413, "Request exceeds the maximum size")
-        if self.body is None:
-            raise ApiError(400, "The request body is not a valid JSON object")
-        return self.body
 
 
 class Service:
@@ -112,6 +85,10 @@ class Service:
         self.settings = settings
         self.catalogue = shipped_catalogue(settings.vertex_endpoint, settings.retired)
         self.bill = Bill()
+        self.serving = Serving(
+            self.catalogue, self.bill, settings.seed, settings.count_drift, settings.workspace_geo
+        )
+        self.threads = MessageThreads(settings.now_ms)
         self.tally = Tally()
         self._lock = threading.Lock()
         self._requests: list[ReceivedRequest] = []
@@ -122,6 +99,10 @@ class Service:
     def reset(self) -> None:
         """Forget script, bill, requests and used limits."""
         self.script = Script()
+        self.batch_script = BatchScript()
+        self.batches = self._new_batches()
+        self._batch_endpoints = BatchEndpoints(self.batches, self.batch_script)
+        self.threads.clear()
         self._meter = Meter(self.settings.rate_limits)
         self._model_meters = self._meters()
         self._overload = Overload(self.settings.overload_share_bp, self.settings.seed)
@@ -130,6 +111,11 @@ class Service:
         self.tally.clear()
         with self._lock:
             self._requests.clear()
+
+    def _new_batches(self) -> Batches:
+        worker = BatchWorker(self.serving, self.batch_script, self.script.default)
+        at_once = self.settings.batches == "at_once"
+        return Batches(self.settings.seed, at_once, self.batch_script, worker.work, self.settings.now_ms)
 
     def _meters(self) -> dict[str, Meter]:
         meters: dict[str, Meter] = {}
@@ -162,13 +148,15 @@ class Service:
             message = f"The fake API could not answer: {type(error).__name__}: {error}"
             call.refuse(ApiError(500, message, headers={"x-should-retry": "false"}))
 
-    def _endpoint(self, request: Incoming) -> Callable[[_Call], Coroutine[Any, Any, None]]:
-        endpoint = self._endpoints.get(request.path) if request.method == "POST" else None
+    def _endpoint(self, request: Incoming) -> Callable[[Call], Coroutine[Any, Any, None]]:
+        endpoint = self._batch_endpoints.find(request.method, request.path)
+        if request.method == "POST":
+            endpoint = self._endpoints.get(request.path, endpoint)
         if endpoint is None:
             raise ApiError(404, f"The fake API has no {request.method} {request.path}")
         return endpoint
 
-    def _record(self, connection: Connection, request: Incoming) -> _Call:
+    def _record(self, connection: Connection, request: Incoming) -> Call:
         at_ms = self.settings.now_ms()
         try:
             body = json.loads(request.body)
@@ -176,8 +164,9 @@ class Service:
             body = None
         body = body if isinstance(body, dict) else None
         attempt = request.headers.get("x-stainless-retry-count", "")
-        self.tally.arrived(request.path, (body or {}).get("model"))
+        self.tally.arrived(tallied(request.path), (body or {}).get("model"))
         connection.on_head = self.tally.answered
+        connection.gzip = self.settings.compress == "gzip" and request.takes_gzip
         with self._lock:
             self._numbered += 1
             request_id = f"req_{self.settings.seed:04x}{self._numbered:012d}"
@@ -192,98 +181,53 @@ class Service:
                     request_id=request_id,
                 )
             )
-        return _Call(connection, request, body, request_id, at_ms)
+        return Call(connection, request, body, request_id, at_ms)
 
-    async def _count(self, call: _Call) -> None:
+    async def _count(self, call: Call) -> None:
         body = call.json()
         model = validate.check_count(body, self.catalogue, call.at_ms)
         self._count_meter.admit(call.at_ms)
         fault = self.script.take_count_fault()
         if fault is not None:
-            await _break_before_head(call, fault)
+            await break_before_head(call, fault)
             return
         count = {"input_tokens": count_tokens(body, model.tokenizer)}
         headers = {"content-type": "application/json", "request-id": call.request_id}
         call.connection.respond(200, headers, json.dumps(count).encode())
 
-    async def _messages(self, call: _Call) -> None:
-        body = call.json()
-        model = validate.check_message(body, self.catalogue, call.at_ms)
+    async def _messages(self, call: Call) -> None:
+        with self.threads.turn(call.json(), call.request.headers) as turn:
+            await self._answer(call, turn)
+
+    async def _answer(self, call: Call, turn: Turn) -> None:
+        model = validate.check_message(turn.body, self.catalogue, call.at_ms)
         if self._overload.strikes():
             self.tally.overloaded()
             raise ApiError(529, "Overloaded")
-        counted = count_tokens(body, model.tokenizer)
+        counted = count_tokens(turn.body, model.tokenizer)
         validate.check_context(counted, model)
         meter = self._meter_of(model)
         limits = meter.admit(counted, call.at_ms)
-        reply, fault = self.script.take(body)
+        reply, fault = self.script.take(turn.body)
         if fault is not None and fault.kind is FaultKind.STATUS:
-            raise _status(fault, limits)
-        answer = compose(
-            reply,
-            body,
-            f"msg_{call.request_id[4:]}",
-            input_tokens=counted + self._drift(call.request, counted),
-            context_tokens=model.context_tokens,
-            inference_geo=self._geography(reply.model or body["model"], body, call.at_ms),
+            raise status_of(fault, limits)
+        order = Order(
+            body=turn.body,
+            sent=call.request.body,
+            request_id=call.request_id,
+            at_ms=call.at_ms,
+            tag=call.request.headers.get("x-fake-tag"),
+            on_whole=turn.answered,
         )
-        account = self._account(call, answer)
+        answer = self.serving.serve(order, reply, counted, model.context_tokens)
+        account = self.serving.account(order, answer)
         account.price(answer.usage, answer.stop_reason)
         if fault is not None and fault.kind in (FaultKind.HANG, FaultKind.CUT):
             if fault.billed:
                 account.charge(answer.usage, complete=True, stop_reason=answer.stop_reason)
-            await _break_before_head(call, fault)
+            await break_before_head(call, fault)
             return
         headers = {"request-id": call.request_id, **limits}
-        width = self.settings.tokens_per_delta
+        width = reply.tokens_per_delta or self.settings.tokens_per_delta
         await Delivery(call.connection, answer, account, reply, fault, headers, width).send()
         meter.served(answer.usage["output_tokens"], call.at_ms)
-
-    def _geography(self, name: str, body: dict[str, Any], at_ms: int) -> str:
-        """Where the model of that name serves a request.
-
-        The workspace's default stands in for an `inference_geo` that the request does not give (documented).
-        `not_available` where there is no choice: of models before 4.6 (documented), on a cloud (assumed).
-        """
-        model = self.catalogue.find(name)
-        if model is None or self.catalogue.endpoint(name) is not None:
-            return "not_available"
-        if self.catalogue.endpoint(body["model"]) is not None or not model.prices(Mode(us=True), at_ms):
-            return "not_available"
-        return body.get("inference_geo") or self.settings.workspace_geo
-
-    def _account(self, call: _Call, answer: Answer) -> Account:
-        return Account(
-            bill=self.bill,
-            catalogue=self.catalogue,
-            request_id=call.request_id,
-            model=answer.model,
-            streamed=bool(call.json().get("stream")),
-            at_ms=call.at_ms,
-            tag=call.request.headers.get("x-fake-tag"),
-            endpoint=self.catalogue.endpoint(call.json()["model"]),
-        )
-
-    def _drift(self, request: Incoming, counted: int) -> int:
-        """Input tokens billed beyond the count: the same request always drifts by the same share."""
-        ceiling = int(counted * self.settings.count_drift)
-        if not ceiling:
-            return 0
-        return zlib.crc32(request.body, self.settings.seed) % (ceiling + 1)
-
-
-def _status(fault: Fault, headers: dict[str, str]) -> ApiError:
-    headers = dict(headers)
-    if fault.retry_after is not None:
-        headers["retry-after"] = f"{fault.retry_after:g}"
-    message = fault.message or f"Injected {fault.type}"
-    return ApiError(fault.status, message, type=fault.type, error_code=fault.error_code, headers=headers)
-
-
-async def _break_before_head(call: _Call, fault: Fault) -> None:
-    """Answer with a status, hang, or cut; a fault of streams has no meaning here and cuts too."""
-    if fault.kind is FaultKind.STATUS:
-        raise _status(fault, {})
-    if fault.kind is FaultKind.HANG:
-        await call.connection.pause(None)
-    call.connection.cut()
