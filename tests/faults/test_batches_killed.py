@@ -97,7 +97,7 @@ def test_dead_while_the_api_makes_it(stage, line):
 @WHEN
 @pytest.mark.parametrize("verb", ["reserve", "release"], ids=["before-its-note", "after-its-note"])
 def test_dead_after_it_is_made(stage, dies_at, verb, when):
-    """Killed around the note of which batch it is, its items are settled at what they cost, days later too."""
+    """Killed around the note of which batch it is, its items are settled at what they cost."""
     dies_at(verb, when, "create", skip=4 if verb == "reserve" else 0)
     assert len(made(stage)) == 1
     drained = ended(stage)
