@@ -103,7 +103,7 @@ def end_batch(house: House, reading: Reading) -> Story:
     noted = reading.note
     if noted is None or len(reading.ended) < noted.items:
         return
-    record = records.batch(reading.batch_id, noted.hold, noted.items)
+    record = records.batch(noted)
     _, given_up = yield from books.close(house, c.Settle(batches.sent_of(reading.batch_id), (), record))
     if given_up is not None:
         raise given_up

@@ -180,7 +180,7 @@ def _give_back(house: House, noted: BatchNote, held: Sequence[HeldItem]) -> Stor
 
     What interrupts it meanwhile comes to nothing: the batch ends in an error anyway.
     """
-    record = records.batch("", noted.hold, noted.items)
+    record = records.batch(noted)
     commands = [
         c.Release(
             one.planned.request.id, one.admitted.table.nothing_used(one.admitted.held.candidate), record

@@ -9,14 +9,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from governor.ledger.values import FULL_MARK_BP
-from governor.story import answering
+from governor.story import answering, batches
 from governor.story.request import Door
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.ledger.commands import Ask, BudgetRow
-    from governor.story.batches import Note
+    from governor.story.batches import BatchNote, Note
     from governor.story.decision import Would
     from governor.story.effects import Ended
     from governor.story.matrix import Matrix, Offer
@@ -63,7 +63,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
             "asks": [[_ask(ask) for ask in asks] for asks in table.asks],
             "policy": house.policies.hash,
             "prices": house.prices.version,
-            **({} if request.door is not Door.BATCH else {"door": request.door.value}),
+            **({"door": "batch", "note": batches.note(planned, table)} if request.door is Door.BATCH else {}),
             **({"complaints": planned.rules.complaints} if planned.rules.complaints else {}),
         }
     )
@@ -126,9 +126,10 @@ def closing(
     )
 
 
-def batch(batch_id: str, hold: str, items: int) -> str:
+def batch(noted: BatchNote) -> str:
     """The record of a batch as a whole: the API's id ('' before it has one), how its items' ids begin."""
-    return _dump({"v": VERSION, "batch": batch_id, "hold": hold, "items": items, "budgets": [], "asks": [[]]})
+    told = {"batch": noted.batch_id, "hold": noted.hold, "items": noted.items, "note": noted.text()}
+    return _dump({"v": VERSION, **told, "budgets": [], "asks": [[]]})
 
 
 def item(house: House, note: Note, offer: Offer, outcome: Outcome, ended: Ended, told: dict[str, Any]) -> str:

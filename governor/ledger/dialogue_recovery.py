@@ -105,6 +105,7 @@ def _restore(command: r.Restore, keys: Keys, now: str) -> Dialogue:
             _rows(hold),
             hold.closing,
             hold.detail,
+            hold.payload,
         ]
     named = [keys.meta, keys.admin, keys.requests]
     named += [keys.balance(b.identity, b.window) for b in command.balances]

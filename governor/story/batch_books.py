@@ -21,8 +21,7 @@ def bind(house: House, noted: BatchNote, batch_id: str) -> Story:
     """Note under the API's id how the ids of its holds begin; returns the new note."""
     sent = replace(noted, batch_id=batch_id)
     yield from books.ask(house, own_hold(sent))
-    record = records.batch(batch_id, noted.hold, noted.items)
-    yield from books.ask(house, c.Release(batches.new_of(noted.hold), (), record))
+    yield from books.ask(house, c.Release(batches.new_of(noted.hold), (), records.batch(sent)))
     return sent
 
 
@@ -33,7 +32,7 @@ def own_hold(noted: BatchNote) -> c.Reserve:
         budgets=(),
         candidates=((),),
         ttl_ms=batches.NOTED_MS,
-        record=records.batch(noted.batch_id, noted.hold, noted.items),
+        record=records.batch(noted),
         note=noted.text(),
     )
 

@@ -213,6 +213,14 @@ def read_note(text: str) -> Note | None:
         return None
 
 
+def of_candidate(text: str, chosen: int) -> str:
+    """A note that speaks of one candidate only, as if that had been the first."""
+    told = json.loads(text)
+    if isinstance(told, dict):
+        told["offers"] = [told["offers"][chosen]]
+    return _dump(told)
+
+
 def read_batch_note(text: str) -> BatchNote | None:
     """The inverse of `BatchNote.text`; `None` where there is none."""
     try:

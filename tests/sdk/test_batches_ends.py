@@ -13,6 +13,11 @@ from support.governed import department
 from support.stages import blocking, in_tasks, on_sqlite, once
 
 from governor.errors import BudgetContended, BudgetExceeded, GovernorError, LedgerUnavailable
+from governor.journal import rebuild
+from governor.journal.archive import open_archive
+from governor.journal.archiving import copy_new
+from governor.ledger import commands as c
+from governor.ledger import open_ledger
 from governor.testing import cut_before_head, hang_before_head
 
 THREE = [item("a"), item("b"), item("c")]
@@ -207,3 +212,22 @@ def test_a_drain_says_that_the_ledger_is_away(stage):
     with pytest.raises(LedgerUnavailable):
         one.drain()
     (stage.folder / "hidden.db").rename(stage.folder / "governor.db")
+
+
+@on_sqlite
+def test_a_batch_that_was_open_when_its_ledger_was_lost(stage):
+    """Rebuilt from the archive, the ledger knows the batch: its charged holds are settled at their cost."""
+    one = batched(stage, policy())
+    batch = one.create(THREE)
+    archive = open_archive(f"{stage.folder}/journal.jsonl", stage.org)
+    copy_new(stage.ledger, archive, lambda *_: None)
+    stage.url = f"sqlite:///{stage.folder}/rebuilt.db"
+    rebuilt = open_ledger(stage.url, stage.org, clock=stage.clock)
+    plan = rebuild.plan(archive, stage.clock(), stage.clock(), lambda _: None)
+    rebuild.carry_out(rebuilt, plan, "epoch-2", {}, freeze=False, tell=lambda _: None)
+    archive.close()
+    charged = rebuilt.execute(c.ListBalances(contains=USD))[0].balance.posted
+    assert charged == batch.receipt.ceiling.nanos
+    batched(stage).results(batch.id)
+    assert rebuilt.execute(c.ListBalances(contains=USD))[0].balance.posted == stage.api.billed_nanos
+    rebuilt.close()

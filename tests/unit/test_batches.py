@@ -165,6 +165,8 @@ def test_a_batch_too_large_is_refused():
 @pytest.mark.parametrize("kind", ["reserve", "settle", "release"])
 def test_a_batch_as_a_whole_is_no_call(kind):
     """The records of a batch's own holds are told from calls', so that no back-test counts them."""
-    entry = c.JournalEntry("1", kind, "batch.of.x", NOW_MS, "held", "0 ", batch_record("x", "batch.y", 3))
+    entry = c.JournalEntry(
+        "1", kind, "batch.of.x", NOW_MS, "held", "0 ", batch_record(BatchNote("batch.y", 3, 0, "x"))
+    )
     ended = replace(entry, detail="overrun=0 unknown=0 posted= crossed=")
     assert Reader().read(entry if kind == "reserve" else ended) == Other(NOW_MS, "batch")
