@@ -35,8 +35,9 @@ def _find_holds(command: c.FindHolds, keys: Keys, _: str) -> Dialogue:
     for identifier in command.ids:
         words = ("HMGET", keys.hold(identifier), "state", "candidate", "payload", "member", "rows")
         state, candidate, payload, member, rows = yield PlainCall(words)
-        ended = member is None or state in lifecycle.ENDED
-        kept = () if ended else _kept_rows(member, rows)
+        kept: tuple[tuple[c.BudgetRow, int], ...] = ()
+        if member is not None and state not in lifecycle.ENDED:
+            kept = _kept_rows(member, rows)
         note = c.note_of(payload or "")
         found.append(state and c.FoundHold(identifier, state, int(candidate or 0), kept, note))
     return tuple(found)
