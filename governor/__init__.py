@@ -9,6 +9,7 @@ from importlib import import_module
 _HOMES = {
     "clients.aio": ("AsyncGovernor",),
     "clients.attribution": ("attribute",),
+    "clients.batch_items": ("Drained",),
     "clients.default": ("acall", "call"),
     "clients.governor": ("Governor",),
     "clients.request": ("Message",),
@@ -18,6 +19,8 @@ _HOMES = {
     ),
     "money": ("Money",),
     "story.decision": (
+        "BatchItem",
+        "BatchReceipt",
         "BudgetView",
         "CandidateView",
         "Decision",

@@ -1,5 +1,6 @@
 from governor.clients.aio import AsyncGovernor as AsyncGovernor
 from governor.clients.attribution import attribute as attribute
+from governor.clients.batch_items import Drained as Drained
 from governor.clients.default import acall as acall
 from governor.clients.default import call as call
 from governor.clients.governor import Governor as Governor
@@ -14,6 +15,8 @@ from governor.errors import PolicyViolation as PolicyViolation
 from governor.errors import ReservationConflict as ReservationConflict
 from governor.errors import UnknownModel as UnknownModel
 from governor.money import Money as Money
+from governor.story.decision import BatchItem as BatchItem
+from governor.story.decision import BatchReceipt as BatchReceipt
 from governor.story.decision import BudgetView as BudgetView
 from governor.story.decision import CandidateView as CandidateView
 from governor.story.decision import Decision as Decision

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from governor.cli import (
     archive,
+    batches,
     budget,
     budget_changes,
     budget_requests,
@@ -186,6 +187,7 @@ _group(
         "rebuild": rebuild.rebuild,
     },
 )
+_group("batches", "Settle what batches cost.", {"drain": batches.drain})
 app.command("doctor", epilog=epilog("doctor"))(doctor.doctor)
 
 

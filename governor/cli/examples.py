@@ -34,6 +34,7 @@ EXAMPLES: dict[str, str] = {
     "why": "governor why 01jd3m8r0q",
     "holds list": "governor holds list",
     "holds reap": "governor holds reap",
+    "batches drain": "governor batches drain",
     "ledger create": "governor ledger create redis://localhost:6379/0",
     "ledger migrate": "governor ledger migrate redis://localhost:6379/0 --dry-run",
     "ledger archive": "governor ledger archive journal.jsonl --trim --keep 30d",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,9 @@ def why(
     from governor.cli.story import tell  # noqa: PLC0415 - `--help` need not pay for it
 
     with open_desk(policies, ledger) as desk:
-        first = tell(request_id, _entries(desk, request_id))
+        entries = _entries(desk, request_id)
+        _refuse_batch(entries)
+        first = tell(request_id, entries)
         if first.of:
             first = tell(first.of, _entries(desk, first.of))
         stories = [first, *_later_legs(desk, first)]
@@ -50,6 +53,21 @@ def why(
     out = console()
     for line in chain.from_iterable(_lines(story, in_force) for story in stories):
         out.print(line, style="bold" if line and not line.startswith(" ") else None, soft_wrap=True)
+
+
+def _refuse_batch(entries: Sequence[c.JournalEntry]) -> None:
+    """Name the holds of a batch's items, where an id is of the batch as a whole: nothing was decided of that.
+
+    Raises:
+        Failure: It is.
+    """
+    record = json.loads(entries[0].record)
+    if isinstance(record, dict) and "batch" in record:
+        name = record["batch"] or "that was not made yet"
+        raise Failure(
+            f"{entries[0].id} notes the batch {name}, of {record['items']} items: ask for one of these, "
+            f"`governor why {record['hold']}.CUSTOM_ID`"
+        )
 
 
 def _entries(desk: Desk, identifier: str) -> Sequence[c.JournalEntry]:
@@ -237,7 +255,10 @@ def _ended(ending: Ending) -> Iterator[str]:
     if record.get("attempts"):
         tokens = ", ".join(f"{name} {count}" for name, count in _counts(record["usage"]))
         yield f"  served by  {record['model']}: {tokens or 'no usage reported'}"
-        yield f"  took       {record['latency_ms']:,} ms, sent {_times(record['attempts'])}"
+        if "of_batch" in record:
+            yield f"  batch      {record['of_batch']}, as {record['custom_id']}: {record['result']}"
+        else:
+            yield f"  took       {record['latency_ms']:,} ms, sent {_times(record['attempts'])}"
     if record.get("error"):
         yield f"  error      {record['error']}" + (f" (HTTP {record['status']})" if record["status"] else "")
     shadow = record.get("shadow")

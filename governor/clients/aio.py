@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import anthropic
 
 from governor.clients import setup
+from governor.clients.abatches import AsyncBatches, send
 from governor.clients.answer import Answer
 from governor.clients.attempts import Attempts
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
@@ -37,6 +38,7 @@ from governor.story.effects import (
     Running,
     Score,
     Send,
+    SendBatch,
     Sleep,
 )
 
@@ -184,6 +186,11 @@ class AsyncGovernor(AsyncDoors):
         decision: Decision = await self._drive(decide(await self._house_for(request), request))
         return decision
 
+    @property
+    def batches(self) -> AsyncBatches:
+        """As `Governor.batches`."""
+        return AsyncBatches(self._drive, self._whole_sdk, self._house_for)
+
     async def aclose(self) -> None:
         """As `Governor.close`."""
         await self._engine.drops.aclose()
@@ -201,7 +208,7 @@ class AsyncGovernor(AsyncDoors):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _house_for(self, request: Request) -> House:
+    async def _house_for(self, request: Request | None) -> House:
         """What a request consults; where that takes a look first, in a worker thread."""
         if self._in_force.must_wait:
             return await asyncio.to_thread(self._in_force.house_for, request)
@@ -215,10 +222,14 @@ class AsyncGovernor(AsyncDoors):
         """One effect of a story at another door, for which the governor sends nothing itself."""
         return await self._perform(effect, task)
 
-    async def _perform(self, effect: Any, run: Undertaking) -> Any:
+    async def _perform(self, effect: Any, run: Undertaking) -> Any:  # noqa: PLR0911 - one for each effect
         match effect:
             case Send() | Resume() | Abandon():
                 return await self._stream(effect, run)
+            case SendBatch():
+                if run.cancelled is not None:
+                    return Meter().failed(run.cancelled, sent=False)
+                return await send(self._sdk().sender, effect)
             case CountTokens():
                 return await self._count(effect)
             case Score():
@@ -280,6 +291,12 @@ class AsyncGovernor(AsyncDoors):
 
     def _streamer(self) -> anthropic.AsyncAnthropic:
         return self._sdk().streamer
+
+    def _whole_sdk(self) -> anthropic.AsyncAnthropic:
+        """The client as it was given: what only asks may be retried by itself."""
+        self._sdk()
+        assert self._client is not None  # noqa: S101 - it was made just now
+        return without_doors(self._client)
 
     def _sdk(self) -> _Clients:
         """The clients to send, count and stream with; their own retries are off: the flow retries."""

@@ -11,6 +11,7 @@ import anthropic
 from governor.clients import setup
 from governor.clients.answer import Answer
 from governor.clients.attempts import Attempts
+from governor.clients.batches import Batches, send
 from governor.clients.counting import COUNT_TIMEOUT_S, UNCOUNTED, counted, uncounted
 from governor.clients.doors import Doors
 from governor.clients.driving import Drive
@@ -38,6 +39,7 @@ from governor.story.effects import (
     Running,
     Score,
     Send,
+    SendBatch,
     Sleep,
 )
 
@@ -259,6 +261,11 @@ class Governor(Doors):
         decision: Decision = self._drive(decide(self._in_force.house_for(request), request))
         return decision
 
+    @property
+    def batches(self) -> Batches:
+        """The Batches API: every item is held when a batch is made, and settled when its result is read."""
+        return Batches(self._drive, self._whole_sdk, self._in_force.house_for)
+
     def close(self) -> None:
         """Say what the ledger has not heard yet; close it, and the client if the governor made it."""
         self._engine.drops.close()
@@ -290,6 +297,8 @@ class Governor(Doors):
                 return next(sending[0])
             case Abandon():
                 return sending[0].throw(effect.error)
+            case SendBatch():
+                return send(self._sdk().sender, effect)
             case CountTokens():
                 return self._count(effect)
             case Score():
@@ -351,6 +360,12 @@ class Governor(Doors):
 
     def _streamer(self) -> anthropic.Anthropic:
         return self._sdk().streamer
+
+    def _whole_sdk(self) -> anthropic.Anthropic:
+        """The client as it was given: what only asks may be retried by itself."""
+        self._sdk()
+        assert self._client is not None  # noqa: S101 - it was made just now
+        return without_doors(self._client)
 
     def _sdk(self) -> _Clients:
         """The clients to send, count and stream with; their own retries are off: the flow retries."""

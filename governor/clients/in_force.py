@@ -90,8 +90,8 @@ class InForce:
         """Whether the next call waits for a look, which an event loop must not do."""
         return not self._known or (self._looks and self._age_s() >= STALE_AFTER_S)
 
-    def house_for(self, request: Request) -> House:
-        """What a request consults, from its start to its end.
+    def house_for(self, request: Request | None) -> House:
+        """What a request consults, from its start to its end; `None`: what is read concerns no one request.
 
         Raises:
             LedgerUnavailable: At the first call, where it cannot be known which policies are in force, and
@@ -159,7 +159,7 @@ class InForce:
             "run `governor policy push PATH --reason …`"
         )
 
-    def _first_look(self, request: Request) -> None:
+    def _first_look(self, request: Request | None) -> None:
         """Ask the ledger before the first call is decided; while it cannot be asked, before each one.
 
         A call that may go without the ledger does not wait for it longer than it would to be held.
@@ -205,8 +205,10 @@ class InForce:
                 time.sleep(AGAIN_S)
                 self._look(first=True)
 
-    def _may_go_without(self, request: Request) -> bool | None:
-        """Whether the files let a call go without the ledger; `None` where they refuse it anyway."""
+    def _may_go_without(self, request: Request | None) -> bool | None:
+        """Whether the files let a call go without the ledger; `None` where they refuse it, or it is none."""
+        if request is None:
+            return None
         house = self.house
         try:
             rules = house.policies.rules(request.who)

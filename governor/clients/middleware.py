@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anthropic
 
-from governor.clients import orders
+from governor.clients import batch_door, orders
 from governor.clients.attribution import PARTS
 from governor.clients.driving import AsyncDrive, Drive, Undertaking, Waits
 from governor.clients.passage import Passage
@@ -95,9 +95,14 @@ class GovernorMiddleware(Door):
         Raises:
             GovernorError: It was refused; nothing was sent, and the SDK does not try again.
         """
+        batch_id = batch_door.batch_of(request)
+        if batch_id is not None:
+            return batch_door.read(self._engine, batch_id, call_next(request))
         if request.method.lower() != "post":
             return call_next(request)
         endpoint = orders.endpoint_of(request)
+        if endpoint == orders.BATCHES:
+            return batch_door.make(self._engine, request, call_next, self._order(request))
         if endpoint == orders.MESSAGES:
             return _Passing(self._engine, request, call_next, self._order(request)).go()
         if endpoint == orders.COMPLETIONS:
@@ -241,9 +246,14 @@ class AsyncGovernorMiddleware(Door):
         Raises:
             GovernorError: It was refused; nothing was sent, and the SDK does not try again.
         """
+        batch_id = batch_door.batch_of(request)
+        if batch_id is not None:
+            return batch_door.read_async(self._engine, batch_id, await call_next(request))
         if request.method.lower() != "post":
             return await call_next(request)
         endpoint = orders.endpoint_of(request)
+        if endpoint == orders.BATCHES:
+            return await batch_door.make_async(self._engine, request, call_next, self._order(request))
         if endpoint == orders.MESSAGES:
             return await _AsyncPassing(self._engine, request, call_next, self._order(request)).go()
         if endpoint == orders.COMPLETIONS:

@@ -165,6 +165,12 @@ def to_send(request: APIRequest, effect: Send, planned: Request) -> APIRequest:
     return _copy(request, update, request.stream)
 
 
+def rewritten(request: APIRequest, body: Mapping[str, Any]) -> APIRequest:
+    """*request* with another body, without the governor's headers."""
+    update = {"json_data": body, "extra_json": None, "headers": stripped(request.headers)}
+    return _copy(request, update, request.stream)
+
+
 def to_count(request: APIRequest, effect: CountTokens) -> APIRequest:
     """A request to count a prompt, made by the client that *request* is of."""
     url = request.url.partition(MESSAGES)[0] + COUNT

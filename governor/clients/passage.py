@@ -53,7 +53,7 @@ class Engine(NamedTuple):
         drops: Where the ends of answers go that were dropped unread.
     """
 
-    house_for: Callable[[Request], House]
+    house_for: Callable[[Request | None], House]
     perform: Callable[[Any], Any]
     threads: Threads
     attempts: Attempts
@@ -63,7 +63,7 @@ class Engine(NamedTuple):
 class AsyncEngine(NamedTuple):
     """As `Engine`, awaited."""
 
-    house_for: Callable[[Request], Awaitable[House]]
+    house_for: Callable[[Request | None], Awaitable[House]]
     perform: Callable[[Any, Undertaking], Awaitable[Any]]
     threads: Threads
     attempts: Attempts

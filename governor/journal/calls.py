@@ -154,14 +154,17 @@ class Ended(NamedTuple):
 
 
 class Other(NamedTuple):
-    """A record that tells of no call: an administrator's change, a lease, or one that cannot be read."""
+    """A record that tells of no call.
+
+    An administrator's change, a lease, a batch as a whole, or one that cannot be read.
+    """
 
     at_ms: int
     kind: str
 
 
 Event = Began | Ended | Other
-UNREADABLE, LEASE = "unreadable", "lease"
+UNREADABLE, LEASE, BATCH = "unreadable", "lease", "batch"
 
 
 class Reader:
@@ -183,8 +186,8 @@ class Reader:
 
     def _began(self, entry: JournalEntry) -> Event:
         record = from_json(entry.record)
-        if "lease" in record:
-            return Other(entry.at_ms, LEASE)
+        if "lease" in record or "batch" in record:
+            return Other(entry.at_ms, LEASE if "lease" in record else BATCH)
         budgets, (chosen, rows) = record["budgets"], _chosen(entry.detail)
         seen, posted, changes = [], [], {}
         for budget, row in zip(budgets, rows, strict=True):  # as `detail.write_balances` writes them
@@ -228,8 +231,8 @@ class Reader:
     def _ended(self, entry: JournalEntry) -> Event:
         fields = detail.read_closing(entry.detail)
         record = from_json(entry.record)
-        if "lease" in record:
-            return Other(entry.at_ms, LEASE)
+        if "lease" in record or "batch" in record:
+            return Other(entry.at_ms, LEASE if "lease" in record else BATCH)
         cost, usage = record.get("cost_nanos"), record.get("usage") or {}
         if not isinstance(usage, dict):
             raise TypeError("usage is no object")

@@ -101,9 +101,10 @@ class Plan:
                 closing=hold.closing,
                 detail=hold.detail,
                 closed_ms=hold.closed_ms,
+                note=hold.note,
             )
             for hold in self.replay.ended.values()
-            if hold.closed_ms + lifecycle.remembered_ms(hold.state) > self.now_ms
+            if hold.closed_ms + lifecycle.remembered_ms(hold.state, hold.id) > self.now_ms
         ]
 
 

@@ -9,12 +9,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from governor.ledger.values import FULL_MARK_BP
-from governor.story import answering
+from governor.story import answering, batches
+from governor.story.request import Door
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from governor.ledger.commands import Ask, BudgetRow
+    from governor.story.batches import BatchNote, Note
     from governor.story.decision import Would
     from governor.story.effects import Ended
     from governor.story.matrix import Matrix, Offer
@@ -61,6 +63,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
             "asks": [[_ask(ask) for ask in asks] for asks in table.asks],
             "policy": house.policies.hash,
             "prices": house.prices.version,
+            **({"door": "batch", "note": batches.note(planned, table)} if request.door is Door.BATCH else {}),
             **({"complaints": planned.rules.complaints} if planned.rules.complaints else {}),
         }
     )
@@ -119,6 +122,50 @@ def closing(
             "endpoint": planned.rules.endpoint,
             **({"shadow": watched.as_json()} if watched else {}),
             **({"next": onward} if onward else {}),
+        }
+    )
+
+
+def batch(noted: BatchNote) -> str:
+    """The record of a batch as a whole: the API's id ('' before it has one), how its items' ids begin."""
+    told = {"batch": noted.batch_id, "hold": noted.hold, "items": noted.items, "note": noted.text()}
+    return _dump({"v": VERSION, **told, "budgets": [], "asks": [[]]})
+
+
+def item(house: House, note: Note, offer: Offer, outcome: Outcome, ended: Ended, told: dict[str, Any]) -> str:
+    """The record of an item's end, as that of a call's; *told* are its batch, its id there and its error.
+
+    *note* is what was noted when it was held; of an item that the ledger does not know, whose it may be.
+    """
+    who = note.who
+    asker = {} if who is None else {"user": who.user, "department": who.department, "feature": who.feature}
+    more = {} if who is None else {"run": who.run, "tags": dict(who.tags)}
+    urgent = {} if who is None or who.priority is None else {"priority": who.priority}
+    return _dump(
+        {
+            "v": VERSION,
+            **asker,
+            **more,
+            **urgent,
+            "door": "batch",
+            "asked": note.asked,
+            "admitted": "held",
+            "model": outcome.model,
+            "line": offer.candidate.line,
+            "ended": ended.kind,
+            "usage": outcome.usage,
+            "cost_nanos": outcome.nanos,
+            "ceiling_nanos": offer.ceiling.nanos,
+            "uncertain": outcome.uncertain,
+            "unpriced": list(outcome.unpriced),
+            "stop_reason": getattr(ended.message, "stop_reason", None),
+            "status": ended.status,
+            "attempts": 1,
+            "policy": note.policy,
+            "prices": house.prices.version,
+            "priced_at_ms": note.at_ms,
+            "endpoint": note.endpoint,
+            **told,
         }
     )
 

@@ -17,6 +17,7 @@ from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle, requests
 from governor.ledger.admission import REARM_BP, mark
 from governor.ledger.values import BALANCE_KEPT_MS
+from governor.story import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -99,6 +100,7 @@ class Hold:
         closing: The digest of the command that ended it; empty if it is open or expired.
         detail: What the journal says of its end.
         closed_ms: When it ended.
+        note: What its reserve noted, of the candidate that was held.
     """
 
     id: str
@@ -109,6 +111,7 @@ class Hold:
     closing: str = ""
     detail: str = ""
     closed_ms: int = 0
+    note: str = ""
 
 
 class Replay:
@@ -196,7 +199,8 @@ class Replay:
         rows = tuple(_row(budget, ask) for budget, ask in asked if ask is not None)
         for row in rows:
             self._account(row, entry.at_ms)
-        self.open[entry.id] = Hold(entry.id, lifecycle.OPEN, rows, self.lives, entry.at_ms)
+        note = batches.of_candidate(record["note"], chosen) if record.get("note") else ""
+        self.open[entry.id] = Hold(entry.id, lifecycle.OPEN, rows, self.lives, entry.at_ms, note=note)
 
     def _close(self, entry: c.JournalEntry) -> None:
         fields = detail.read_closing(entry.detail)
@@ -347,7 +351,7 @@ class Replay:
     def _forget(self, now_ms: int) -> None:
         """Let go of holds nobody remembers any more, and of balances whose window is long over."""
         for identifier, hold in list(self.ended.items()):
-            if hold.closed_ms + lifecycle.remembered_ms(hold.state) <= now_ms:
+            if hold.closed_ms + lifecycle.remembered_ms(hold.state, hold.id) <= now_ms:
                 del self.ended[identifier]
         for ref, account in list(self.accounts.items()):
             if account.end_ms and account.end_ms + BALANCE_KEPT_MS < now_ms:

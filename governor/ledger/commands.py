@@ -24,6 +24,7 @@ from governor.ledger.administration import (
     Unfreeze,
 )
 from governor.ledger.board import Notice, Posted
+from governor.ledger.finding import FindHolds, FoundHold, ListHolds, OpenHold
 from governor.ledger.policies import (
     ListPolicyVersions,
     Overtaken,
@@ -47,6 +48,7 @@ from governor.ledger.requests import (
     TooManyRequests,
 )
 from governor.ledger.values import (
+    BATCH,
     CLOSED_HOLD_KEPT_MS,
     DUE_PER_REPLY,
     EXPIRED_HOLD_KEPT_MS,
@@ -62,6 +64,7 @@ from governor.ledger.values import (
 )
 
 __all__ = [
+    "BATCH",
     "CLOSED_HOLD_KEPT_MS",
     "DUE_PER_REPLY",
     "EXPIRED_HOLD_KEPT_MS",
@@ -86,7 +89,9 @@ __all__ = [
     "Extend",
     "Extended",
     "FindGrant",
+    "FindHolds",
     "FindRequest",
+    "FoundHold",
     "Freeze",
     "Grant",
     "Held",
@@ -127,6 +132,7 @@ __all__ = [
     "Unfreeze",
     "WindowMoved",
     "check_id",
+    "note_of",
 ]
 
 
@@ -197,6 +203,7 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
         quiet: Whether a contended refusal goes unrecorded, because the caller waits and asks again.
         trial: Whether any refusal goes unrecorded, because the caller asks again with a closer estimate.
         notice: What to tell other processes, and that they are to be heard; no part of what is asked.
+        note: What whoever ends the hold must know of it (`FindHolds`), where that may be another process.
     """
 
     id: str
@@ -209,15 +216,20 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
     quiet: bool = False
     trial: bool = False
     notice: Notice | None = None
+    note: str = ""
 
     def payload(self) -> str:
-        """A digest of what makes this the same request again; its windows too, for a hold belongs to them."""
+        """A digest of what makes this the same request again; its windows too, for a hold belongs to them.
+
+        The note follows it, so that a store keeps it with the hold; `note_of` reads it.
+        """
         budgets = [(b.identity, b.window, b.unit.value, b.limit, b.steps) for b in self.budgets]
         asks = [
             [a and (a.amount, a.mark_bp, a.floor, a.comes_back, a.share_bp, a.enforced) for a in row]
             for row in self.candidates
         ]
-        return _digest((budgets, asks, self.ttl_ms, self.charge_on_expiry, self.call))
+        digest = _digest((budgets, asks, self.ttl_ms, self.charge_on_expiry, self.call))
+        return f"{digest} {self.note}" if self.note else digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,20 +354,6 @@ class ListBalances(Command[tuple[KnownBalance, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenHold:
-    """A hold not yet ended."""
-
-    id: str
-    expires_ms: int
-    balances: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ListHolds(Command[tuple[OpenHold, ...]]):
-    """Every open hold, the first to expire first."""
-
-
-@dataclass(frozen=True, slots=True)
 class JournalEntry:
     """One record of the journal.
 
@@ -407,6 +405,11 @@ class Create(Command[Status]):
     """Make an empty store a ledger; does nothing to one that already is."""
 
     epoch: str
+
+
+def note_of(payload: str) -> str:
+    """The note in what `Reserve.payload` gave; '' if it has none."""
+    return payload.partition(" ")[2]
 
 
 def _posted(postings: tuple[Posting, ...]) -> list[tuple[str, str, int]]:

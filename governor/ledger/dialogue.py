@@ -38,12 +38,18 @@ def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
 def _rarer_dialogues() -> dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]]:
     """Those that no call needs: they are imported where one is asked for."""
     from governor.ledger import (  # noqa: PLC0415 - as said
+        dialogue_holds,
         dialogue_policies,
         dialogue_recovery,
         dialogue_requests,
     )
 
-    return {**dialogue_policies.DIALOGUES, **dialogue_recovery.DIALOGUES, **dialogue_requests.DIALOGUES}
+    return {
+        **dialogue_holds.DIALOGUES,
+        **dialogue_policies.DIALOGUES,
+        **dialogue_recovery.DIALOGUES,
+        **dialogue_requests.DIALOGUES,
+    }
 
 
 def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
@@ -85,8 +91,9 @@ def _ask(unit: Unit, ask: c.Ask, charge: bool) -> str:
 def _close(command: c.Settle | c.Release, keys: Keys, now: str) -> Dialogue:
     verb = "settle" if isinstance(command, c.Settle) else "release"
     budgets = [posting.budget for posting in command.postings]
+    kept_ms = str(lifecycle.remembered_ms(lifecycle.SETTLED, command.id))
     args = [now, str(SCHEMA), command.id, command.payload(), command.record]
-    args += [str(c.DUE_PER_REPLY), str(c.CLOSED_HOLD_KEPT_MS), heading(command.notice)]
+    args += [str(c.DUE_PER_REPLY), kept_ms, heading(command.notice)]
     args += [f"{posting.amount} {terms(posting.budget)}" for posting in command.postings]
     named = _keys_of(command, keys, budgets)
     if command.notice is not None:
@@ -224,17 +231,6 @@ def _limit_change(entry: str) -> c.LimitChange:
     return c.LimitChange(entry.startswith("+"), int(amount), int(from_ms), int(until_ms))
 
 
-def _list_holds(_: c.ListHolds, keys: Keys, __: str) -> Dialogue:
-    reply = yield PlainCall(("ZRANGE", keys.expiry, "0", "-1"))
-    holds: list[c.OpenHold] = []
-    for member in reply:
-        hold = _due_hold(member)
-        state, expires = yield PlainCall(("HMGET", keys.hold(hold.id), "state", "expires"))
-        if state == lifecycle.OPEN:
-            holds.append(c.OpenHold(hold.id, int(expires), hold.balances))
-    return tuple(sorted(holds, key=lambda hold: (hold.expires_ms, hold.id)))
-
-
 def _read_journal(command: c.ReadJournal, keys: Keys, _: str) -> Dialogue:
     entries: list[c.JournalEntry] = []
     last = "+"
@@ -291,7 +287,6 @@ _DIALOGUES: dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]] = {
     c.FindGrant: _find_grant,
     c.ListChanged: _list_changed,
     c.ListBalances: _list_balances,
-    c.ListHolds: _list_holds,
     c.ReadJournal: _read_journal,
     c.Inspect: _inspect,
     c.Create: _create,
@@ -365,7 +360,7 @@ def _answered(
 def _balances_and_due(rest: Sequence[str]) -> tuple[tuple[c.Balance, ...], tuple[c.DueHold, ...]]:
     count = int(rest[0])
     balances = tuple(_balance(text) for text in rest[1 : 1 + count])
-    return balances, tuple(_due_hold(member) for member in rest[1 + count :])
+    return balances, tuple(due_hold(member) for member in rest[1 + count :])
 
 
 def _balance(text: str) -> c.Balance:
@@ -373,7 +368,8 @@ def _balance(text: str) -> c.Balance:
     return c.Balance(int(posted), int(held), int(limit), frozen or None, int(frees_ms))
 
 
-def _due_hold(member: str) -> c.DueHold:
+def due_hold(member: str) -> c.DueHold:
+    """A hold as the set of open ones names it: its id, then identity and window of each balance."""
     identifier, *parts = member.split(" ")
     return c.DueHold(identifier, tuple(zip(parts[::2], parts[1::2], strict=True)))
 

@@ -99,12 +99,13 @@ def _restore(command: r.Restore, keys: Keys, now: str) -> Dialogue:
         args += [terms(b.row), str(b.posted), _joined(b.crossed), buckets]
     for hold in command.holds:
         args += [
-            str(hold.closed_ms + lifecycle.remembered_ms(hold.state)),
+            str(hold.closed_ms + lifecycle.remembered_ms(hold.state, hold.id)),
             hold.state,
             _member(hold),
             _rows(hold),
             hold.closing,
             hold.detail,
+            hold.payload,
         ]
     named = [keys.meta, keys.admin, keys.requests]
     named += [keys.balance(b.identity, b.window) for b in command.balances]

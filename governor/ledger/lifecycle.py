@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governor.budgets import Unit
-from governor.ledger.values import CLOSED_HOLD_KEPT_MS, EXPIRED_HOLD_KEPT_MS
+from governor.ledger.values import BATCH, BATCH_HOLD_KEPT_MS, CLOSED_HOLD_KEPT_MS, EXPIRED_HOLD_KEPT_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,9 +40,11 @@ NEXT: Mapping[tuple[str, str], str] = {
 }
 
 
-def remembered_ms(state: str) -> int:
-    """For how long after its end a hold in *state* is remembered."""
-    return EXPIRED_HOLD_KEPT_MS if state == EXPIRED else CLOSED_HOLD_KEPT_MS
+def remembered_ms(state: str, identifier: str) -> int:
+    """For how long after its end a hold in *state* is remembered; one of a batch as long as its results."""
+    if state == EXPIRED:
+        return EXPIRED_HOLD_KEPT_MS
+    return BATCH_HOLD_KEPT_MS if identifier.startswith(BATCH) else CLOSED_HOLD_KEPT_MS
 
 
 def kept_on_release(unit: Unit, held: int) -> int:

@@ -168,6 +168,7 @@ class RestoredHold:
         closing: The digest of the command that ended it; empty for an expired one.
         detail: What the journal says of its end.
         closed_ms: When that was.
+        note: What it says to whoever ends it late, of its first candidate.
     """
 
     id: str
@@ -176,6 +177,12 @@ class RestoredHold:
     closing: str
     detail: str
     closed_ms: int
+    note: str = ""
+
+    @property
+    def payload(self) -> str:
+        """Where a store keeps the note: behind the digest of its reserve, which nobody has any more."""
+        return f"- {self.note}" if self.note else ""
 
 
 @dataclass(frozen=True, slots=True)

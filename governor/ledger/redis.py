@@ -37,7 +37,8 @@ GREETED_FOR_S = 60.0
 
 _APPLICATIONS = (
     *(c.Reserve, c.Settle, c.Release, c.Extend, c.Expire, c.Read, c.ReadChanges),
-    *(c.FindGrant, c.ListChanged, c.ListBalances, c.ListHolds, c.ReadJournal, c.Inspect),
+    *(c.FindGrant, c.ListChanged, c.ListBalances, c.ListHolds, c.FindHolds, c.ReadJournal),
+    c.Inspect,
     *(c.RequestGrant, c.FindRequest, c.ListRequests),
     *(c.ReadPolicyHead, c.ReadPolicies, c.ListPolicyVersions),
 )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from governor.budgets import unit_of
 from governor.errors import ReservationConflict
 from governor.ledger import commands as c
-from governor.ledger import detail
-from governor.ledger.sqlite_holds import read_all, refs, write_journal
+from governor.ledger import detail, lifecycle
+from governor.ledger.sqlite_holds import load_rows, read_all, refs, write_journal
 
 if TYPE_CHECKING:
     import sqlite3
@@ -117,12 +117,33 @@ def list_balances(db: sqlite3.Connection, command: c.ListBalances, now_ms: int) 
     )
 
 
-def list_holds(db: sqlite3.Connection, _: c.ListHolds, __: int) -> tuple[c.OpenHold, ...]:
+def list_holds(db: sqlite3.Connection, command: c.ListHolds, _: int) -> tuple[c.OpenHold, ...]:
     """Every open hold; see `ListHolds`."""
-    rows = db.execute("SELECT id, expires_ms, rows FROM hold WHERE state = 'open' ORDER BY expires_ms, id")
+    rows = db.execute(
+        "SELECT id, expires_ms, rows FROM hold WHERE state = 'open' AND substr(id, 1, ?) = ?"
+        " ORDER BY expires_ms, id",
+        (len(command.prefix), command.prefix),
+    )
     return tuple(
         c.OpenHold(identifier, expires_ms, refs(text)) for identifier, expires_ms, text in rows.fetchall()
     )
+
+
+def find_holds(db: sqlite3.Connection, command: c.FindHolds, _: int) -> tuple[c.FoundHold | None, ...]:
+    """Holds by their ids; see `FindHolds`."""
+    return tuple(_found(db, identifier) for identifier in command.ids)
+
+
+def _found(db: sqlite3.Connection, identifier: str) -> c.FoundHold | None:
+    row = db.execute(
+        "SELECT state, candidate, rows, payload FROM hold WHERE id = ?", (identifier,)
+    ).fetchone()
+    if row is None:
+        return None
+    state, candidate, rows_text, payload = row
+    kept = () if state in lifecycle.ENDED else load_rows(rows_text)
+    rows = tuple((one.budget, one.amount) for one in kept)
+    return c.FoundHold(identifier, state, candidate, rows, c.note_of(payload))
 
 
 def read_journal(db: sqlite3.Connection, command: c.ReadJournal, _: int) -> tuple[c.JournalEntry, ...]:
@@ -145,6 +166,7 @@ VERBS: dict[type[c.Command[Any]], Verb] = {
     c.ListChanged: list_changed,
     c.ListBalances: list_balances,
     c.ListHolds: list_holds,
+    c.FindHolds: find_holds,
     c.ReadJournal: read_journal,
 }
 

@@ -36,6 +36,10 @@ class Row(NamedTuple):
     slot: int
 
 
+_FORGOTTEN = tuple((state, of_batch) for state in lifecycle.CLOSED for of_batch in (False, True))
+"""Which holds are forgotten after how long: by how they ended, and whether they were a batch's."""
+
+
 def reserve(db: sqlite3.Connection, command: c.Reserve, now_ms: int) -> c.Held | c.Refused | c.WindowMoved:
     """Decide and hold; see `Reserve`."""
     known = db.execute(
@@ -96,7 +100,7 @@ def expire(db: sqlite3.Connection, command: c.Expire, now_ms: int) -> c.Expired:
         ).fetchone()
         if found is None:
             continue
-        held = _load_rows(found[0])
+        held = load_rows(found[0])
         fired = [
             (index, *crossing)
             for index, row in enumerate(held)
@@ -180,7 +184,7 @@ def due_holds(db: sqlite3.Connection, now_ms: int) -> tuple[c.DueHold, ...]:
 
 def refs(rows_text: str) -> tuple[tuple[str, str], ...]:
     """The (identity, window) of every balance a hold touches, from its stored rows."""
-    return tuple((row.budget.identity, row.budget.window) for row in _load_rows(rows_text))
+    return tuple((row.budget.identity, row.budget.window) for row in load_rows(rows_text))
 
 
 def _read_one(db: sqlite3.Connection, budget: c.BudgetRow, now_ms: int) -> c.Balance:
@@ -243,7 +247,7 @@ def _close(db: sqlite3.Connection, verb: str, command: c.Settle | c.Release, now
         return _closed(db, known[0], known[3], budgets, now_ms)
     if known and refs(known[2]) != tuple((b.identity, b.window) for b in budgets):
         raise ReservationConflict(f"hold {command.id!r} touches other budgets than its {verb} names")
-    rows = _load_rows(known[2]) if known else [Row(b, 0, 0, _slot_at(b, now_ms)) for b in budgets]
+    rows = load_rows(known[2]) if known else [Row(b, 0, 0, _slot_at(b, now_ms)) for b in budgets]
     state = lifecycle.NEXT[(known[0] if known else lifecycle.OPEN, verb)]
     late = state == lifecycle.SETTLED_LATE
     fired: list[tuple[int, int, int, int]] = []
@@ -284,11 +288,12 @@ def _remember_closed(
             "closing": text,
         },
     )
-    for ended in lifecycle.CLOSED:
+    for ended, of_batch in _FORGOTTEN:
+        kept_ms = lifecycle.remembered_ms(ended, c.BATCH if of_batch else "")
         db.execute(
             "DELETE FROM hold WHERE id IN (SELECT id FROM hold"
-            " WHERE state = ? AND closed_ms > 0 AND closed_ms < ? LIMIT 10)",
-            (ended, now_ms - lifecycle.remembered_ms(ended)),
+            " WHERE state = ?1 AND closed_ms > 0 AND closed_ms < ?2 AND (id GLOB ?3) = ?4 LIMIT 10)",
+            (ended, now_ms - kept_ms, f"{c.BATCH}*", of_batch),
         )
 
 
@@ -361,7 +366,8 @@ def dump_rows(rows: Iterable[Row]) -> str:
     )
 
 
-def _load_rows(text: str) -> list[Row]:
+def load_rows(text: str) -> list[Row]:
+    """The inverse of `dump_rows`."""
     return [
         Row(
             c.BudgetRow(identity, window, 0, end_ms, Unit(unit), limit, tuple(steps), bucket_ms, *pace),

@@ -103,18 +103,19 @@ def restore(db: sqlite3.Connection, command: r.Restore, now_ms: int) -> None:
     db.executemany(
         "INSERT OR REPLACE INTO hold"
         " (id, state, payload, close_payload, candidate, expires_ms, closed_ms, rows, closing)"
-        " VALUES (?, ?, '', ?, 0, 0, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?)",
         [
             (
                 hold.id,
                 hold.state,
+                hold.payload,
                 hold.closing,
                 hold.closed_ms,
                 dump_rows(Row(*row) for row in hold.rows),
                 hold.detail,
             )
             for hold in command.holds
-            if hold.closed_ms + lifecycle.remembered_ms(hold.state) > now_ms
+            if hold.closed_ms + lifecycle.remembered_ms(hold.state, hold.id) > now_ms
         ],
     )
     changes = command.changes

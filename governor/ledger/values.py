@@ -21,6 +21,13 @@ DUE_PER_REPLY = 10
 CLOSED_HOLD_KEPT_MS = 7 * 24 * 3600 * 1000
 """How long a closed hold is remembered, so that a repeated command is recognised; an expired one: longer."""
 
+BATCH = "batch."
+"""How the ids of a batch's holds begin."""
+
+BATCH_HOLD_KEPT_MS = 30 * 24 * 3600 * 1000
+"""How long a closed hold of a batch is remembered: results may be read, and settled again, for 29 days
+(documentation of Message Batches)."""
+
 BALANCE_KEPT_MS = 35 * 24 * 3600 * 1000
 """How long a balance is kept after its window, or after its last use where it is nothing by then."""
 

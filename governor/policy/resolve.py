@@ -153,6 +153,10 @@ class Policies:
         bound = self._department(who.department).rows[tier]
         return tuple(term for row, floors in bound for term in row.terms(who, models, floors))
 
+    def everybodys(self) -> tuple[BudgetTerm, ...]:
+        """The budgets of the organisation as a whole, which every request touches, whoever asks."""
+        return tuple(row.term({}, {}, kept=True) for row in self._shared_rows if row.dimensions == ("org",))
+
     def all_terms(self) -> tuple[BudgetRow, ...]:
         """Every budget as the files write it, the organisation's first, before it is known who asks."""
         return self._rows

@@ -75,6 +75,7 @@ class Demand:
         max_tokens: The bound on the output.
         tools: How often its server tools may run.
         lifetimes: Of its cache breakpoints.
+        batch: Whether it is an item of a batch, at the price of one.
     """
 
     body: Mapping[str, Any]
@@ -82,16 +83,18 @@ class Demand:
     max_tokens: int
     tools: Loop
     lifetimes: frozenset[str]
+    batch: bool = False
 
 
-def demand(body: Mapping[str, Any], bounds: Bounds = _PLAIN) -> Demand:
+def demand(body: Mapping[str, Any], bounds: Bounds = _PLAIN, *, batch: bool = False) -> Demand:
     """What *body* asks for.
 
     Raises:
         Unbounded: As from `ceiling`, but for what depends on the model.
     """
     _refuse_fallbacks(body)
-    return Demand(body, bounds, _max_tokens(body), loop(body, bounds), frozenset(_lifetimes(body)))
+    lifetimes = frozenset(_lifetimes(body))
+    return Demand(body, bounds, _max_tokens(body), loop(body, bounds), lifetimes, batch)
 
 
 def ceiling(
@@ -103,6 +106,7 @@ def ceiling(
     body: Mapping[str, Any],
     at_ms: int,
     bounds: Bounds = _PLAIN,
+    batch: bool = False,
 ) -> Ceiling:
     """The most a request can cost when *model* serves it.
 
@@ -111,7 +115,8 @@ def ceiling(
       for a lifetime that any `cache_control` in the body asks for, or might, in a part of it that cannot be
       read; likewise fast mode, where it is served (the request's `inference_geo`, else the workspace's), and
       the long-prompt prices once all passes together may exceed their step.
-    - All of `max_tokens` is taken to be used; thinking is inside it. The batch discount is not assumed.
+    - All of `max_tokens` is taken to be used; thinking is inside it. The batch discount is that of an item
+      of a batch, and never assumed.
     - Server tools that may run *u* times in all send the prompt through the model up to *u* + 1 times: before
       the first use, and after each (a pass without a use is the last); and once more for each tool, after an
       attempt beyond its `max_uses`, which is answered by an error of at most 256 tokens. After *j* uses the
@@ -131,14 +136,15 @@ def ceiling(
         body: The request as sent to `/v1/messages`, as `server_tools.bounded` returned it.
         at_ms: When it is sent, Unix time in milliseconds.
         bounds: What the policy adds to the request's own bounds.
+        batch: Whether it is an item of a batch.
 
     Raises:
-        UnknownModel: A model has no price, or none for the speed or region asked for.
+        UnknownModel: A model has no price, or none for the speed or region asked for, or for a batch.
         Unbounded: Something in the request has no upper bound: a server tool without one, fallbacks to other
             models, no valid `max_tokens`, or a speed or region that is no known word.
         ValueError: *input_tokens* is negative.
     """
-    asked = demand(body, bounds)
+    asked = demand(body, bounds, batch=batch)
     return ceiling_of(table, model, asked, input_tokens=input_tokens, counted=counted, at_ms=at_ms)
 
 
@@ -152,7 +158,7 @@ def ceiling_of(
     prompt = input_tokens + (_margin(input_tokens, body) if counted else 0)
     known = table.model(model)
     prompt = min(prompt, known.context_tokens)
-    way = _way(table, model, body, bounds, at_ms)
+    way = _way(table, model, body, bounds, at_ms)._replace(batch=asked.batch)
     tariff = table.tariff(model, at_ms, way)
     passes = _passes(table, known, tools, prompt, max_tokens, bounds)
     outputs = max_tokens * (passes.count if bounds.strict else 1)

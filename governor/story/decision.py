@@ -317,6 +317,44 @@ class Receipt:
     legs: tuple[Leg, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """An item of a batch, as it was held.
+
+    Attributes:
+        custom_id: What its caller calls it.
+        request_id: The id of its hold, under which the journal has it.
+        asked: `auto`, a line or a model id.
+        model: The model that serves it.
+        ceiling: The most it can cost, at the batch price.
+        reason: Why this model serves.
+        changes: What of the request had to change for it.
+    """
+
+    custom_id: str
+    request_id: str
+    asked: str
+    model: str
+    ceiling: Money
+    reason: str
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReceipt:
+    """What a batch may cost, and which model serves each of its items.
+
+    Attributes:
+        batch_id: The API's id of it.
+        items: Its items, in the order of its requests.
+        ceiling: The most it can cost.
+    """
+
+    batch_id: str
+    items: tuple[BatchItem, ...]
+    ceiling: Money
+
+
 def show(unit: Unit, amount: int) -> str:
     """*amount* as people read it: `$1,500.00` for nano-dollars, `60 requests` or `8 calls` for a count."""
     if unit is Unit.USD:

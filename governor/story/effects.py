@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from governor.ledger.commands import Release, Settle
     from governor.policy import Attribution
@@ -84,6 +84,25 @@ class Abandon:
     """Break off the stream that is running, because of *error*; the answer is `Ended`."""
 
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class SendBatch:
+    """Have the API make a batch; the answer is `BatchMade`, or `Ended`: `refused`, or `silent`.
+
+    Attributes:
+        requests: Its items, as `/v1/messages/batches` takes them: `custom_id` and `params`.
+    """
+
+    requests: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMade:
+    """The API has made the batch called *id*; *batch* is what it answered."""
+
+    id: str
+    batch: Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from governor.errors import LedgerUnavailable, ReservationConflict
 from governor.journal import records
 from governor.ledger import commands as c
-from governor.story import books, patience, refusal, shrink
+from governor.story import batches, books, patience, refusal, shrink
 from governor.story.effects import Sleep
-from governor.story.request import Admitted, matrix_of
+from governor.story.request import Admitted, Door, matrix_of
 
 if TYPE_CHECKING:
     from governor.story.books import Story
@@ -37,10 +37,13 @@ class Asked(NamedTuple):
     command: c.Reserve
 
 
-def hold(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) -> Story:
+def hold(
+    house: House, planned: Plan, asked: list[Asked], deadline: Deadline, *, at_once: bool = False
+) -> Story:
     """Open the hold, waiting while the money is only held; returns the plan held for, and `Admitted`.
 
-    A trial is asked for once: `None` where a budget cannot bear it. What no budget bears is made smaller
+    A trial is asked for once, and so is any plan with *at_once*: `None` where a budget cannot bear it, which
+    goes unrecorded. What no budget bears is made smaller
     where the policy says so, before it is refused; what was asked is added to *asked*.
 
     Raises:
@@ -53,7 +56,7 @@ def hold(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) ->
     may_shrink = shrink.allowed(planned)
     while True:
         left_s = min(planned.rules.max_wait_s - waited_s, deadline.left_s())
-        latest = _asking(house, planned, call, quiet=left_s > 0, unrecorded=may_shrink)
+        latest = _asking(house, planned, call, quiet=left_s > 0, unrecorded=may_shrink or at_once)
         (planned, table, _), reply = yield from _put(house, latest, asked)
         house.clock.learn(reply.now_ms)
         if isinstance(reply, c.WindowMoved):
@@ -68,7 +71,7 @@ def hold(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) ->
         if (yield from books.expire(house, reply.due)) and not due <= looked:
             looked |= due
             continue
-        if planned.trial:
+        if planned.trial or at_once:
             return None
         wait_s = patience.wait_s(table, reply, left_s)
         if wait_s is not None and left_s > 0:
@@ -102,6 +105,7 @@ def _asking(house: House, planned: Plan, call: str, *, quiet: bool, unrecorded: 
         call=call,
         quiet=quiet,
         trial=unrecorded or planned.trial is not None,
+        note=batches.note(planned, table) if planned.request.door is Door.BATCH else "",
     )
     return Asked(planned, table, command)
 

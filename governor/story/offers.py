@@ -10,7 +10,7 @@ from governor.money import Money
 from governor.pricing import Ceiling, ceiling_of, demand
 from governor.routing import AUTO, Unfit, best, fit, rank
 from governor.story import matrix
-from governor.story.request import bounds_of, count_for
+from governor.story.request import Door, count_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,8 @@ def _offer(house: House, asked: Asked, candidate: Candidate, *, first: bool) -> 
         if isinstance(fitted, Unfit):
             return matrix.Offer(candidate, _NOTHING, skipped=fitted.why)
         if fitted.changes:
-            sent, changes = demand(fitted.body, bounds_of(asked.rules)), (*changes, *fitted.changes)
+            sent = demand(fitted.body, sent.bounds, batch=sent.batch)
+            changes = (*changes, *fitted.changes)
     try:
         most = ceiling_of(
             house.prices, candidate.model, sent, input_tokens=tokens, counted=counted, at_ms=asked.at_ms
@@ -204,7 +205,7 @@ def _turn_nanos(house: House, asked: Asked, offer: Offer, warm: int) -> int:
 
 
 def _idle_first(house: House, asked: Asked, found: list[Offer]) -> list[Offer]:
-    if not asked.free or len(found) <= 1:
+    if not asked.free or len(found) <= 1 or asked.request.door is Door.BATCH:  # which has limits of its own
         return found
     opens_bp = asked.rules.routes.load.open_bp
     busy = {

@@ -13,7 +13,7 @@ from governor.story import counting, matrix, refusal, succession
 from governor.story.choosing import at_most, in_tier, plain, rises, route
 from governor.story.conversations import stay
 from governor.story.offers import Asked, by_value, idle_first, offers_of
-from governor.story.request import Plan, Trial, bounds_of, count_for
+from governor.story.request import Door, Plan, Trial, bounds_of, count_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,8 @@ def prepare(house: House, request: Request, *, at_once: bool = True) -> Story:
         house: What every request consults.
         request: The request.
         at_once: Whether, with `estimate: auto`, an uncounted plan may be returned: one to try the first
-            candidate with, and to be made again with a count where a budget cannot bear it.
+            candidate with, and to be made again with a count where a budget cannot bear it. That of an item
+            of a batch is of all of them.
 
     Raises:
         PolicyViolation: Unknown department, user or feature; no bound on the output or on a server tool;
@@ -84,7 +85,8 @@ def _in_tier(house: House, request: Request, rules: Rules, found: Route, *, at_o
         candidates = yield from succession.living(house, request, rules, candidates)
     bounds = bounds_of(rules)
     body = bounded({**request.body, "max_tokens": _max_tokens(request, rules)}, bounds)
-    asked = Asked(request, rules, demand(body, bounds), {}, now_ms, standing)
+    sent = demand(body, bounds, batch=request.door is Door.BATCH)
+    asked = Asked(request, rules, sent, {}, now_ms, standing)
     planned = yield from _measured(house, asked, candidates, found, at_once=at_once)
     rest = () if planned.offers else above(rules, house.prices, candidates, request.asked, free=asked.free)
     if rest:
@@ -97,6 +99,7 @@ def _measured(
 ) -> Story:
     """The plan of these candidates, their prompt measured as the policy says; or a trial of the first."""
     rules, body, known = asked.rules, asked.sent.body, asked.request.input_tokens
+    in_batch = asked.request.door is Door.BATCH  # where no item is worth a request of its own
 
     def priced(counts: Counts) -> Plan:
         now_ms = house.clock.now_ms()
@@ -108,7 +111,7 @@ def _measured(
         return priced(counting.continued(house, body, candidates, asked.request.held_tokens))
     if rules.estimate == "auto" and at_once:
         planned = priced(counting.bounds(house, body, candidates))
-        trial = _trial(house, planned)
+        trial = _bounded(house, planned) if in_batch else _trial(house, planned)
         if trial is not None:
             return trial
     if rules.estimate == "local":
@@ -230,11 +233,7 @@ def _priced(house: House, asked: Asked, candidates: Sequence[Candidate], found: 
 
 def _trial(house: House, planned: Plan) -> Plan | None:
     """The plan to try the first candidate with, where by what is known it costs next to nothing."""
-    longest = least((planned.rules.input_tokens, planned.tier.context))
-    too_long = longest is not None and planned.input_tokens > longest
-    if planned.skipped or not planned.offers or too_long or planned.rules.watches:
-        return None
-    if _may_be_too_long(house, planned):
+    if planned.rules.watches or _bounded(house, planned) is None:
         return None
     terms = house.policies.budgets(planned.request.who, [planned.offers[0].candidate.priced_as])
     if any(term.watches for term in terms):  # what it would have done is told of all candidates
@@ -244,6 +243,15 @@ def _trial(house: House, planned: Plan) -> Plan | None:
     if found is None or found[0] >= NEGLIGIBLE_BP:
         return None
     return replace(planned, trial=Trial(table, found[1]))
+
+
+def _bounded(house: House, planned: Plan) -> Plan | None:
+    """The plan, where nothing is kept out of it by a bound that a count may be far below; else `None`."""
+    longest = least((planned.rules.input_tokens, planned.tier.context))
+    too_long = longest is not None and planned.input_tokens > longest
+    if planned.skipped or not planned.offers or too_long or _may_be_too_long(house, planned):
+        return None
+    return planned
 
 
 def _may_be_too_long(house: House, planned: Plan) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from governor.budgets import Period, Unit
 from governor.pricing import Bounds
 from governor.routing import Traffic
 from governor.story import matrix
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from governor.clock import LedgerClock
     from governor.ledger.commands import Held, Release, Settle
-    from governor.policy import Attribution, Policies, Rules
+    from governor.policy import Attribution, BudgetTerm, Policies, Rules
     from governor.policy.routes import TierTerms
     from governor.pricing import Model, PriceTable
     from governor.story.effects import Heard, Owe
@@ -291,7 +292,17 @@ def matrix_of(house: House, planned: Plan) -> Matrix:
         return planned.trial.table.at(now_ms)
     models = dict.fromkeys(offer.candidate.priced_as for offer in planned.offers)
     terms = house.policies.budgets(planned.request.who, tuple(models))
+    if planned.request.door is Door.BATCH:
+        terms = tuple(term for term in terms if not paces(term))
     return matrix.build(terms, planned.offers, now_ms)
+
+
+def paces(term: BudgetTerm) -> bool:
+    """Whether a budget says how fast the API is asked, not how much: a batch waits its turn at the API.
+
+    So are `concurrent`, and requests or tokens a minute.
+    """
+    return term.unit is Unit.CONCURRENT or (term.unit is not Unit.USD and term.period is Period.MINUTE)
 
 
 def count_for(counts: Mapping[str, tuple[int, bool]], model: Model) -> tuple[int, bool]:

@@ -136,11 +136,12 @@ def at_least(prices: PriceTable, offer: Offer, ended: Ended, at_ms: int, endpoin
 
 
 def _as_asked(usage: Usage, most: Ceiling) -> Usage:
-    """*usage*, served as was asked for where it does not say: a gateway may leave out speed and region."""
+    """*usage*, served as was asked for where it does not say: a gateway may leave out the rest."""
     return replace(
         usage,
         fast=most.way.fast if usage.fast is None else usage.fast,
         geo=most.way.geo if usage.geo is None else usage.geo,
+        batch=usage.batch or most.way.batch,
     )
 
 

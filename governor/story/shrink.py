@@ -9,7 +9,7 @@ from governor.errors import UnknownModel
 from governor.ledger import admission
 from governor.pricing import ceiling
 from governor.story import matrix, views
-from governor.story.request import bounds_of
+from governor.story.request import Door, bounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,6 +130,7 @@ def _ceiling(house: House, planned: Plan, candidate: Candidate, body: Mapping[st
         body=body,
         at_ms=planned.at_ms,
         bounds=bounds_of(planned.rules),
+        batch=planned.request.door is Door.BATCH,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -401,3 +402,28 @@ def test_a_call_without_its_ledger_that_is_told_again_counts_once(loss):
     with pytest.raises(ReservationConflict):
         store.execute(c.Settle("away", (c.Posting(team, 40),), '{"call":"xyz"}', "xyz"))
     assert amounts(store, [team]) == before
+
+
+def test_a_restored_hold_says_what_its_reserve_noted(loss):
+    """Whoever ends a hold after a rebuild finds its note, of the candidate that was held, and its budgets."""
+    team = loss.budgets()[0]
+    note = '{"who":["legal"],"offers":[["dear"],["cheap"]]}'
+    record = {
+        "budgets": [{"identity": TEAM, "window": team.window, "end_ms": team.end_ms, "limit": team.limit}],
+        "asks": [[[5000, 10000, 0, 1]], [[10, 10000, 0, 1]]],
+        "note": note,
+    }
+    asks = ((c.Ask(5000),), (c.Ask(10),))
+    loss.say(c.Reserve("batch.x.a", (team,), asks, MINUTE_MS, record=json.dumps(record), note=note))
+    loss.keep()
+    store = loss.next_store()
+    loss.rebuild(store)
+    (found,) = store.execute(c.FindHolds(("batch.x.a",)))
+    assert (found.state, found.candidate, found.note) == (
+        "expired",
+        0,
+        '{"who":["legal"],"offers":[["cheap"]]}',
+    )
+    before = store.execute(c.Read((team,))).balances[0].posted
+    assert store.execute(c.Settle("batch.x.a", (c.Posting(found.rows[0][0], 4),))).state == "settled_late"
+    assert store.execute(c.Read((team,))).balances[0].posted == before - 6

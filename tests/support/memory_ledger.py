@@ -299,8 +299,9 @@ class MemoryLedger:
             and (command.past or not account.end_ms or account.end_ms > self._now_ms)
         )
 
-    def _list_holds(self, _: c.ListHolds) -> tuple[c.OpenHold, ...]:
+    def _list_holds(self, command: c.ListHolds) -> tuple[c.OpenHold, ...]:
         found = [c.OpenHold(name, hold.expires_ms, _refs(hold)) for name, hold in self._open.items()]
+        found = [hold for hold in found if hold.id.startswith(command.prefix)]
         return tuple(sorted(found, key=lambda hold: (hold.expires_ms, hold.id)))
 
     def _read_journal(self, command: c.ReadJournal) -> tuple[c.JournalEntry, ...]:

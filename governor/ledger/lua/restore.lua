@@ -7,6 +7,7 @@
 --       then per balance: `end_ms limit bucket_ms kept_ms steps` (end 0: none; bucket 0: not rolling)  posted
 --       crossed  `bucket amount;` of a window that rolls
 --       then per hold: until when it is remembered (ms)  state  member  rows  closing  detail
+--       payload: the digest of its reserve (`-`), then what that noted; or ''
 -- Reply {'restored'}   {'not_rebuilding'}
 local now = clock(ARGV[1])
 local meta = redis.call('HMGET', KEYS[1], 'schema', 'source')
@@ -35,10 +36,10 @@ end
 for _ = 1, tonumber(ARGV[6]) do
   local left = tonumber(ARGV[at]) - now
   if left > 0 then
-    redis.call('HSET', KEYS[key], 'state', ARGV[at + 1], 'payload', '', 'candidate', '0', 'expires', '0',
+    redis.call('HSET', KEYS[key], 'state', ARGV[at + 1], 'payload', ARGV[at + 6], 'candidate', '0', 'expires', '0',
       'member', ARGV[at + 2], 'rows', ARGV[at + 3], 'closing', ARGV[at + 4], 'detail', ARGV[at + 5])
     redis.call('PEXPIRE', KEYS[key], text(left))
   end
-  at, key = at + 6, key + 1
+  at, key = at + 7, key + 1
 end
 return {'restored'}

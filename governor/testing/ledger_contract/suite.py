@@ -11,6 +11,7 @@ from governor.testing.ledger_contract.bench import Bench, SettableClock
 from governor.testing.ledger_contract.board import BoardContract
 from governor.testing.ledger_contract.endings import EndingsContract
 from governor.testing.ledger_contract.expiry import ExpiryContract, LateContract
+from governor.testing.ledger_contract.finding import FindingContract
 from governor.testing.ledger_contract.limits import CrossingsContract, LimitsContract
 from governor.testing.ledger_contract.policies import PoliciesContract
 from governor.testing.ledger_contract.records import NewStoreContract, RecordsContract
@@ -28,6 +29,7 @@ class LedgerContract(
     EndingsContract,
     ExpiryContract,
     LateContract,
+    FindingContract,
     CrossingsContract,
     LimitsContract,
     TimedLimitsContract,

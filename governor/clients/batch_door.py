@@ -1,0 +1,270 @@
+"""Batches of anybody's client, in the SDK's chain: held when they are made, settled as they are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+from pydantic_core import from_json
+
+from governor.batch_reading import Reading, end_batch, end_item
+from governor.batching import create
+from governor.clients import orders
+from governor.clients.batch_items import make_items
+from governor.clients.driving import AsyncDrive, Drive, Undertaking
+from governor.clients.private import decoder_of
+from governor.clients.streaming import Meter
+from governor.clients.tee import AsyncTee, Tee
+from governor.story.batches import new_hold
+from governor.story.effects import BatchMade, Ended, SendBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import httpx2
+    from anthropic import APIRequest
+
+    from governor.clients.orders import Order
+    from governor.clients.passage import AsyncEngine, Engine
+
+_RESULTS = "/results"
+
+
+def batch_of(request: APIRequest) -> str | None:
+    """The id of the batch whose results *request* asks for; `None` if it asks for something else."""
+    endpoint = orders.endpoint_of(request)
+    if not (endpoint.startswith(orders.BATCHES + "/") and endpoint.endswith(_RESULTS)):
+        return None
+    return endpoint.removeprefix(orders.BATCHES + "/").removesuffix(_RESULTS) or None
+
+
+class _Making:
+    """What the making of a batch needs at both doors."""
+
+    def __init__(self, request: APIRequest, order: Order) -> None:
+        self.request, self.response = request, None
+        self.held_as = new_hold()
+        who = order.who
+        usual = {
+            "user": who.user,
+            "department": who.department,
+            "feature": who.feature,
+            "run": who.run,
+            "tags": dict(who.tags),
+            "priority": who.priority,
+            "pin": order.pin,
+            "tier": order.tier,
+        }
+        self.items = make_items(self.held_as, orders.body_of(request).get("requests") or (), usual)
+        self.first = self.items[0].request
+        self._ended: Ended | None = None
+
+    def to_send(self, effect: SendBatch) -> APIRequest:
+        """The request as it goes out: its items as they were held for."""
+        body = {**orders.body_of(self.request), "requests": list(effect.requests)}
+        return orders.rewritten(self.request, body)
+
+    def made(self, response: Any) -> BatchMade | Ended:
+        """The chain returned *response*, which was read."""
+        self.response = response
+        http = response.http_response
+        if not http.is_success:
+            meter = Meter()
+            meter.leaving()
+            error = anthropic.APIStatusError(http.text[:200], response=http, body=None)
+            self._ended = meter.failed(error)
+            return self._ended
+        return BatchMade(str(http.json()["id"]), response)
+
+    def raised(self, error: BaseException) -> Ended:
+        """The chain raised *error*."""
+        meter = Meter()
+        meter.leaving()
+        self._ended = meter.failed(error)
+        return self._ended
+
+    def answers(self, error: BaseException) -> bool:
+        """Whether *error* is the API's, for which the SDK has a response."""
+        return self.response is not None and self._ended is not None and error is self._ended.error
+
+
+def make(engine: Engine, request: APIRequest, call_next: Any, order: Order) -> Any:
+    """Hold every item of a batch, have it made, and return the SDK's response.
+
+    Raises:
+        GovernorError: An item was refused; nothing was sent.
+    """
+    making = _Making(request, order)
+
+    def perform(effect: Any) -> Any:
+        if not isinstance(effect, SendBatch):
+            return engine.perform(effect)
+        try:
+            response = call_next(making.to_send(effect))
+            response.http_response.read()
+        except BaseException as error:  # noqa: BLE001 - the story decides what an error means
+            return making.raised(error)
+        return making.made(response)
+
+    house = engine.house_for(making.first)
+    try:
+        response, _ = Drive(create(house, making.held_as, making.items, 0), perform).run()
+    except BaseException as error:
+        if making.answers(error):
+            return making.response
+        raise
+    return response
+
+
+async def make_async(engine: AsyncEngine, request: APIRequest, call_next: Any, order: Order) -> Any:
+    """As `make`."""
+    making, task = _Making(request, order), Undertaking()
+
+    async def perform(effect: Any) -> Any:
+        if not isinstance(effect, SendBatch):
+            return await engine.perform(effect, task)
+        if task.cancelled is not None:
+            return Meter().failed(task.cancelled, sent=False)
+        try:
+            response = await call_next(making.to_send(effect))
+            await response.http_response.aread()
+        except BaseException as error:  # noqa: BLE001 - the story decides what an error means
+            return making.raised(error)
+        return making.made(response)
+
+    house = await engine.house_for(making.first)
+    try:
+        response, _ = await AsyncDrive(create(house, making.held_as, making.items, 0), perform, task).run()
+    except BaseException as error:
+        if making.answers(error):
+            return making.response
+        raise
+    return response
+
+
+class _Lines:
+    """Reads the lines of a batch's results as their bytes pass."""
+
+    def __init__(self, http: httpx2.Response) -> None:
+        try:
+            self._decoder, self._readable = decoder_of(http), True
+        except LookupError:
+            self._decoder, self._readable = None, False
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Mapping[str, Any]]:
+        """The lines that end in *data*."""
+        if not self._readable:
+            return
+        for part in (data,) if self._decoder is None else self._decoder.decode(data):
+            *lines, self._rest = (self._rest + part).split(b"\n")
+            for line in lines:
+                yield from _parsed(line)
+
+    def end(self) -> Iterator[Mapping[str, Any]]:
+        """The last line, where no line feed ends it."""
+        yield from _parsed(self._rest)
+
+
+def _parsed(line: bytes) -> Iterator[Mapping[str, Any]]:
+    try:
+        value = from_json(line)
+    except ValueError:
+        return
+    if isinstance(value, dict):
+        yield value
+
+
+class _Results:
+    """A blocking reading of a batch's results: each item is settled before its line is passed on."""
+
+    stopped = ""
+
+    def __init__(self, engine: Engine, batch_id: str, http: httpx2.Response) -> None:
+        self._engine, self._house = engine, engine.house_for(None)
+        self._reading, self._lines = Reading(batch_id), _Lines(http)
+        self._due: list[Mapping[str, Any]] = []
+
+    def take(self, data: bytes) -> bool:
+        """Bytes pass; whether lines end in them."""
+        self._due += self._lines.feed(data)
+        return bool(self._due)
+
+    def report(self) -> None:
+        """Settle the items of the lines that have ended."""
+        due, self._due = self._due, []
+        for line in due:
+            Drive(end_item(self._house, self._reading, line), self._engine.perform).run()
+
+    def over(self) -> None:
+        """The results have ended."""
+        self._due += self._lines.end()
+        self.report()
+        Drive(end_batch(self._house, self._reading), self._engine.perform).run()
+
+    def failed(self, error: BaseException) -> None:
+        """The results broke off: what was not read stays open, until it is read again."""
+
+    def closed(self) -> None:
+        """The reader has left, or is done."""
+
+    def dropped(self) -> None:
+        """Nobody reads."""
+
+
+class _AsyncResults:
+    """As `_Results`, on an event loop."""
+
+    stopped = ""
+
+    def __init__(self, engine: AsyncEngine, batch_id: str, http: httpx2.Response) -> None:
+        self._engine = engine
+        self._reading, self._lines = Reading(batch_id), _Lines(http)
+        self._due: list[Mapping[str, Any]] = []
+
+    async def _run(self, story: Any) -> None:
+        task = Undertaking()
+        await AsyncDrive(story, lambda effect: self._engine.perform(effect, task), task).run()
+
+    def take(self, data: bytes) -> bool:
+        """Bytes pass; whether lines end in them."""
+        self._due += self._lines.feed(data)
+        return bool(self._due)
+
+    async def report(self) -> None:
+        """Settle the items of the lines that have ended."""
+        house = await self._engine.house_for(None)
+        due, self._due = self._due, []
+        for line in due:
+            await self._run(end_item(house, self._reading, line))
+
+    async def over(self) -> None:
+        """The results have ended."""
+        self._due += self._lines.end()
+        await self.report()
+        await self._run(end_batch(await self._engine.house_for(None), self._reading))
+
+    async def failed(self, error: BaseException) -> None:
+        """The results broke off: what was not read stays open, until it is read again."""
+
+    async def closed(self) -> None:
+        """The reader has left, or is done."""
+
+    def dropped(self) -> None:
+        """Nobody reads."""
+
+
+def read(engine: Engine, batch_id: str, response: Any) -> Any:
+    """*response* with a batch's results, each item of which is settled as it passes."""
+    http = response.http_response
+    if http.is_success and not http.is_stream_consumed and not http.is_closed:
+        http.stream = Tee(http.stream, _Results(engine, batch_id, http))
+    return response
+
+
+def read_async(engine: AsyncEngine, batch_id: str, response: Any) -> Any:
+    """As `read`."""
+    http = response.http_response
+    if http.is_success and not http.is_stream_consumed and not http.is_closed:
+        http.stream = AsyncTee(http.stream, _AsyncResults(engine, batch_id, http))
+    return response
