@@ -122,7 +122,7 @@ class _Passing(Passage):
                 return self.response
             raise
         if outcome is Waits.READER:
-            self._engine.drops.watch()
+            self._engine.drops.watch(self)
             http = self.response.http_response
             http.stream = Tee(http.stream, self)
         return self.let_go()
@@ -137,6 +137,7 @@ class _Passing(Passage):
         finally:
             if outcome is not Waits.READER:
                 self._drive, self.done = None, True
+                self._engine.drops.forget(self)
         return outcome
 
     def _perform(self, effect: Any) -> Any:
@@ -276,7 +277,7 @@ class _AsyncPassing(Passage):
                 return self.response
             raise
         if outcome is Waits.READER:
-            self._engine.drops.watch()
+            self._engine.drops.watch(self)
             http = self.response.http_response
             http.stream = AsyncTee(http.stream, self)
         return self.let_go()
@@ -291,6 +292,7 @@ class _AsyncPassing(Passage):
         finally:
             if outcome is not Waits.READER:
                 self._drive, self.done = None, True
+                self._engine.drops.forget(self)
         return outcome
 
     async def _perform(self, effect: Any) -> Any:
