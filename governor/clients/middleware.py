@@ -227,8 +227,9 @@ class _Passing(Passage):
         self._run(Running())
 
     def _end(self, ended: Ended) -> None:
-        if self.done:
+        if self.ending or self.done:
             return
+        self.ending = True
         try:
             self._run(ended)
         except BaseException as error:
@@ -375,8 +376,9 @@ class _AsyncPassing(Passage):
             await self._end(self.meter.left(self._task.cancelled))
 
     async def _end(self, ended: Ended) -> None:
-        if self.done:
+        if self.ending or self.done:
             return
+        self.ending = True
         try:
             await self._run(ended)
         except BaseException as error:

@@ -74,6 +74,7 @@ class Passage:
         asked: The request, as the governor's flow knows it.
         response: The SDK's response to the last sending; `None` where none came.
         done: Whether the story has been told the end.
+        ending: Whether the story is being told the end, which is told once: a dropped answer's body is closed too.
         stopped: Whether the body is to end now, in good order.
     """
 
@@ -83,7 +84,7 @@ class Passage:
         self._threads, self.request, self._order = engine.threads, request, order
         self.asked = orders.asked_for(request, order, engine.threads)
         self.response: Any = None
-        self.done = self.stopped = False
+        self.done = self.ending = self.stopped = False
         self._ended: Ended | None = None
         self._reader: Reader = Unreadable()
         self._sent: Send | None = None

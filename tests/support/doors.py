@@ -40,8 +40,8 @@ class Kind(enum.Enum):
     STREAM = "server-sent events, read by the caller"
 
 
-class Interrupted(BaseException):  # noqa: N818 - as KeyboardInterrupt, which would end the loop's thread too
-    """What interrupts a caller who reads."""
+class Interrupted(BaseException):
+    """What interrupts a caller who reads; a `KeyboardInterrupt` would end the loop's thread too."""
 
 
 class Leave(enum.Enum):
@@ -103,7 +103,7 @@ async def read(items: Any, most: int | None = None) -> list[Any]:
         return taken
     if hasattr(items, "__aiter__"):
         async for item in items:
-            taken.append(item)  # noqa: PERF401 - it may be left in the middle
+            taken.append(item)
             if len(taken) == most:
                 break
         return taken
@@ -232,7 +232,9 @@ async def _weather_async(place: str) -> str:
 
 def _runner(client: Any, visit: Visit, **more: Any) -> Any:
     is_async = inspect.iscoroutinefunction(client.post)
-    tool = beta_async_tool(_weather_async, name="weather") if is_async else beta_tool(_weather, name="weather")
+    tool = (
+        beta_async_tool(_weather_async, name="weather") if is_async else beta_tool(_weather, name="weather")
+    )
     return client.beta.messages.tool_runner(tools=[tool], thread=False, **more, **visit.request)
 
 
