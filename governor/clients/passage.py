@@ -74,7 +74,7 @@ class Passage:
         asked: The request, as the governor's flow knows it.
         response: The SDK's response to the last sending; `None` where none came.
         done: Whether the story has been told the end.
-        ending: Whether the story is being told the end, which is told once: a dropped answer's body is closed too.
+        ending: Whether the story is being told the end: once, though a dropped answer's body is closed too.
         stopped: Whether the body is to end now, in good order.
     """
 
