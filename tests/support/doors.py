@@ -351,7 +351,7 @@ def endings(stage: Stage, doorway: Doorway, attempts: int) -> list[dict[str, Any
 
     The ledger is not asked meanwhile: on SQLite who asks again and again keeps others from writing.
     """
-    # An answer that was dropped may be in a cycle, whose async generators come back to be closed on their loop.
+    # A dropped answer may be in a cycle, whose async generators come back to be closed on their loop.
     until(lambda: len(doorway.receipts) >= attempts or (gc.collect() and False), 10)
     stage.api.wait_idle()
     assert stage.holds() == ()
