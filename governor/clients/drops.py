@@ -21,10 +21,12 @@ class Drops:
     """Tells ends in a thread of its own, which the first answer that is read elsewhere starts.
 
     The garbage collector may drop an answer anywhere, in the middle of the ledger's own work too; so it only
-    puts what is to be done into a queue.
+    puts what is to be done into a queue. Whoever reads an answer is kept here meanwhile: collected along with
+    it, the story that is to be told the end would be closed first.
     """
 
     def __init__(self) -> None:
+        self._reading: set[object] = set()
         self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -33,13 +35,18 @@ class Drops:
         """Have *end* called soon; may be called by the garbage collector."""
         self._queue.put(end)
 
-    def watch(self) -> None:
-        """Be ready for what may be dropped from now on."""
+    def watch(self, reading: object) -> None:
+        """Be ready for what *reading* reads, which may be dropped from now on."""
+        self._reading.add(reading)
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._work, name="governor-drops", daemon=True)
                     self._thread.start()
+
+    def forget(self, reading: object) -> None:
+        """What *reading* read has ended."""
+        self._reading.discard(reading)
 
     def close(self) -> None:
         """Tell what is left, and end the thread."""
@@ -54,6 +61,7 @@ class Drops:
     def renew(self) -> None:
         """Begin anew, as a forked child does: what was dropped is its parent's to tell."""
         self._queue, self._thread, self._lock = SimpleQueue(), None, threading.Lock()
+        self._reading = set()
 
     def _work(self) -> None:
         queue = self._queue
@@ -65,6 +73,7 @@ class AsyncDrops:
     """As `Drops`, in tasks of the loop that the answers were read on."""
 
     def __init__(self) -> None:
+        self._reading: set[object] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         renew_in_children(self.renew)
@@ -75,13 +84,18 @@ class AsyncDrops:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._begin, end)
 
-    def watch(self) -> None:
-        """Be ready for what may be dropped from now on."""
+    def watch(self, reading: object) -> None:
+        """Be ready for what *reading* reads, which may be dropped from now on."""
+        self._reading.add(reading)
         self._loop = asyncio.get_running_loop()
 
     def renew(self) -> None:
         """As `Drops.renew`: the loop is the parent's, and its tasks never end here."""
-        self._loop, self._tasks = None, set()
+        self._loop, self._tasks, self._reading = None, set(), set()
+
+    def forget(self, reading: object) -> None:
+        """What *reading* read has ended."""
+        self._reading.discard(reading)
 
     async def aclose(self) -> None:
         """Wait for what is being told."""

@@ -6,7 +6,9 @@ that streams is passed on as it comes, and its story goes on when it ends.
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anthropic
@@ -116,6 +118,7 @@ class _Passing(Passage):
     def __init__(self, engine: Engine, request: APIRequest, call_next: Any, order: Order) -> None:
         super().__init__(engine, request, order)
         self._engine, self._next = engine, call_next
+        self._turn = threading.Lock()  # whoever closes an answer may not be who reads it
         self._drive: Drive | None = Drive(govern(engine.house_for(self.asked), self.asked), self._perform)
 
     def go(self) -> Any:
@@ -127,22 +130,24 @@ class _Passing(Passage):
                 return self.response
             raise
         if outcome is Waits.READER:
-            self._engine.drops.watch()
+            self._engine.drops.watch(self)
             http = self.response.http_response
             http.stream = Tee(http.stream, self)
         return self.let_go()
 
     def _run(self, reply: Ended | Running | None) -> Any:
         """Go on with the story; once it is over, nothing of it is kept."""
-        drive, outcome = self._drive, None
-        if drive is None:
-            return None
-        try:
-            outcome = drive.run(reply)
-        finally:
-            if outcome is not Waits.READER:
-                self._drive, self.done = None, True
-        return outcome
+        with self._turn:
+            drive, outcome = self._drive, None
+            if drive is None:
+                return None
+            try:
+                outcome = drive.run(reply)
+            finally:
+                if outcome is not Waits.READER:
+                    self._drive, self.done = None, True
+                    self._engine.drops.forget(self)
+            return outcome
 
     def _perform(self, effect: Any) -> Any:
         match effect:
@@ -226,8 +231,9 @@ class _Passing(Passage):
                 raise
 
     def _end(self, ended: Ended) -> None:
-        if not self.is_ours():
+        if self.ending or not self.is_ours():
             return
+        self.ending = True
         try:
             self._run(ended)
         except BaseException as error:
@@ -267,6 +273,7 @@ class _AsyncPassing(Passage):
     def __init__(self, engine: AsyncEngine, request: APIRequest, call_next: Any, order: Order) -> None:
         super().__init__(engine, request, order)
         self._engine, self._next = engine, call_next
+        self._turn = asyncio.Lock()  # whoever closes an answer may not be who reads it
         self._task = Undertaking()
         self._drive: AsyncDrive | None = None
 
@@ -281,22 +288,24 @@ class _AsyncPassing(Passage):
                 return self.response
             raise
         if outcome is Waits.READER:
-            self._engine.drops.watch()
+            self._engine.drops.watch(self)
             http = self.response.http_response
             http.stream = AsyncTee(http.stream, self)
         return self.let_go()
 
     async def _run(self, reply: Ended | Running | None) -> Any:
         """Go on with the story; once it is over, nothing of it is kept."""
-        drive, outcome = self._drive, None
-        if drive is None:
-            return None
-        try:
-            outcome = await drive.run(reply)
-        finally:
-            if outcome is not Waits.READER:
-                self._drive, self.done = None, True
-        return outcome
+        async with self._turn:
+            drive, outcome = self._drive, None
+            if drive is None:
+                return None
+            try:
+                outcome = await drive.run(reply)
+            finally:
+                if outcome is not Waits.READER:
+                    self._drive, self.done = None, True
+                    self._engine.drops.forget(self)
+            return outcome
 
     async def _perform(self, effect: Any) -> Any:
         match effect:
@@ -373,8 +382,9 @@ class _AsyncPassing(Passage):
             await self._end(self.meter.left(self._task.cancelled))
 
     async def _end(self, ended: Ended) -> None:
-        if not self.is_ours():
+        if self.ending or not self.is_ours():
             return
+        self.ending = True
         try:
             await self._run(ended)
         except BaseException as error:

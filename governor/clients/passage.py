@@ -77,6 +77,7 @@ class Passage:
         asked: The request, as the governor's flow knows it.
         response: The SDK's response to the last sending; `None` where none came.
         done: Whether the story has been told the end.
+        ending: Whether the story is being told the end: once, though a dropped answer's body is closed too.
         stopped: Why the body is to end now, in good order; '' while it is not.
     """
 
@@ -87,7 +88,7 @@ class Passage:
         self.request, self._order = request, order
         self.asked = orders.asked_for(request, order, engine.threads, engine.attempts)
         self.response: Any = None
-        self.done, self.stopped = False, ""
+        self.done, self.ending, self.stopped = False, False, ""
         self._process = os.getpid()
         self._ended: Ended | None = None
         self._reader: Reader = Unreadable()

@@ -158,5 +158,6 @@ class AsyncTee(_Tee, httpx2.AsyncByteStream):
     async def _close_parts(self) -> None:
         """Close an original that is an async generator here, and not in a task of the loop's own, later."""
         close = getattr(self._parts, "aclose", None)
-        if close is not None and self._parts is not self._body:
+        read_elsewhere = getattr(self._parts, "ag_running", False)
+        if close is not None and self._parts is not self._body and not read_elsewhere:
             await close()
