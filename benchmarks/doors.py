@@ -25,7 +25,7 @@ from governor import AsyncGovernor, Governor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-LONG_TURNS, SHORT_TURNS, CREATE_TURNS, BLOCK = 20, 200, 60, 10
+LONG_TURNS, SHORT_TURNS, CREATE_TURNS, BLOCK = 12, 150, 30, 10
 WARM_UP = 2
 ASKED: dict[str, Any] = {
     "model": "claude-opus-5-5",
