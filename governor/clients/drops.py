@@ -97,6 +97,25 @@ class AsyncDrops:
         """What *reading* read has ended."""
         self._reading.discard(reading)
 
+    async def finish(self, end: Coroutine[Any, Any, None]) -> None:
+        """Have *end* awaited to its end, whatever becomes of who waits for it here."""
+        task = asyncio.ensure_future(end)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        cancelled: asyncio.CancelledError | None = None
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError as error:
+                cancelled = error
+            except GeneratorExit:
+                raise
+            except BaseException:  # noqa: BLE001, S110 - the task's own error is raised below
+                pass
+        if cancelled is not None and not task.cancelled():
+            raise cancelled
+        task.result()
+
     async def aclose(self) -> None:
         """Wait for what is being told."""
         await asyncio.sleep(0)

@@ -371,20 +371,23 @@ class _AsyncPassing(Passage):
         Raises:
             BaseException: It does, for this reason.
         """
-        if not self.is_ours():
-            return
+        if self.is_ours():
+            await self._engine.drops.finish(self._reported())
+
+    async def _reported(self) -> None:
         try:
             await self._run(self.running())
         except MoneySpent as error:
             if not self.wanted(error):
                 raise
-        if self._task.cancelled is not None:  # while the ledger extended the hold
-            await self._end(self.meter.left(self._task.cancelled))
 
     async def _end(self, ended: Ended) -> None:
-        if self.ending or not self.is_ours():
-            return
-        self.ending = True
+        """Tell the end in a task of its own: who reads may be collected while it waits for the ledger."""
+        if not self.ending and self.is_ours():
+            self.ending = True
+            await self._engine.drops.finish(self._told(ended))
+
+    async def _told(self, ended: Ended) -> None:
         try:
             await self._run(ended)
         except BaseException as error:
