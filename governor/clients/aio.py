@@ -25,6 +25,7 @@ from governor.clients.streaming import SENDING, Departure, Meter, explained, sil
 from governor.clients.threads import Threads
 from governor.flow import catch_up, decide, govern
 from governor.ledger import open_async_ledger, open_ledger
+from governor.ledger.forks import renew_in_children
 from governor.story.effects import (
     Abandon,
     Adopt,
@@ -72,10 +73,12 @@ class AsyncGovernor(AsyncDoors):
         self.ledger = ledger
         self._client = client
         self._made: _Clients | None = None
+        self._parents: _Clients | None = None
         self._own_client = client is None
         self._on_event = on_event
         self._scorer = scorer or AsyncScorer(None)
         self._engine = AsyncEngine(self._house_for, self._carry_out, Threads(), Attempts(), AsyncDrops())
+        renew_in_children(self._renew)
 
     @classmethod
     def load(
@@ -288,6 +291,12 @@ class AsyncGovernor(AsyncDoors):
         except TypeError as error:
             raise explained(error) from None
         return counted(count)
+
+    def _renew(self) -> None:
+        """A client of its own is made anew in a forked child, as of a `Governor`; its parent's is kept."""
+        if self._own_client and self._made is not None:
+            self._parents = self._made
+            self._client = self._made = None
 
     def _streamer(self) -> anthropic.AsyncAnthropic:
         return self._sdk().streamer

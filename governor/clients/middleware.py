@@ -234,11 +234,14 @@ class _Passing(Passage):
         if self.ending or not self.is_ours():
             return
         self.ending = True
+        traceback = None if ended.error is None else ended.error.__traceback__
         try:
             self._run(ended)
         except BaseException as error:
             if error is not ended.error:
                 raise
+            # Its frames lead to the caller's own, which would not let go of the caller's next stream.
+            error.__traceback__ = traceback
 
 
 class AsyncGovernorMiddleware(Door):
@@ -388,8 +391,11 @@ class _AsyncPassing(Passage):
             await self._engine.drops.finish(self._told(ended))
 
     async def _told(self, ended: Ended) -> None:
+        traceback = None if ended.error is None else ended.error.__traceback__
         try:
             await self._run(ended)
         except BaseException as error:
             if error is not ended.error:
                 raise
+            # Its frames lead to the caller's own, which would not let go of the caller's next stream.
+            error.__traceback__ = traceback

@@ -17,11 +17,12 @@ from support.stages import blocking, in_tasks
 import governor
 from governor.testing import Reply
 
-STREAMS = 10_000 if os.environ.get("GOVERNOR_TEST_PROFILE") == "deep" else 1_000
+DEEP = os.environ.get("GOVERNOR_TEST_PROFILE") == "deep"
+STREAMS = 10_000 if DEEP else 1_000
 ROUNDS, AT_ONCE = 10, 20
-BLOCKS_PER_STREAM = 3
-"""Python objects that may stay of a stream, on the average of the second half: one of which anything were
-kept (a hold, a meter, a message) would leave dozens. What warms up, and what is bounded, is full by then."""
+BLOCKS_PER_STREAM = 3 if DEEP else 20
+"""Python objects that may stay of a stream, on the average of the second half: one of which its meter, its
+hold or its message were kept would leave more. A loop's own come and go by some 3,000, whatever has run."""
 
 ASKED = {"model": HAIKU, "max_tokens": 100, "messages": HELLO, "stream": True}
 TEAM = department({"per": "department", "usd": 1000, "window": "life"}, timeout=60)
