@@ -207,16 +207,25 @@ class Passage:
         try:
             for event in self._reader.feed(data):
                 self.meter.heard(event)
-        except Exception:
-            log.exception("the answer to request %s cannot be read beside", self.asked.id)
-            self._reader = Unreadable()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer goes on
+            self._unread(error)
         return time.monotonic() >= self._report_at
 
     def hear_end(self) -> None:
         """Read what the end of the body makes."""
-        if not self.done:
+        if self.done:
+            return
+        try:
             for event in self._reader.end():
                 self.meter.heard(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer goes on
+            self._unread(error)
+
+    def _unread(self, error: Exception) -> None:
+        """The rest of the answer passes unseen."""
+        log.error("the answer to request %s cannot be read beside", self.asked.id, exc_info=error)
+        self.meter.unseen()
+        self._reader = Unreadable()
 
     def is_ours(self) -> bool:
         """Whether the end is still to be told, and by this process: in a forked child it is its parent's."""
