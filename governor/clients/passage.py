@@ -161,10 +161,14 @@ class Passage:
         return self.response is not None and self._ended is not None and error is self._ended.error
 
     def account(self, receipt: Receipt) -> None:
-        """Tell the receipt to whoever is to know, and keep how long a thread is now."""
+        """Tell the receipt to whoever is to know, and keep how long a thread is now.
+
+        How long an answer is that was not seen to its end is not known, though the API may hold it.
+        """
         said = getattr(self, "meter", None) and self.meter.message
-        if said is not None and self.asked.body.get("thread") is not None:
-            self._threads.note(said.id, tokens_of(receipt.usage))
+        threaded = self.asked.body.get("thread") is not None
+        if threaded and said is not None and said.stop_reason is not None:
+            self._threads.note(said.id, tokens_of(receipt.usage), receipt.model)
         again = self._ended is not None and self._ended.error is not None
         self._attempts.ended(receipt.request_id, len(receipt.legs), again=again)
         for tell in self._order.accounts:
