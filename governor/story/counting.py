@@ -38,7 +38,7 @@ def continued(
 ) -> Counts:
     """A bound on a prompt of which the API holds `held_tokens` and the body shows the rest.
 
-    A newer tokenizer than the one that counted makes more of them, and newer models make more of an image. How
+    A newer tokenizer than the one that counted makes more of them, and newer models more of an image. How
     many the body does not show, so then the bound is the whole window.
     """
     shown = bounds(house, {name: value for name, value in body.items() if name != "thread"}, candidates)
