@@ -137,6 +137,7 @@ def asked_for(request: APIRequest, order: Order, threads: Threads, attempts: Att
         raise PolicyViolation("messages is missing: give the conversation, as to messages.create")
     check_request(model, order.tier, most, pin=order.pin)
     call_id = order.request_id or _call_id(request)
+    held = threads.held(body.get("thread"))
     number = attempts.begins(call_id, request.retries_taken + 1) if order.door is Door.SDK else 1
     return Request(
         id=leg_id(call_id, number),
@@ -150,7 +151,8 @@ def asked_for(request: APIRequest, order: Order, threads: Threads, attempts: Att
         leg=number,
         door=order.door,
         silence_s=_silence_s(request) if order.door is Door.SDK else None,
-        held_tokens=threads.held(body.get("thread")),
+        held_tokens=held.tokens,
+        held_by=held.model,
         stop_when_spent=order.stop_when_spent,
     )
 

@@ -161,10 +161,14 @@ class Passage:
         return self.response is not None and self._ended is not None and error is self._ended.error
 
     def account(self, receipt: Receipt) -> None:
-        """Tell the receipt to whoever is to know, and keep how long a thread is now."""
+        """Tell the receipt to whoever is to know, and keep how long a thread is now.
+
+        How long an answer is that was not seen to its end is not known, though the API may hold it.
+        """
         said = getattr(self, "meter", None) and self.meter.message
-        if said is not None and self.asked.body.get("thread") is not None:
-            self._threads.note(said.id, tokens_of(receipt.usage))
+        threaded = self.asked.body.get("thread") is not None
+        if threaded and said is not None and said.stop_reason is not None:
+            self._threads.note(said.id, tokens_of(receipt.usage), receipt.model)
         again = self._ended is not None and self._ended.error is not None
         self._attempts.ended(receipt.request_id, len(receipt.legs), again=again)
         for tell in self._order.accounts:
@@ -207,16 +211,25 @@ class Passage:
         try:
             for event in self._reader.feed(data):
                 self.meter.heard(event)
-        except Exception:
-            log.exception("the answer to request %s cannot be read beside", self.asked.id)
-            self._reader = Unreadable()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer goes on
+            self._unread(error)
         return time.monotonic() >= self._report_at
 
     def hear_end(self) -> None:
         """Read what the end of the body makes."""
-        if not self.done:
+        if self.done:
+            return
+        try:
             for event in self._reader.end():
                 self.meter.heard(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer goes on
+            self._unread(error)
+
+    def _unread(self, error: Exception) -> None:
+        """The rest of the answer passes unseen."""
+        log.error("the answer to request %s cannot be read beside", self.asked.id, exc_info=error)
+        self.meter.unseen()
+        self._reader = Unreadable()
 
     def is_ours(self) -> bool:
         """Whether the end is still to be told, and by this process: in a forked child it is its parent's."""

@@ -150,6 +150,10 @@ class Meter:
         elif kind == "error":
             self._broken = str(_part(event, "error").get("type"))
 
+    def unseen(self) -> None:
+        """What is still to come cannot be read: how much of it was delivered is not known."""
+        self._hidden = True
+
     def _began(self, message: dict[str, Any]) -> None:
         self._usage = merge_usage(None, _part(message, "usage"))
         self._model = str(message.get("model") or "")

@@ -5,9 +5,9 @@ Bytes are pushed in as they pass and come out as the API's JSON events; nothing 
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pydantic_core
@@ -26,12 +26,34 @@ log = logging.getLogger("governor")
 WHOLE = "whole"
 """The type of the one event that an answer without a stream is read as; its `message` is the answer."""
 
-from_json = partial(pydantic_core.from_json, cache_strings="keys")
-"""Texts and ids come once: kept for a next time, they would crowd out what comes again."""
-
 _EVENT_STREAM = "application/vnd.amazon.eventstream"
 _MOST_WHOLE_BYTES = 256 * 1024 * 1024
 """Of a plain answer that is put together here; a larger one is not the API's."""
+
+
+def from_json(data: bytes) -> Any:
+    """The value that *data* is, as the SDK reads it.
+
+    Half of a surrogate pair, which is no JSON to the fast reader, is read the slow way: some servers write it
+    where a model broke off in the middle of a character, and the SDK takes it.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    try:
+        # Texts and ids come once: kept for a next time, they would crowd out what comes again.
+        return pydantic_core.from_json(data, cache_strings="keys")
+    except ValueError:
+        if _HALF(data) is None:
+            raise
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]").search
+"""An escape that is half of a character, or the first half of a whole one."""
 
 
 class Reader(Protocol):
@@ -92,8 +114,8 @@ class ServerSentEvents:
         return [found for event in events for found in _event(event)]
 
     def end(self) -> Iterable[Any]:
-        """Nothing: an event without its empty line is none."""
-        return ()
+        """The event that a last carriage return ends; one without its empty line is none."""
+        return self._cut(b"\n") if self._parts and self._parts[-1] == b"\r" else ()
 
 
 class BedrockEvents:

@@ -177,13 +177,15 @@ def merge_usage(start: Mapping[str, Any] | None, delta: Mapping[str, Any] | None
     A delta's counts are cumulative, so they replace and never add. Keys that are `None` in the delta keep
     their earlier value: the cache split, tier, speed and region come only with `message_start`. Cumulative
     counts cannot fall, so a delta whose prompt (input, cache writes and reads together) is smaller keeps the
-    earlier prompt, and one whose output is smaller the earlier output: some gateways send 0 there. Neither
+    earlier prompt, and one whose output is smaller the earlier output: some gateways send 0 there. An output
+    that is no number is kept, to be refused by `read_usage`: the earlier one is a placeholder. Neither
     argument is changed; `None` is an event without usage.
     """
     before, after = dict(start or {}), dict(delta or {})
     if _prompt({**before, **_given(after)}) < _prompt(before):
         after = {key: value for key, value in after.items() if key not in _PROMPT}
-    if _number(after.get("output_tokens")) < _number(before.get("output_tokens")):
+    output = after.get("output_tokens", 0)
+    if (output is None or isinstance(output, int)) and _number(output) < _number(before.get("output_tokens")):
         after.pop("output_tokens", None)
     return _overwritten(before, after)
 

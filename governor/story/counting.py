@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from governor.errors import UnknownModel
 from governor.pricing import apart, countable, earlier_thinking, local_bound
 from governor.story.digests import digest
 from governor.story.effects import CountLater, CountTokens
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from governor.pricing import Model
     from governor.routing import Candidate
     from governor.story.books import Story
-    from governor.story.request import House
+    from governor.story.request import House, Request
 
 Counts = dict[str, tuple[int, bool]]
 """For each tokenizer (or each model, where models of one tokenizer differ): tokens of the prompt, and whether
@@ -33,12 +34,30 @@ def bounds(house: House, body: Mapping[str, Any], candidates: Sequence[Candidate
 
 
 def continued(
-    house: House, body: Mapping[str, Any], candidates: Sequence[Candidate], held_tokens: int
+    house: House, body: Mapping[str, Any], candidates: Sequence[Candidate], request: Request
 ) -> Counts:
-    """A bound on a prompt of which the API holds *held_tokens* and the body shows the rest."""
+    """A bound on a prompt of which the API holds `held_tokens` and the body shows the rest.
+
+    A newer tokenizer than the one that counted makes more of them, and newer models more of an image. How
+    many the body does not show, so then the bound is the whole window.
+    """
     shown = bounds(house, {name: value for name, value in body.items() if name != "thread"}, candidates)
-    most = {str(model.tokenizer): model.context_tokens for model in _models(house, candidates)}
-    return {name: (min(tokens + held_tokens, most[name]), False) for name, (tokens, _) in shown.items()}
+    counted_by = _tokenizer(house, request.held_by)
+    found: Counts = {}
+    for model in _models(house, candidates):
+        name, most = str(model.tokenizer), model.context_tokens
+        tokens = shown[name][0] + (request.held_tokens or 0)
+        before, _ = found.get(name, (0, False))
+        found[name] = (max(before, most if model.tokenizer > counted_by else min(tokens, most)), False)
+    return found
+
+
+def _tokenizer(house: House, model: str) -> int:
+    """The tokenizer of *model*; 0, older than any, where the table does not know it."""
+    try:
+        return house.prices.model(model).tokenizer
+    except UnknownModel:
+        return 0
 
 
 def known(house: House, tokens: int, candidates: Sequence[Candidate]) -> Counts:

@@ -108,7 +108,7 @@ def _measured(
     if known is not None:
         return priced(counting.known(house, known, candidates))
     if asked.request.held_tokens:
-        return priced(counting.continued(house, body, candidates, asked.request.held_tokens))
+        return priced(counting.continued(house, body, candidates, asked.request))
     if rules.estimate == "auto" and at_once:
         planned = priced(counting.bounds(house, body, candidates))
         trial = _bounded(house, planned) if in_batch else _trial(house, planned)

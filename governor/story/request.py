@@ -145,6 +145,7 @@ class Request:
             `None`: as the tier says.
         stop_when_spent: Whether its answer ends when what was held for it, or its run's money, is used up.
         held_tokens: Tokens of earlier turns that the API adds to its prompt; `None`: that is not known.
+        held_by: The model by whose tokenizer these were counted.
     """
 
     id: str
@@ -164,6 +165,7 @@ class Request:
     door: Door = Door.CALL
     silence_s: float | None = None
     held_tokens: int | None = 0
+    held_by: str = ""
     stop_when_spent: bool = False
 
     @property
