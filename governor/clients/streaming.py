@@ -124,7 +124,8 @@ class Meter:
             self._model = event.message.model
         elif event.type == "message_delta":
             self._usage = merge_usage(self._usage, event.usage.model_dump())
-            self._final |= event.delta.stop_reason is not None
+            counted = getattr(event.usage, "output_tokens", None) is not None
+            self._final |= counted and event.delta.stop_reason is not None
 
     def heard(self, event: Any) -> None:
         """An event of the wire has come, as its reader gives it; what is none of the API's says nothing."""
@@ -141,12 +142,13 @@ class Meter:
         elif kind == "message_start":
             self._began(_part(event, "message"))
         elif kind == "message_delta":
-            self._usage = merge_usage(self._usage, _part(event, "usage"))
-            self._stopped(_part(event, "delta").get("stop_reason"))
+            counted = _part(event, "usage")
+            self._usage = merge_usage(self._usage, counted)
+            self._stopped(_part(event, "delta").get("stop_reason"), counted)
         elif kind == "whole":
             message = _part(event, "message")
             self._began(message)
-            self._stopped(message.get("stop_reason"))
+            self._stopped(message.get("stop_reason"), self._usage)
         elif kind == "error":
             self._broken = str(_part(event, "error").get("type"))
 
@@ -159,9 +161,10 @@ class Meter:
         self._model = str(message.get("model") or "")
         self.message = Said(str(message.get("id") or ""), None)
 
-    def _stopped(self, reason: object) -> None:
+    def _stopped(self, reason: object, counted: dict[str, Any]) -> None:
+        """The answer says why it ended; its usage is final if the output was *counted* with that."""
         if isinstance(reason, str):
-            self._final = bool(self._usage)
+            self._final = counted.get("output_tokens") is not None
             self.message = Said("" if self.message is None else self.message.id, reason)
 
     @property
