@@ -12,14 +12,13 @@ from contextlib import ContextDecorator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, Self
 
 from governor.errors import PolicyViolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import Token
 
     from governor.story.decision import Receipt
 
@@ -40,11 +39,14 @@ class Attributed:
     Attributes:
         said: The parts it was given.
         receipts: Of the calls that ended inside it, in their order; at most 1,000, the newest.
+        around: The one around it.
+        by: Whose entry it is.
     """
 
     said: Mapping[str, Any]
     receipts: deque[Receipt] = field(default_factory=lambda: deque(maxlen=MOST_RECEIPTS))
     around: Attributed | None = None
+    by: attribute | None = None
 
     def part(self, name: str) -> Any:
         """What this one, or the nearest around it that says it, says of *name*."""
@@ -113,26 +115,43 @@ class attribute(ContextDecorator):  # noqa: N801 - it reads as a verb where it i
         self._said: dict[str, Any] = {
             name: value for name, value in zip(PARTS, values, strict=True) if value is not None
         }
-        _check_tags(tags)
-        self._tokens: list[Token[Attributed | None]] = []
+        check_tags(tags)
 
     def __enter__(self) -> Attributed:
         around = _CURRENT.get()
         said: dict[str, Any] = dict(self._said)
         if around is not None and "tags" in said:
             said["tags"] = {**(around.part("tags") or {}), **said["tags"]}
-        scope = Attributed(said, around=around)
-        self._tokens.append(_CURRENT.set(scope))
+        scope = Attributed(said, around=around, by=self)
+        _CURRENT.set(scope)
         return scope
 
     def __exit__(self, *_: object) -> None:
-        _CURRENT.reset(self._tokens.pop())
+        """End its innermost entry in this context, and what was entered inside that.
+
+        Tasks may share one `attribute`, and a framework may leave it in another context than it entered,
+        where there is nothing to end: so what is left is what the context says, not what was entered last.
+        """
+        scope = _CURRENT.get()
+        while scope is not None and scope.by is not self:
+            scope = scope.around
+        if scope is not None:
+            _CURRENT.set(scope.around)
 
     def _recreate_cm(self) -> Self:
         return type(self)(**self._said)
 
     def __call__(self, function: Callable[..., Any]) -> Any:
-        """Decorate *function*: every call of it is attributed."""
+        """Decorate *function*: every call of it is attributed.
+
+        Raises:
+            PolicyViolation: It is a generator, whose body runs outside of its call.
+        """
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise PolicyViolation(
+                f"{function.__qualname__} is a generator, whose body runs where it is read: "
+                f"put `with governor.attribute(…)` inside it"
+            )
         if not iscoroutinefunction(function):
             return super().__call__(function)
 
@@ -169,7 +188,7 @@ def attribution_of(
         if name == "tags":
             merged: dict[str, str] = {}
             for value in reversed(values):
-                _check_tags(value)
+                check_tags(value)
                 merged.update(value or {})
             found[name] = merged or None
         else:
@@ -195,7 +214,7 @@ def _checked(told: object) -> Mapping[str, Any]:
         raise PolicyViolation(
             f"`who` answered {told!r:.60}: it answers a mapping such as {{'user': 'ada'}}, or None"
         )
-    unknown = sorted(set(told.keys()) - set(PARTS))
+    unknown = sorted(set(told.keys()) - set(PARTS), key=str)
     if unknown:
         raise PolicyViolation(
             f"`who` answered {unknown[0]!r}, which is no part of an attribution: {', '.join(PARTS)}"
@@ -203,7 +222,12 @@ def _checked(told: object) -> Mapping[str, Any]:
     return told
 
 
-def _check_tags(tags: object) -> None:
+def check_tags(tags: object) -> None:
+    """Refuse tags that are no mapping.
+
+    Raises:
+        PolicyViolation: They are none.
+    """
     if tags is not None and not isinstance(tags, Mapping):
         raise PolicyViolation(f"tags is {tags!r:.60}: give a mapping such as {{'project': 'atlas'}}")
 

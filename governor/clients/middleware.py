@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anthropic
 
 from governor.clients import batch_door, orders
-from governor.clients.attribution import PARTS
+from governor.clients.attribution import PARTS, check_tags
 from governor.clients.driving import AsyncDrive, Drive, Undertaking, Waits
 from governor.clients.passage import Passage
 from governor.clients.tee import AsyncTee, Tee
@@ -59,6 +59,7 @@ class Door(anthropic.Middleware):
             raise PolicyViolation(
                 f"middleware({unknown[0]}=…) is no part of an attribution: {', '.join(PARTS)}"
             )
+        check_tags(self._defaults.get("tags"))
 
     def _order(self, request: APIRequest) -> Order:
         """The order that the governor itself gave with the request, or one by its attribution."""
@@ -99,9 +100,9 @@ class GovernorMiddleware(Door):
         """
         batch_id = batch_door.batch_of(request)
         if batch_id is not None:
-            return batch_door.read(self._engine, batch_id, call_next(request))
+            return batch_door.read(self._engine, batch_id, call_next(orders.ungoverned(request)))
         if request.method.lower() != "post":
-            return call_next(request)
+            return call_next(orders.ungoverned(request))
         endpoint = orders.endpoint_of(request)
         if endpoint == orders.BATCHES:
             return batch_door.make(self._engine, request, call_next, self._order(request))
@@ -109,7 +110,7 @@ class GovernorMiddleware(Door):
             return _Passing(self._engine, request, call_next, self._order(request)).go()
         if endpoint == orders.COMPLETIONS:
             refuse_completions()
-        return call_next(request)
+        return call_next(orders.ungoverned(request))
 
 
 class _Passing(Passage):
@@ -257,9 +258,9 @@ class AsyncGovernorMiddleware(Door):
         """
         batch_id = batch_door.batch_of(request)
         if batch_id is not None:
-            return batch_door.read_async(self._engine, batch_id, await call_next(request))
+            return batch_door.read_async(self._engine, batch_id, await call_next(orders.ungoverned(request)))
         if request.method.lower() != "post":
-            return await call_next(request)
+            return await call_next(orders.ungoverned(request))
         endpoint = orders.endpoint_of(request)
         if endpoint == orders.BATCHES:
             return await batch_door.make_async(self._engine, request, call_next, self._order(request))
@@ -267,7 +268,7 @@ class AsyncGovernorMiddleware(Door):
             return await _AsyncPassing(self._engine, request, call_next, self._order(request)).go()
         if endpoint == orders.COMPLETIONS:
             refuse_completions()
-        return await call_next(request)
+        return await call_next(orders.ungoverned(request))
 
 
 class _AsyncPassing(Passage):

@@ -93,6 +93,7 @@ def order_of(
     """
     around: Attributed | None = current()
     parts = attribution_of(request.headers, told, around, defaults)
+    pin = False if parts["pin"] is None else parts["pin"]
     who = Attribution(
         parts["department"],
         parts["user"],
@@ -105,7 +106,7 @@ def order_of(
     return Order(
         who,
         tier=parts["tier"],
-        pin=bool(parts["pin"]),
+        pin=pin,
         accounts=tuple(each for each in told_to if each is not None),
     )
 
@@ -165,6 +166,14 @@ def to_send(request: APIRequest, effect: Send, planned: Request) -> APIRequest:
     if planned.silence_s is None or effect.silence_s < planned.silence_s:
         update["timeout"] = silence(effect.silence_s)
     return _copy(request, update, request.stream)
+
+
+def ungoverned(request: APIRequest) -> APIRequest:
+    """*request*, which is none of the governor's business, without the governor's headers."""
+    headers = stripped(request.headers)
+    if len(headers) == len(request.headers):
+        return request
+    return _copy(request, {"headers": headers}, request.stream)
 
 
 def rewritten(request: APIRequest, body: Mapping[str, Any]) -> APIRequest:
