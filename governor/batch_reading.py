@@ -37,7 +37,8 @@ class Reading:
 
     Attributes:
         batch_id: The API's id.
-        made_ms: When it was made, Unix milliseconds; `None` where nobody asked.
+        made_ms: When it was made, Unix milliseconds; `None` where nobody asked: then it is only a batch that
+            the ledger knows, or a stranger.
         items: How many it has; `None` as above.
         who: Whose it is taken to be, where the ledger does not know it; `None`: the organisation's alone.
         note: What the ledger knows of it; `None`: nothing, or it was not asked yet.
@@ -127,6 +128,14 @@ def open_batches(house: House) -> Story:
 def knows(house: House, batch_id: str) -> Story:
     """Whether the ledger knows the batch that the API calls so."""
     return bool((yield from batch_books.notes(house, [batches.sent_of(batch_id)])))
+
+
+def is_known(house: House, batch_id: str) -> Story:
+    """The same; not where the ledger does not answer."""
+    try:
+        return (yield from knows(house, batch_id))
+    except LedgerUnavailable:
+        return False
 
 
 def _look_up(house: House, reading: Reading, custom_id: str) -> Story:

@@ -99,7 +99,7 @@ class GovernorMiddleware(Door):
         """
         batch_id = batch_door.batch_of(request)
         if batch_id is not None:
-            return batch_door.read(self._engine, batch_id, call_next(request))
+            return batch_door.read(self._engine, request, call_next, batch_id)
         if request.method.lower() != "post":
             return call_next(request)
         endpoint = orders.endpoint_of(request)
@@ -254,7 +254,7 @@ class AsyncGovernorMiddleware(Door):
         """
         batch_id = batch_door.batch_of(request)
         if batch_id is not None:
-            return batch_door.read_async(self._engine, batch_id, await call_next(request))
+            return await batch_door.read_async(self._engine, request, call_next, batch_id)
         if request.method.lower() != "post":
             return await call_next(request)
         endpoint = orders.endpoint_of(request)
