@@ -75,7 +75,7 @@ def end_item(house: House, reading: Reading, line: Mapping[str, Any]) -> Story:
     """End the hold of one item by a line of the batch's results; returns its `ItemEnd`.
 
     Its reader is given the line whatever comes of this: what the ledger does not hear stays open, and is told
-    when the results are read again.
+    when the results are read again. A ledger that did not answer is left alone for a while (`Breaker`).
 
     Args:
         house: What every request consults.
@@ -87,6 +87,8 @@ def end_item(house: House, reading: Reading, line: Mapping[str, Any]) -> Story:
     except ValueError as error:
         log.error("batch %s: %s; its hold stays open", reading.batch_id, error)  # noqa: TRY400 - it says it all
         return ItemEnd("", "open")
+    if not house.breaker.turn():  # away a moment ago: its reader shall not wait out a time-out for every line
+        return ItemEnd(result.custom_id, "open")
     try:
         if not reading.asked:
             yield from _look_up(house, reading, result.custom_id)
