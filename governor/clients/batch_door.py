@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import anthropic
 from anthropic.types.messages import MessageBatch
 from pydantic_core import from_json
 
@@ -13,6 +13,7 @@ from governor.batching import create
 from governor.clients import orders
 from governor.clients.batch_items import make_items, reading_of
 from governor.clients.driving import AsyncDrive, Drive, Undertaking
+from governor.clients.passage import may_have_left, refused
 from governor.clients.private import decoder_of
 from governor.clients.streaming import Meter
 from governor.clients.tee import AsyncTee, Tee
@@ -71,16 +72,15 @@ class _Making:
         if not http.is_success:
             meter = Meter()
             meter.leaving()
-            error = anthropic.APIStatusError(http.text[:200], response=http, body=None)
-            self._ended = meter.failed(error)
+            self._ended = refused(meter, http)
             return self._ended
         return BatchMade(str(http.json()["id"]), response)
 
     def raised(self, error: BaseException) -> Ended:
-        """The chain raised *error*."""
+        """The chain raised *error*; it goes to the caller as it is."""
         meter = Meter()
         meter.leaving()
-        self._ended = meter.failed(error)
+        self._ended = replace(meter.failed(error, sent=may_have_left(error)), error=error)
         return self._ended
 
     def answers(self, error: BaseException) -> bool:

@@ -9,21 +9,21 @@ import pytest
 from support.batched import USD, batched, held, item, policy, whole
 from support.stages import on_sqlite
 
-from governor.testing import cut_before_head, status_error
+from governor.testing import cut_before_head, spend_limit_reached, status_error
 
 THREE = [item("a"), item("b"), item("c")]
 HOUR_S, DAY_S = 3600, 24 * 3600
 
 
-def by_client(stage, one, use):
+def by_client(stage, one, use, max_retries=0):
     """What *use* makes of a client with the middleware, which it may await."""
-    door = one.door()
+    options = {"middleware": [one.door()], "max_retries": max_retries}
     if not stage.is_async:
-        with stage.api.client(middleware=[door], max_retries=0) as client:
+        with stage.api.client(**options) as client:
             return use(client)
 
     async def used():
-        async with stage.api.async_client(middleware=[door], max_retries=0) as client, asyncio.timeout(20):
+        async with stage.api.async_client(**options) as client, asyncio.timeout(20):
             return await use(client)
 
     return one.run(used())
@@ -95,3 +95,28 @@ def test_a_drain_passes_over_batches_whose_results_are_gone(stage):
     drained = one.drain()
     assert (drained.gone, drained.batches, drained.settled) == ((old.id,), 1, 3)
     assert one.drain().gone == (old.id,)
+
+
+@on_sqlite
+def test_a_client_without_a_key_holds_nothing(stage):
+    """The SDK refuses to send the batch, so it was not made: every hold is given back."""
+    one = batched(stage, policy())
+
+    def create(client):
+        client.api_key = client.auth_token = None
+        return client.messages.batches.create(requests=THREE)
+
+    with pytest.raises(TypeError, match="authentication"):
+        by_client(stage, one, create)
+    assert (stage.holds(), stage.balances()[USD].held) == ((), 0)
+
+
+@on_sqlite
+def test_a_batch_is_not_sent_again_at_a_spend_cap(stage):
+    """No retry heals it: the SDK is told not to, as for calls."""
+    one = batched(stage, policy())
+    stage.api.batch_fault(spend_limit_reached(), at="create", times=3)
+    with pytest.raises(anthropic.RateLimitError, match="spend limit"):
+        by_client(stage, one, lambda client: client.messages.batches.create(requests=THREE), max_retries=2)
+    assert stage.api.traffic.received == 1
+    assert stage.holds() == ()
