@@ -6,8 +6,8 @@ import asyncio
 
 import anthropic
 import pytest
-from support.batched import USD, batched, held, item, policy, whole
-from support.stages import on_sqlite
+from support.batched import USD, batched, held, item, policy, settled_once, whole
+from support.stages import on_sqlite, once
 
 from governor.testing import cut_before_head, spend_limit_reached, status_error
 
@@ -120,3 +120,28 @@ def test_a_batch_is_not_sent_again_at_a_spend_cap(stage):
         by_client(stage, one, lambda client: client.messages.batches.create(requests=THREE), max_retries=2)
     assert stage.api.traffic.received == 1
     assert stage.holds() == ()
+
+
+@once
+def test_a_batch_that_is_read_before_its_maker_hears_of_it_is_still_made(stage):
+    """Taken for one like it that was never answered, it leaves its own holds to that; its maker has its id."""
+    stage.meet()
+    one = batched(stage, policy())
+    stage.api.batch_fault(cut_before_head(billed=True), at="create")
+    with pytest.raises(anthropic.APIConnectionError):
+        one.create(THREE)
+    (lost,) = (batch.id for batch in stage.api.client().messages.batches.list())
+
+    def read_at_once(request, call_next):
+        response = call_next(request)
+        response.http_response.read()
+        batch_id = response.http_response.json()["id"]
+        one.ask("retrieve", batch_id)
+        assert len(one.results(batch_id)) == 3
+        return response
+
+    with stage.api.client(middleware=[one.door(), read_at_once], max_retries=0) as client:
+        made = client.messages.batches.create(requests=THREE)
+    assert made.id != lost
+    assert one.drain().settled == 3
+    settled_once(stage)
