@@ -124,7 +124,7 @@ def test_a_batch_is_not_sent_again_at_a_spend_cap(stage):
 
 @once
 def test_a_batch_that_is_read_before_its_maker_hears_of_it_is_still_made(stage):
-    """Taken for one like it that was never answered, it leaves its own holds to that; its maker has its id."""
+    """Taken for one like it that was never answered, it leaves its holds to that; its maker has its id."""
     stage.meet()
     one = batched(stage, policy())
     stage.api.batch_fault(cut_before_head(billed=True), at="create")
