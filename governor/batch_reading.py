@@ -37,7 +37,8 @@ class Reading:
 
     Attributes:
         batch_id: The API's id.
-        made_ms: When it was made, Unix milliseconds; `None` where nobody asked.
+        made_ms: When it was made, Unix milliseconds; `None` where nobody asked: then it is only a batch that
+            the ledger knows, or a stranger.
         items: How many it has; `None` as above.
         who: Whose it is taken to be, where the ledger does not know it; `None`: the organisation's alone.
         note: What the ledger knows of it; `None`: nothing, or it was not asked yet.
@@ -74,7 +75,7 @@ def end_item(house: House, reading: Reading, line: Mapping[str, Any]) -> Story:
     """End the hold of one item by a line of the batch's results; returns its `ItemEnd`.
 
     Its reader is given the line whatever comes of this: what the ledger does not hear stays open, and is told
-    when the results are read again.
+    when the results are read again. A ledger that did not answer is left alone for a while (`Breaker`).
 
     Args:
         house: What every request consults.
@@ -86,6 +87,8 @@ def end_item(house: House, reading: Reading, line: Mapping[str, Any]) -> Story:
     except ValueError as error:
         log.error("batch %s: %s; its hold stays open", reading.batch_id, error)  # noqa: TRY400 - it says it all
         return ItemEnd("", "open")
+    if not house.breaker.turn():  # away a moment ago: its reader shall not wait out a time-out for every line
+        return ItemEnd(result.custom_id, "open")
     try:
         if not reading.asked:
             yield from _look_up(house, reading, result.custom_id)
@@ -127,6 +130,14 @@ def open_batches(house: House) -> Story:
 def knows(house: House, batch_id: str) -> Story:
     """Whether the ledger knows the batch that the API calls so."""
     return bool((yield from batch_books.notes(house, [batches.sent_of(batch_id)])))
+
+
+def is_known(house: House, batch_id: str) -> Story:
+    """The same; not where the ledger does not answer."""
+    try:
+        return (yield from knows(house, batch_id))
+    except LedgerUnavailable:
+        return False
 
 
 def _look_up(house: House, reading: Reading, custom_id: str) -> Story:

@@ -15,6 +15,7 @@ from governor.errors import (
     BudgetExceeded,
     GovernorError,
     LedgerUnavailable,
+    ReservationConflict,
 )
 from governor.journal import records
 from governor.ledger import commands as c
@@ -158,7 +159,8 @@ def _send(held: Sequence[HeldItem], retries: int) -> Story:
 def _made(house: House, noted: BatchNote, batch_id: str) -> Story:
     """Note which batch the holds belong to; returns what interrupted it, or `None`.
 
-    Where the ledger cannot be told, whoever reads the results finds the note from before it was sent.
+    Where the ledger cannot be told, whoever reads the results finds the note from before it was sent. A
+    reader may meanwhile have taken it for an unanswered batch just like it: then its holds are left to that.
     """
     given_up: BaseException | None = None
     for _ in range(2):
@@ -166,6 +168,9 @@ def _made(house: House, noted: BatchNote, batch_id: str) -> Story:
             yield from batch_books.bind(house, noted, batch_id)
         except LedgerUnavailable as error:
             log.warning("the ledger was not told that %s is the batch %s: %s", noted.hold, batch_id, error)
+        except ReservationConflict:
+            log.info("batch %s was read already, on the holds of one like it", batch_id)
+            break
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - raised once it is noted

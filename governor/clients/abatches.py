@@ -135,6 +135,8 @@ class AsyncBatches:
             batch = await client.messages.batches.retrieve(batch_id)
             if batch.processing_status != "ended":
                 return done.plus_batch(waiting=True)
+            if batch.results_url is None:  # its results are not kept any more; the SDK would raise
+                return done.plus_gone(batch_id)
             entries = await client.messages.batches.results(batch_id)
         except anthropic.NotFoundError:
             return done.plus_gone(batch_id)

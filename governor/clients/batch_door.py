@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import anthropic
+from anthropic.types.messages import MessageBatch
 from pydantic_core import from_json
 
-from governor.batch_reading import Reading, end_batch, end_item
+from governor.batch_reading import Reading, end_batch, end_item, is_known
 from governor.batching import create
 from governor.clients import orders
-from governor.clients.batch_items import make_items
+from governor.clients.batch_items import make_items, reading_of
 from governor.clients.driving import AsyncDrive, Drive, Undertaking
+from governor.clients.passage import may_have_left, refused
 from governor.clients.private import decoder_of
 from governor.clients.streaming import Meter
 from governor.clients.tee import AsyncTee, Tee
@@ -26,16 +28,15 @@ if TYPE_CHECKING:
 
     from governor.clients.orders import Order
     from governor.clients.passage import AsyncEngine, Engine
-
-_RESULTS = "/results"
+    from governor.story.request import House
 
 
 def batch_of(request: APIRequest) -> str | None:
     """The id of the batch whose results *request* asks for; `None` if it asks for something else."""
     endpoint = orders.endpoint_of(request)
-    if not (endpoint.startswith(orders.BATCHES + "/") and endpoint.endswith(_RESULTS)):
+    if not (endpoint.startswith(orders.BATCHES + "/") and endpoint.endswith(orders.RESULTS)):
         return None
-    return endpoint.removeprefix(orders.BATCHES + "/").removesuffix(_RESULTS) or None
+    return endpoint.removeprefix(orders.BATCHES + "/").removesuffix(orders.RESULTS) or None
 
 
 class _Making:
@@ -71,16 +72,15 @@ class _Making:
         if not http.is_success:
             meter = Meter()
             meter.leaving()
-            error = anthropic.APIStatusError(http.text[:200], response=http, body=None)
-            self._ended = meter.failed(error)
+            self._ended = refused(meter, http)
             return self._ended
         return BatchMade(str(http.json()["id"]), response)
 
     def raised(self, error: BaseException) -> Ended:
-        """The chain raised *error*."""
+        """The chain raised *error*; it goes to the caller as it is."""
         meter = Meter()
         meter.leaving()
-        self._ended = meter.failed(error)
+        self._ended = replace(meter.failed(error, sent=may_have_left(error)), error=error)
         return self._ended
 
     def answers(self, error: BaseException) -> bool:
@@ -180,9 +180,9 @@ class _Results:
 
     stopped = ""
 
-    def __init__(self, engine: Engine, batch_id: str, http: httpx2.Response) -> None:
-        self._engine, self._house = engine, engine.house_for(None)
-        self._reading, self._lines = Reading(batch_id), _Lines(http)
+    def __init__(self, engine: Engine, house: House, reading: Reading, http: httpx2.Response) -> None:
+        self._engine, self._house = engine, house
+        self._reading, self._lines = reading, _Lines(http)
         self._due: list[Mapping[str, Any]] = []
 
     def take(self, data: bytes) -> bool:
@@ -217,9 +217,9 @@ class _AsyncResults:
 
     stopped = ""
 
-    def __init__(self, engine: AsyncEngine, batch_id: str, http: httpx2.Response) -> None:
+    def __init__(self, engine: AsyncEngine, reading: Reading, http: httpx2.Response) -> None:
         self._engine = engine
-        self._reading, self._lines = Reading(batch_id), _Lines(http)
+        self._reading, self._lines = reading, _Lines(http)
         self._due: list[Mapping[str, Any]] = []
 
     async def _run(self, story: Any) -> None:
@@ -254,17 +254,53 @@ class _AsyncResults:
         """Nobody reads."""
 
 
-def read(engine: Engine, batch_id: str, response: Any) -> Any:
-    """*response* with a batch's results, each item of which is settled as it passes."""
+def _told(batch_id: str, http: httpx2.Response) -> Reading:
+    """The reading of a batch as *http* tells of it; of one that is nobody's, where that tells nothing."""
+    try:
+        return reading_of(MessageBatch.model_validate(http.json()))
+    except ValueError:
+        return Reading(batch_id)
+
+
+def read(engine: Engine, request: APIRequest, call_next: Any, batch_id: str) -> Any:
+    """The response with a batch's results, each item of which is settled as it passes.
+
+    Of a batch that the ledger does not know the API is asked first when it was made, and how large it is:
+    else it could be taken for one that was sent and never heard of, whose items are called alike.
+    """
+    house, reading = engine.house_for(None), Reading(batch_id)
+    if not Drive(is_known(house, batch_id), engine.perform).run():
+        response = call_next(orders.to_retrieve_batch(request))
+        http = response.http_response
+        http.read()
+        if not http.is_success:
+            return response
+        reading = _told(batch_id, http)
+    response = call_next(request)
     http = response.http_response
-    if http.is_success and not http.is_stream_consumed and not http.is_closed:
-        http.stream = Tee(http.stream, _Results(engine, batch_id, http))
+    if _streams(http):
+        http.stream = Tee(http.stream, _Results(engine, house, reading, http))
     return response
 
 
-def read_async(engine: AsyncEngine, batch_id: str, response: Any) -> Any:
+async def read_async(engine: AsyncEngine, request: APIRequest, call_next: Any, batch_id: str) -> Any:
     """As `read`."""
+    house, task, reading = await engine.house_for(None), Undertaking(), Reading(batch_id)
+    asking = AsyncDrive(is_known(house, batch_id), lambda effect: engine.perform(effect, task), task)
+    if not await asking.run():
+        response = await call_next(orders.to_retrieve_batch(request))
+        http = response.http_response
+        await http.aread()
+        if not http.is_success:
+            return response
+        reading = _told(batch_id, http)
+    response = await call_next(request)
     http = response.http_response
-    if http.is_success and not http.is_stream_consumed and not http.is_closed:
-        http.stream = AsyncTee(http.stream, _AsyncResults(engine, batch_id, http))
+    if _streams(http):
+        http.stream = AsyncTee(http.stream, _AsyncResults(engine, reading, http))
     return response
+
+
+def _streams(http: httpx2.Response) -> bool:
+    """Whether *http* is results that are yet to be read."""
+    return http.is_success and not http.is_stream_consumed and not http.is_closed

@@ -127,7 +127,8 @@ class Batches:
             department: Whose policy file.
 
         Raises:
-            anthropic.APIError: What the API answered: there is no such batch, or it has not ended.
+            anthropic.AnthropicError: What the SDK raised: there is no such batch, it has not ended, or its
+                results are not kept any more (after 29 days).
         """
         who = read_attribution(user, department)
         client = self._client()
@@ -142,7 +143,7 @@ class Batches:
 
         Raises:
             LedgerUnavailable: The ledger does not say which batches are open.
-            anthropic.APIError: What the API answered; what was drained before is settled.
+            anthropic.AnthropicError: What the SDK raised; what was drained before is settled.
         """
         done, house = Drained(), self._house_for(None)
         for batch_id in self._open(house):
@@ -180,6 +181,8 @@ class Batches:
             batch = client.messages.batches.retrieve(batch_id)
             if batch.processing_status != "ended":
                 return done.plus_batch(waiting=True)
+            if batch.results_url is None:  # its results are not kept any more; the SDK would raise
+                return done.plus_gone(batch_id)
             entries = client.messages.batches.results(batch_id)
         except anthropic.NotFoundError:
             return done.plus_gone(batch_id)

@@ -100,7 +100,7 @@ class GovernorMiddleware(Door):
         """
         batch_id = batch_door.batch_of(request)
         if batch_id is not None:
-            return batch_door.read(self._engine, batch_id, call_next(orders.ungoverned(request)))
+            return batch_door.read(self._engine, orders.ungoverned(request), call_next, batch_id)
         if request.method.lower() != "post":
             return call_next(orders.ungoverned(request))
         endpoint = orders.endpoint_of(request)
@@ -258,7 +258,7 @@ class AsyncGovernorMiddleware(Door):
         """
         batch_id = batch_door.batch_of(request)
         if batch_id is not None:
-            return batch_door.read_async(self._engine, batch_id, await call_next(orders.ungoverned(request)))
+            return await batch_door.read_async(self._engine, orders.ungoverned(request), call_next, batch_id)
         if request.method.lower() != "post":
             return await call_next(orders.ungoverned(request))
         endpoint = orders.endpoint_of(request)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from anthropic import APIRequest, NotGiven
 from anthropic.types import MessageTokensCount
+from anthropic.types.messages import MessageBatch
 
 from governor.clients.attribution import attribution_of, current, stripped
 from governor.clients.counting import COUNT_TIMEOUT_S
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from governor.story.effects import CountTokens, Send
 
 MESSAGES, COUNT, BATCHES = "/v1/messages", "/v1/messages/count_tokens", "/v1/messages/batches"
+RESULTS = "/results"
+"""How the path of a batch's results ends, after the batch's own."""
+
 COMPLETIONS = "/v1/complete"
 """The legacy endpoint, whose models have no price."""
 
@@ -197,6 +201,16 @@ def to_count(request: APIRequest, effect: CountTokens) -> APIRequest:
     counting = _copy(request, update, stream=False)
     counting.cast_to, counting.stream_cls = MessageTokensCount, None
     return counting
+
+
+def to_retrieve_batch(request: APIRequest) -> APIRequest:
+    """A request for the batch whose results *request* asks for, made by the same client."""
+    url = httpx2.URL(request.url)
+    headers = {name: value for name, value in stripped(request.headers).items() if not _is_raw(name)}
+    path = url.path.rstrip("/").removesuffix(RESULTS)
+    retrieving = _copy(request, {"url": str(url.copy_with(path=path)), "headers": headers}, stream=False)
+    retrieving.cast_to, retrieving.stream_cls = MessageBatch, None
+    return retrieving
 
 
 def _copy(request: APIRequest, update: dict[str, Any], stream: bool) -> APIRequest:

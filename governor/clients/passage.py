@@ -105,7 +105,7 @@ class Passage:
 
     def raised(self, error: BaseException) -> Ended:
         """The chain raised *error*; it goes to the caller as it is."""
-        self._ended = replace(self.meter.failed(error, sent=_may_have_left(error)), error=error)
+        self._ended = replace(self.meter.failed(error, sent=may_have_left(error)), error=error)
         return self._ended
 
     def answered(self, response: Any) -> Ended | Waits:
@@ -116,7 +116,7 @@ class Passage:
             return self._ended
         http = response.http_response
         if not http.is_success:
-            self._ended = self._refused(http)
+            self._ended = refused(self.meter, http)
             return self._ended
         self.meter.opened(http.headers)
         if http.is_stream_consumed or http.is_closed:
@@ -126,18 +126,6 @@ class Passage:
         if self._order.opened is not None:
             self._order.opened(self)
         return Waits.READER
-
-    def _refused(self, http: httpx2.Response) -> Ended:
-        """The end of a sending that was answered by an error; the SDK is told not to retry a spend cap."""
-        try:
-            body = http.json()
-        except ValueError:
-            body = None
-        error = anthropic.APIStatusError(http.text[:200], response=http, body=body)
-        ended = self.meter.failed(error)
-        if http.status_code == _TOO_OFTEN and not ended.limited:
-            http.headers["x-should-retry"] = "false"
-        return ended
 
     def _read(self, http: httpx2.Response) -> Ended:
         """The end of a sending whose whole answer is there."""
@@ -271,7 +259,20 @@ class _Count:
         self.input_tokens = input_tokens
 
 
-def _may_have_left(error: BaseException) -> bool:
+def refused(meter: Meter, http: httpx2.Response) -> Ended:
+    """The end of a sending that was answered by an error; the SDK is told not to retry a spend cap."""
+    try:
+        body = http.json()
+    except ValueError:
+        body = None
+    error = anthropic.APIStatusError(http.text[:200], response=http, body=body)
+    ended = meter.failed(error)
+    if http.status_code == _TOO_OFTEN and not ended.limited:
+        http.headers["x-should-retry"] = "false"
+    return ended
+
+
+def may_have_left(error: BaseException) -> bool:
     """Whether a request may have reached the API though the chain raised *error*."""
     if isinstance(error, anthropic.AnthropicError) and not isinstance(error, anthropic.APIError):
         return False

@@ -179,7 +179,7 @@ class Bookkeeper:
 
     def _settle(self, entry: JournalEntry) -> None:
         record = from_json(entry.record)
-        if "lease" in record:
+        if "lease" in record or "batch" in record:  # no call: a lease, or a batch as a whole
             return
         model, nanos = record["model"], int(record["cost_nanos"])
         if self._on_cloud(model, record.get("endpoint") or ""):

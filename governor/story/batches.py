@@ -118,9 +118,10 @@ class BatchNote:
         return _dump([self.hold, self.items, self.noted_ms, self.batch_id])
 
     def may_be(self, made_ms: int | None, items: int | None) -> bool:
-        """Whether a batch made at an instant, with so many items, may be this one; `None`: not known."""
-        near = made_ms is None or -SKEW_MS <= made_ms - self.noted_ms <= LONGEST_SENDING_MS
-        return near and items in (None, self.items)
+        """Whether a batch made at an instant, with so many items, may be this one; `None`: unknown, so no."""
+        if made_ms is None or items != self.items:
+            return False
+        return -SKEW_MS <= made_ms - self.noted_ms <= LONGEST_SENDING_MS
 
 
 @dataclass(frozen=True, slots=True)

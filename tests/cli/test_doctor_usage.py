@@ -377,3 +377,25 @@ def test_the_sdks_own_methods_read_the_fakes_figures(scene):
     assert sum(float(cents) for cents in costs.values()) * 10**7 == pytest.approx(scene.api.billed_nanos)
     tokens = {row.group.model: row.usage.total_tokens for row in analytics.usage.list(**asked)}
     assert set(costs) == set(tokens) == {OPUS, HAIKU}
+
+
+def test_a_batch_as_a_whole_is_no_call_that_cannot_be_read(scene):
+    """What is noted of a batch beside its items counts as nothing, and nothing is said of it."""
+    with at(11):
+        options = {"ledger": f"sqlite:///{scene.ledger}", "client": scene.api.client(max_retries=0)}
+        params = {"model": "haiku", "max_tokens": 100, "messages": QUESTION}
+        with Governor.load(scene.policies, **options) as governor:
+            batch = governor.batches.create(
+                user="ada@example.com",
+                department="engineering",
+                requests=[{"custom_id": name, "params": params} for name in ("a", "b")],
+            )
+            governor.batches.retrieve(batch.id)
+            assert governor.batches.drain().settled == 2
+    total = sum(line.nanos for line in scene.api.bill)
+    found = scene.usage("--days", "2")
+    assert (
+        "ok",
+        f"2026-11-11 to 2026-11-12: all of the {Money(total)} that Anthropic has is in the ledger",
+    ) in found
+    assert not [text for _, text in found if "cannot be read" in text]

@@ -141,7 +141,7 @@ def test_a_cancelled_making_gives_everything_back(stage):
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    caller._on_loop(cancelled()).result()
+    caller.on_loop(cancelled()).result()
     assert stage.holds() == ()
     assert [request.path for request in stage.api.requests] == []
     assert stage.balances()[USD].posted == 0

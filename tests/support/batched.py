@@ -45,14 +45,12 @@ class Batched:
 
     def create(self, requests: Iterable[Any], **more: Any) -> Any:
         """Make a batch as user u of the team, unless *more* says otherwise."""
-        return self._run(
-            self.batches.create(requests=requests, **{"user": "u", "department": "team", **more})
-        )
+        return self.run(self.batches.create(requests=requests, **{"user": "u", "department": "team", **more}))
 
     def results(self, batch_id: str, *, most: int | None = None, **who: Any) -> list[str]:
         """The ids and types of the results, sorted; with *most*, of those before the reader stopped."""
         if self._stage.is_async:
-            return sorted(self._run(self._read_async(batch_id, most, who)))
+            return sorted(self.run(self._read_async(batch_id, most, who)))
         found = []
         for entry in self.batches.results(batch_id, **who):
             found.append(f"{entry.custom_id} {entry.result.type}")
@@ -70,14 +68,19 @@ class Batched:
 
     def drain(self, progress: Callable[[Any], object] | None = None) -> Any:
         """Drain."""
-        return self._run(self.batches.drain(progress))
+        return self.run(self.batches.drain(progress))
 
     def ask(self, name: str, *args: Any) -> Any:
         """One of the methods that pass through."""
-        return self._run(getattr(self.batches, name)(*args))
+        return self.run(getattr(self.batches, name)(*args))
 
-    def _run(self, work: Any) -> Any:
-        return self._caller._on_loop(work).result() if self._stage.is_async else work
+    def door(self) -> Any:
+        """The middleware of the same governor."""
+        return self._caller.governor.middleware(user="u", department="team")
+
+    def run(self, work: Any) -> Any:
+        """What comes of *work*, which an async governor is awaited for."""
+        return self._caller.on_loop(work).result() if self._stage.is_async else work
 
 
 def batched(stage: Stage, team: dict[str, Any] | None = None, **options: Any) -> Batched:

@@ -114,13 +114,13 @@ def test_a_batchs_note_comes_back():
         (60 * 60_000, 3, True),
         (60 * 60_000 + 1, 3, False),
         (0, 2, False),
-        (None, 3, True),
-        (0, None, True),
-        (None, None, True),
+        (None, 3, False),
+        (0, None, False),
+        (None, None, False),
     ],
 )
 def test_which_batch_may_be_the_one_that_was_noted(later_ms, items, may_be):
-    """One made from five minutes before its note to an hour after, of as many items, where that is known."""
+    """One made from five minutes before its note to an hour after, of as many items; no other."""
     noted = BatchNote("batch.x", 3, NOW_MS)
     made_ms = None if later_ms is None else NOW_MS + later_ms
     assert noted.may_be(made_ms, items) is may_be
