@@ -12,14 +12,13 @@ from contextlib import ContextDecorator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, Self
 
 from governor.errors import PolicyViolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import Token
 
     from governor.story.decision import Receipt
 
@@ -40,11 +39,16 @@ class Attributed:
     Attributes:
         said: The parts it was given.
         receipts: Of the calls that ended inside it, in their order; at most 1,000, the newest.
+        around: The one around it.
+        began_by: The `attribute` that it is of.
+        ended: Whether that was left; a task that was started inside stays in it.
     """
 
     said: Mapping[str, Any]
     receipts: deque[Receipt] = field(default_factory=lambda: deque(maxlen=MOST_RECEIPTS))
     around: Attributed | None = None
+    began_by: object = None
+    ended: bool = False
 
     def part(self, name: str) -> Any:
         """What this one, or the nearest around it that says it, says of *name*."""
@@ -61,6 +65,21 @@ class Attributed:
         while scope is not None:
             scope.receipts.append(receipt)
             scope = scope.around
+
+    def leave(self, began_by: object) -> Attributed | None:
+        """End the innermost scope that *began_by* began; returns the innermost that has not ended.
+
+        Generators that are read in turns leave in another order than they entered.
+        """
+        scope: Attributed | None = self
+        while scope is not None and (scope.began_by is not began_by or scope.ended):
+            scope = scope.around
+        if scope is not None:
+            scope.ended = True
+        innermost: Attributed | None = self
+        while scope is not None and innermost is not None and innermost.ended:
+            innermost = innermost.around
+        return innermost
 
 
 _CURRENT: ContextVar[Attributed | None] = ContextVar("governor_attribution", default=None)
@@ -114,25 +133,32 @@ class attribute(ContextDecorator):  # noqa: N801 - it reads as a verb where it i
             name: value for name, value in zip(PARTS, values, strict=True) if value is not None
         }
         _check_tags(tags)
-        self._tokens: list[Token[Attributed | None]] = []
 
     def __enter__(self) -> Attributed:
         around = _CURRENT.get()
         said: dict[str, Any] = dict(self._said)
         if around is not None and "tags" in said:
             said["tags"] = {**(around.part("tags") or {}), **said["tags"]}
-        scope = Attributed(said, around=around)
-        self._tokens.append(_CURRENT.set(scope))
+        scope = Attributed(said, around=around, began_by=self)
+        _CURRENT.set(scope)
         return scope
 
     def __exit__(self, *_: object) -> None:
-        _CURRENT.reset(self._tokens.pop())
+        # No token is kept: one `attribute` may be entered by many threads, and be left in another context.
+        scope = _CURRENT.get()
+        if scope is not None:
+            _CURRENT.set(scope.leave(self))
 
     def _recreate_cm(self) -> Self:
         return type(self)(**self._said)
 
     def __call__(self, function: Callable[..., Any]) -> Any:
         """Decorate *function*: every call of it is attributed."""
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise PolicyViolation(
+                f"{function.__qualname__} is a generator, whose code runs when it is read and not when it is "
+                "called: use `with governor.attribute(…)` around the requests in it"
+            )
         if not iscoroutinefunction(function):
             return super().__call__(function)
 
