@@ -5,6 +5,7 @@ Bytes are pushed in as they pass and come out as the API's JSON events; nothing 
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from functools import partial
@@ -130,20 +131,44 @@ def _event(text: bytes) -> Iterable[Any]:
     """What an event's data says, where it is JSON."""
     lines = [line[5:].lstrip(b" ") for line in text.split(b"\n") if line.startswith(b"data:")]
     try:
-        return (from_json(lines[0] if len(lines) == 1 else b"\n".join(lines)),) if lines else ()
+        return (_lenient(lines[0] if len(lines) == 1 else b"\n".join(lines)),) if lines else ()
     except ValueError:
         return ()
 
 
+_FIELDS = (b"e", b"d", b":", b"i", b"r")
+"""What a stream of events begins with: `event`, `data`, a comment, `id` or `retry`."""
+
+
+def _lenient(text: bytes) -> Any:
+    """A JSON value, in all that the SDK takes: UTF-16, a byte order mark, half a surrogate pair."""
+    try:
+        return from_json(text)
+    except ValueError:
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+
+
 class Whole:
-    """Reads an answer without a stream: one JSON document."""
+    """Reads an answer without a stream: one JSON document.
+
+    Events that a gateway sends under another name are read as events, as the SDK does.
+    """
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._bytes = 0
+        self._events: ServerSentEvents | None = None
 
     def feed(self, data: bytes) -> Iterable[Any]:
-        """Nothing before the end."""
+        """Nothing before the end, or the events that end in *data*."""
+        if not self._bytes and data[:1] in _FIELDS:
+            self._events = ServerSentEvents()
+        if self._events is not None:
+            self._bytes += len(data)
+            return self._events.feed(data)
         self._bytes += len(data)
         if self._bytes <= _MOST_WHOLE_BYTES:
             self._parts.append(data)
@@ -151,8 +176,10 @@ class Whole:
 
     def end(self) -> Iterable[Any]:
         """The answer, if it is JSON."""
+        if self._events is not None:
+            return
         try:
-            message = from_json(b"".join(self._parts))
+            message = _lenient(b"".join(self._parts))
         except ValueError:
             return
         yield {"type": WHOLE, "message": message}
