@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anthropic
 
 from governor.clients import batch_door, orders
+from governor.clients.attempts import is_under_way
 from governor.clients.attribution import PARTS
 from governor.clients.driving import AsyncDrive, Drive, Undertaking, Waits
 from governor.clients.passage import Passage
@@ -103,6 +105,8 @@ class GovernorMiddleware(Door):
         if request.method.lower() != "post":
             return call_next(request)
         endpoint = orders.endpoint_of(request)
+        if is_under_way(self._engine.attempts, request.options.idempotency_key):
+            return call_next(request)
         if endpoint == orders.BATCHES:
             return batch_door.make(self._engine, request, call_next, self._order(request))
         if endpoint == orders.MESSAGES:
@@ -169,7 +173,8 @@ class _Passing(Passage):
     def _send(self, effect: Send) -> Ended | Waits:
         self.leaving(effect)
         try:
-            response = self._next(orders.to_send(self.request, effect, self.asked))
+            with self.under_way():
+                response = self._next(orders.to_send(self.request, effect, self.asked))
             if isinstance(response, anthropic.APIResponse) and not response.http_response.is_success:
                 response.http_response.read()
         except BaseException as error:  # noqa: BLE001 - an interrupted attempt must still be settled
@@ -258,6 +263,8 @@ class AsyncGovernorMiddleware(Door):
         if request.method.lower() != "post":
             return await call_next(request)
         endpoint = orders.endpoint_of(request)
+        if is_under_way(self._engine.attempts, request.options.idempotency_key):
+            return await call_next(request)
         if endpoint == orders.BATCHES:
             return await batch_door.make_async(self._engine, request, call_next, self._order(request))
         if endpoint == orders.MESSAGES:
@@ -329,7 +336,8 @@ class _AsyncPassing(Passage):
         if self._task.cancelled is not None:
             return self.unsent(self._task.cancelled)
         try:
-            response = await self._next(orders.to_send(self.request, effect, self.asked))
+            with self.under_way():
+                response = await self._next(orders.to_send(self.request, effect, self.asked))
             if isinstance(response, anthropic.AsyncAPIResponse) and not response.http_response.is_success:
                 await response.http_response.aread()
         except BaseException as error:  # noqa: BLE001 - an interrupted attempt must still be settled
@@ -388,5 +396,8 @@ class _AsyncPassing(Passage):
         try:
             await self._run(ended)
         except BaseException as error:
+            if not self.done:  # cancelled while another task had the turn: the story has heard nothing
+                self.ending = False
+                self._engine.drops.put(partial(self._end, ended))
             if error is not ended.error:
                 raise

@@ -6,22 +6,26 @@ import logging
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anthropic
 
 from governor.clients import orders
+from governor.clients.attempts import under_way
 from governor.clients.counting import LATER_S, counted, uncounted
 from governor.clients.driving import Waits
 from governor.clients.streaming import Meter, retry_after_s
 from governor.clients.threads import tokens_of
 from governor.clients.wire import Unreadable, Whole, reader_of
-from governor.errors import MoneySpent
+from governor.errors import GovernorError, MoneySpent
 from governor.story.effects import CountLater, Ended, Running
+from governor.story.request import Door
 from governor.story.settlement import actual
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
+    from contextlib import AbstractContextManager
 
     import httpx2
     from anthropic import APIRequest
@@ -103,6 +107,10 @@ class Passage:
         self.meter.leaving()
         self.report_after(effect.report_after_s)
 
+    def under_way(self) -> AbstractContextManager[None]:
+        """Inside, the request is on its way; another door of this governor's lets it pass."""
+        return under_way(self._attempts, self.request.options.idempotency_key)
+
     def raised(self, error: BaseException) -> Ended:
         """The chain raised *error*; it goes to the caller as it is."""
         self._ended = replace(self.meter.failed(error, sent=_may_have_left(error)), error=error)
@@ -165,8 +173,8 @@ class Passage:
         said = getattr(self, "meter", None) and self.meter.message
         if said is not None and self.asked.body.get("thread") is not None:
             self._threads.note(said.id, tokens_of(receipt.usage))
-        again = self._ended is not None and self._ended.error is not None
-        self._attempts.ended(receipt.request_id, len(receipt.legs), again=again)
+        if self.asked.door is Door.SDK:
+            self._attempts.reached(self.asked.call_id, self.asked.leg + len(receipt.legs) - 1)
         for tell in self._order.accounts:
             try:
                 tell(receipt)
@@ -204,19 +212,21 @@ class Passage:
         """
         if self.done:
             return False
+        self._hear(partial(self._reader.feed, data))
+        return time.monotonic() >= self._report_at
+
+    def _hear(self, events: Callable[[], Iterable[Any]]) -> None:
         try:
-            for event in self._reader.feed(data):
+            for event in events():
                 self.meter.heard(event)
         except Exception:
             log.exception("the answer to request %s cannot be read beside", self.asked.id)
             self._reader = Unreadable()
-        return time.monotonic() >= self._report_at
 
     def hear_end(self) -> None:
         """Read what the end of the body makes."""
         if not self.done:
-            for event in self._reader.end():
-                self.meter.heard(event)
+            self._hear(self._reader.end)
 
     def is_ours(self) -> bool:
         """Whether the end is still to be told, and by this process: in a forked child it is its parent's."""
@@ -230,6 +240,7 @@ class Passage:
 
     def broken_off(self, error: BaseException) -> Ended:
         """The story breaks the answer off; the caller is told *error*, unless it wanted that."""
+        self.ending = True  # whoever is told the receipt may close the answer
         self.stopped = str(error) if isinstance(error, MoneySpent) else ""
         self._ended = self.meter.left(error)
         return self._ended
@@ -260,6 +271,8 @@ class _Count:
 
 def _may_have_left(error: BaseException) -> bool:
     """Whether a request may have reached the API though the chain raised *error*."""
+    if isinstance(error, GovernorError):  # another governor's, further in, refused it
+        return False
     if isinstance(error, anthropic.AnthropicError) and not isinstance(error, anthropic.APIError):
         return False
     return not (isinstance(error, TypeError) and _AUTHENTICATION in str(error))
