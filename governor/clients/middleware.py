@@ -377,7 +377,7 @@ class _AsyncPassing(Passage):
         """Tell the story that the answer is still coming; it may break it off.
 
         Raises:
-            BaseException: It does, for this reason.
+            BaseException: It does, for this reason; or the task was cancelled meanwhile.
         """
         if not self.is_ours():
             return
@@ -388,6 +388,7 @@ class _AsyncPassing(Passage):
                 raise
         if self._task.cancelled is not None:  # while the ledger extended the hold
             await self._end(self.meter.left(self._task.cancelled))
+            raise self._task.cancelled
 
     async def _end(self, ended: Ended) -> None:
         if self.ending or not self.is_ours():

@@ -105,7 +105,7 @@ def order_of(
     return Order(
         who,
         tier=parts["tier"],
-        pin=bool(parts["pin"]),
+        pin=False if parts["pin"] is None else parts["pin"],
         accounts=tuple(each for each in told_to if each is not None),
     )
 

@@ -6,11 +6,12 @@ import asyncio
 import contextvars
 import json
 import threading
+from concurrent.futures import CancelledError
 
 import anthropic
 import pytest
 from anthropic.lib.middleware import BetaFallbackState, BetaRefusalFallbackMiddleware
-from support.doors import BY_NAME, PARAMS, Doorway, endings
+from support.doors import BY_NAME, PARAMS, Doorway, endings, read
 from support.gateway import Gateway
 from support.governed import OPUS, SONNET, department
 from support.stages import blocking, in_tasks, on_sqlite, once
@@ -18,6 +19,7 @@ from support.stages import blocking, in_tasks, on_sqlite, once
 import governor
 from governor import PolicyViolation
 from governor.clients.attribution import current
+from governor.ledger import commands as c
 from governor.testing import Reply
 
 TEAM = department({"per": "department", "usd": "100", "window": "life"})
@@ -76,6 +78,21 @@ def test_a_door_that_stands_twice_in_a_chain_charges_once(stage, door):
     doorway = Doorway(stage, caller, inside=(second,))
     doorway.go(door)
     assert len(endings(stage, doorway, 1)) == 1
+    assert stage.posted() == stage.api.billed_nanos
+
+
+@once
+def test_a_stream_that_a_middleware_further_in_has_read_whole_costs_its_usage(stage):
+    """A middleware that logs answers may read a stream before the governor sees it; its events are read."""
+
+    def logs(request, call_next):
+        response = call_next(request)
+        response.http_response.read()
+        return response
+
+    doorway = Doorway(stage, stage.governor(TEAM), inside=(logs,))
+    doorway.go(STREAM)
+    assert [record["kind"] for record in endings(stage, doorway, 1)] == ["settle"]
     assert stage.posted() == stage.api.billed_nanos
 
 
@@ -296,6 +313,42 @@ def test_a_close_that_is_cancelled_while_another_task_has_the_turn_is_told_all_t
     doorway.run(work)
     assert [record["kind"] for record in endings(stage, doorway, 1)] == ["settle"]
     assert not caller.governor._engine.drops._reading
+
+
+@in_tasks
+def test_a_task_that_is_cancelled_while_its_hold_is_extended_ends(stage):
+    """The cancellation is not lost: the answer is not read on, uncharged, by a task that was to end."""
+    caller = stage.governor(TEAM)
+    doorway = Doorway(stage, caller)
+    stage.api.next(Reply(event_delay_ms=5))
+
+    async def work(client):
+        reader = asyncio.current_task()
+
+        async def cancelling(effect, task):
+            if isinstance(effect, c.Extend):
+                asyncio.get_running_loop().call_soon(reader.cancel)
+            return await perform(effect, task)
+
+        stream = await client.messages.create(stream=True, **PARAMS)
+        await anext(stream)
+        (passage,) = caller.governor._engine.drops._reading
+        perform = passage._engine.perform
+        passage._engine = passage._engine._replace(perform=cancelling)
+        passage.report_after(0)
+        return await read(stream)
+
+    with pytest.raises(CancelledError):
+        doorway.run(work)
+    assert [record["kind"] for record in endings(stage, doorway, 1)] == ["settle"]
+
+
+@once
+def test_a_pin_that_is_no_flag_is_refused(stage):
+    """`pin="no"` does not pin: it is refused."""
+    doorway = Doorway(stage, stage.governor(TEAM), door={"user": "u", "department": "team", "pin": "no"})
+    with pytest.raises(PolicyViolation, match="pin is 'no': give True or False"):
+        doorway.go(CREATE)
 
 
 @blocking
