@@ -101,9 +101,9 @@ class GovernorMiddleware(Door):
         """
         batch_id = batch_door.batch_of(request)
         if batch_id is not None:
-            return batch_door.read(self._engine, batch_id, call_next(request))
+            return batch_door.read(self._engine, batch_id, call_next(orders.unnamed(request)))
         if request.method.lower() != "post":
-            return call_next(request)
+            return call_next(orders.unnamed(request))
         endpoint = orders.endpoint_of(request)
         if is_under_way(self._engine.attempts, request.options.idempotency_key):
             return call_next(request)
@@ -113,7 +113,7 @@ class GovernorMiddleware(Door):
             return _Passing(self._engine, request, call_next, self._order(request)).go()
         if endpoint == orders.COMPLETIONS:
             refuse_completions()
-        return call_next(request)
+        return call_next(orders.unnamed(request))
 
 
 class _Passing(Passage):
@@ -259,9 +259,9 @@ class AsyncGovernorMiddleware(Door):
         """
         batch_id = batch_door.batch_of(request)
         if batch_id is not None:
-            return batch_door.read_async(self._engine, batch_id, await call_next(request))
+            return batch_door.read_async(self._engine, batch_id, await call_next(orders.unnamed(request)))
         if request.method.lower() != "post":
-            return await call_next(request)
+            return await call_next(orders.unnamed(request))
         endpoint = orders.endpoint_of(request)
         if is_under_way(self._engine.attempts, request.options.idempotency_key):
             return await call_next(request)
@@ -271,7 +271,7 @@ class AsyncGovernorMiddleware(Door):
             return await _AsyncPassing(self._engine, request, call_next, self._order(request)).go()
         if endpoint == orders.COMPLETIONS:
             refuse_completions()
-        return await call_next(request)
+        return await call_next(orders.unnamed(request))
 
 
 class _AsyncPassing(Passage):

@@ -165,6 +165,14 @@ def to_send(request: APIRequest, effect: Send, planned: Request) -> APIRequest:
     return _copy(request, update, request.stream)
 
 
+def unnamed(request: APIRequest) -> APIRequest:
+    """*request* without the governor's headers, where it is not governed."""
+    headers = stripped(request.headers)
+    if len(headers) == len(request.headers):
+        return request
+    return _copy(request, {"headers": headers}, request.stream)
+
+
 def rewritten(request: APIRequest, body: Mapping[str, Any]) -> APIRequest:
     """*request* with another body, without the governor's headers."""
     update = {"json_data": body, "extra_json": None, "headers": stripped(request.headers)}

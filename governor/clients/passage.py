@@ -189,15 +189,7 @@ class Passage:
 
     def counted(self, http: httpx2.Response) -> int | CountLater | None:
         """The tokens in the answer to a count."""
-        if http.status_code == _TOO_OFTEN:
-            asked_s = retry_after_s(http.headers)
-            return CountLater(LATER_S if asked_s is None else asked_s)
-        if not http.is_success:
-            return None
-        try:
-            return counted(_Count(http.json().get("input_tokens")))
-        except (ValueError, AttributeError):
-            return None
+        return count_in(http)
 
     # Reading
 
@@ -260,6 +252,19 @@ class Passage:
             return 0
         offer, now_ms = self._sent.offer, house.clock.now_ms()
         return actual(house.prices, offer, self.meter.so_far(), now_ms, offer.ceiling.way.endpoint).nanos
+
+
+def count_in(http: httpx2.Response) -> int | CountLater | None:
+    """The tokens in the answer to a count; what stands for them where there are none."""
+    if http.status_code == _TOO_OFTEN:
+        asked_s = retry_after_s(http.headers)
+        return CountLater(LATER_S if asked_s is None else asked_s)
+    if not http.is_success:
+        return None
+    try:
+        return counted(_Count(http.json().get("input_tokens")))
+    except (ValueError, AttributeError):
+        return None
 
 
 class _Count:

@@ -131,7 +131,7 @@ def _event(text: bytes) -> Iterable[Any]:
     """What an event's data says, where it is JSON."""
     lines = [line[5:].lstrip(b" ") for line in text.split(b"\n") if line.startswith(b"data:")]
     try:
-        return (_lenient(lines[0] if len(lines) == 1 else b"\n".join(lines)),) if lines else ()
+        return (any_json(lines[0] if len(lines) == 1 else b"\n".join(lines)),) if lines else ()
     except ValueError:
         return ()
 
@@ -140,7 +140,7 @@ _FIELDS = (b"e", b"d", b":", b"i", b"r")
 """What a stream of events begins with: `event`, `data`, a comment, `id` or `retry`."""
 
 
-def _lenient(text: bytes) -> Any:
+def any_json(text: bytes) -> Any:
     """A JSON value, in all that the SDK takes: UTF-16, a byte order mark, half a surrogate pair."""
     try:
         return from_json(text)
@@ -179,7 +179,7 @@ class Whole:
         if self._events is not None:
             return
         try:
-            message = _lenient(b"".join(self._parts))
+            message = any_json(b"".join(self._parts))
         except ValueError:
             return
         yield {"type": WHOLE, "message": message}

@@ -110,22 +110,48 @@ def test_what_a_governor_further_in_refuses_costs_nothing(stage):
 
 
 @on_sqlite
-@pytest.mark.parametrize("path", ["v1/messages", "/v1/messages/"])
-def test_a_path_written_otherwise_is_governed_too(stage, path):
-    """`client.post` to the endpoint without a slash before it, or with one after it, is held and charged."""
+def test_a_path_without_its_slash_is_governed_too(stage):
+    """`client.post` to the endpoint as the SDK also takes it is held and charged."""
 
     async def post(client):
-        answer = client.post(path, body=PARAMS, cast_to=dict[str, object])
+        answer = client.post("v1/messages", body=PARAMS, cast_to=dict[str, object])
         return await answer if stage.is_async else answer
 
     doorway = Doorway(stage, stage.governor(TEAM))
-    if path.startswith("v"):
-        doorway.run(post)
-        assert stage.posted() == stage.api.billed_nanos > 0
-    else:  # which the API does not know
-        with pytest.raises(anthropic.NotFoundError):
-            doorway.run(post)
+    doorway.run(post)
     assert len(endings(stage, doorway, 1)) == 1
+    assert stage.posted() == stage.api.billed_nanos > 0
+
+
+@on_sqlite
+def test_a_batch_is_counted_by_its_own_client_and_held_once(stage, monkeypatch):
+    """A governor without a client holds others' batches; once, though it stands twice."""
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    caller = stage.governor(TEAM, client=None)
+    second = caller.governor.middleware(user="u", department="team")
+    doorway = Doorway(stage, caller, inside=(second,))
+
+    async def make(client):
+        answer = client.messages.batches.create(requests=[{"custom_id": "a", "params": PARAMS}])
+        return await answer if stage.is_async else answer
+
+    assert doorway.run(make).processing_status
+    assert len([hold for hold in stage.holds() if hold.balances]) == 1
+    assert stage.api.counts
+
+
+@on_sqlite
+def test_a_header_for_the_governor_is_not_sent_with_what_is_free(stage):
+    """Who asks is no business of the API's, when tokens are counted either."""
+
+    async def count(client):
+        answer = client.messages.count_tokens(
+            model=SONNET, messages=PARAMS["messages"], extra_headers={"governor-user": "ada"}
+        )
+        return await answer if stage.is_async else answer
+
+    Doorway(stage, stage.governor(TEAM)).run(count)
+    assert not [name for name in stage.api.counts[-1].headers if name.startswith("governor-")]
 
 
 # Answers that gateways change.
