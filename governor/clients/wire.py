@@ -144,7 +144,9 @@ def any_json(text: bytes) -> Any:
     """A JSON value, in all that the SDK takes: UTF-16, a byte order mark, half a surrogate pair."""
     try:
         return from_json(text)
-    except ValueError:
+    except ValueError as error:
+        if "recursion" in str(error):
+            raise
         try:
             return json.loads(text)
         except RecursionError:
