@@ -40,13 +40,15 @@ class Attributed:
         said: The parts it was given.
         receipts: Of the calls that ended inside it, in their order; at most 1,000, the newest.
         around: The one around it.
-        by: Whose entry it is.
+        began_by: The `attribute` that it is of.
+        ended: Whether that was left; a task that was started inside stays in it.
     """
 
     said: Mapping[str, Any]
     receipts: deque[Receipt] = field(default_factory=lambda: deque(maxlen=MOST_RECEIPTS))
     around: Attributed | None = None
-    by: attribute | None = None
+    began_by: object = None
+    ended: bool = False
 
     def part(self, name: str) -> Any:
         """What this one, or the nearest around it that says it, says of *name*."""
@@ -63,6 +65,21 @@ class Attributed:
         while scope is not None:
             scope.receipts.append(receipt)
             scope = scope.around
+
+    def leave(self, began_by: object) -> Attributed | None:
+        """End the innermost scope that *began_by* began; returns the innermost that has not ended.
+
+        Generators that are read in turns leave in another order than they entered.
+        """
+        scope: Attributed | None = self
+        while scope is not None and (scope.began_by is not began_by or scope.ended):
+            scope = scope.around
+        if scope is not None:
+            scope.ended = True
+        innermost: Attributed | None = self
+        while scope is not None and innermost is not None and innermost.ended:
+            innermost = innermost.around
+        return innermost
 
 
 _CURRENT: ContextVar[Attributed | None] = ContextVar("governor_attribution", default=None)
@@ -122,21 +139,15 @@ class attribute(ContextDecorator):  # noqa: N801 - it reads as a verb where it i
         said: dict[str, Any] = dict(self._said)
         if around is not None and "tags" in said:
             said["tags"] = {**(around.part("tags") or {}), **said["tags"]}
-        scope = Attributed(said, around=around, by=self)
+        scope = Attributed(said, around=around, began_by=self)
         _CURRENT.set(scope)
         return scope
 
     def __exit__(self, *_: object) -> None:
-        """End its innermost entry in this context, and what was entered inside that.
-
-        Tasks may share one `attribute`, and a framework may leave it in another context than it entered,
-        where there is nothing to end: so what is left is what the context says, not what was entered last.
-        """
+        # No token is kept: one `attribute` may be entered by many threads, and be left in another context.
         scope = _CURRENT.get()
-        while scope is not None and scope.by is not self:
-            scope = scope.around
         if scope is not None:
-            _CURRENT.set(scope.around)
+            _CURRENT.set(scope.leave(self))
 
     def _recreate_cm(self) -> Self:
         return type(self)(**self._said)

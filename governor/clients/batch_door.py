@@ -6,19 +6,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anthropic.types.messages import MessageBatch
-from pydantic_core import from_json
 
 from governor.batch_reading import Reading, end_batch, end_item, is_known
 from governor.batching import create
 from governor.clients import orders
+from governor.clients.attempts import under_way
 from governor.clients.batch_items import make_items, reading_of
+from governor.clients.counting import uncounted
 from governor.clients.driving import AsyncDrive, Drive, Undertaking
-from governor.clients.passage import may_have_left, refused
+from governor.clients.passage import count_in, may_have_left, refused
 from governor.clients.private import decoder_of
 from governor.clients.streaming import Meter
 from governor.clients.tee import AsyncTee, Tee
+from governor.clients.wire import any_json
 from governor.story.batches import new_hold
-from governor.story.effects import BatchMade, Ended, SendBatch
+from governor.story.effects import BatchMade, CountTokens, Ended, SendBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,11 +98,22 @@ def make(engine: Engine, request: APIRequest, call_next: Any, order: Order) -> A
     """
     making = _Making(request, order)
 
+    def count(effect: CountTokens) -> Any:
+        try:
+            counted = call_next(orders.to_count(request, effect))
+            counted.http_response.read()
+        except Exception as error:  # noqa: BLE001 - what cannot be counted is bounded
+            return uncounted(error)
+        return count_in(counted.http_response)
+
     def perform(effect: Any) -> Any:
+        if isinstance(effect, CountTokens):  # by the client whose batch it is: the governor may have none
+            return count(effect)
         if not isinstance(effect, SendBatch):
             return engine.perform(effect)
         try:
-            response = call_next(making.to_send(effect))
+            with under_way(engine.attempts, request.options.idempotency_key):
+                response = call_next(making.to_send(effect))
             response.http_response.read()
         except BaseException as error:  # noqa: BLE001 - the story decides what an error means
             return making.raised(error)
@@ -120,13 +133,24 @@ async def make_async(engine: AsyncEngine, request: APIRequest, call_next: Any, o
     """As `make`."""
     making, task = _Making(request, order), Undertaking()
 
+    async def count(effect: CountTokens) -> Any:
+        try:
+            counted = await call_next(orders.to_count(request, effect))
+            await counted.http_response.aread()
+        except Exception as error:  # noqa: BLE001 - what cannot be counted is bounded
+            return uncounted(error)
+        return count_in(counted.http_response)
+
     async def perform(effect: Any) -> Any:
+        if isinstance(effect, CountTokens):
+            return await count(effect)
         if not isinstance(effect, SendBatch):
             return await engine.perform(effect, task)
         if task.cancelled is not None:
             return Meter().failed(task.cancelled, sent=False)
         try:
-            response = await call_next(making.to_send(effect))
+            with under_way(engine.attempts, request.options.idempotency_key):
+                response = await call_next(making.to_send(effect))
             await response.http_response.aread()
         except BaseException as error:  # noqa: BLE001 - the story decides what an error means
             return making.raised(error)
@@ -168,7 +192,7 @@ class _Lines:
 
 def _parsed(line: bytes) -> Iterator[Mapping[str, Any]]:
     try:
-        value = from_json(line)
+        value = any_json(line)
     except ValueError:
         return
     if isinstance(value, dict):

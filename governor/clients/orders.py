@@ -79,8 +79,8 @@ ORDER: ContextVar[Order | None] = ContextVar("governor_order", default=None)
 
 def endpoint_of(request: APIRequest) -> str:
     """The path that *request* goes to, without a slash at its end, whatever the client's base URL is."""
-    path = httpx2.URL(request.url).path.rstrip("/")
-    start = path.find("/v1/")
+    path = "/" + httpx2.URL(request.url).path.strip("/")
+    start = max(path.rfind(MESSAGES), path.rfind(COMPLETIONS))
     return path[start:] if start > 0 else path
 
 
@@ -188,7 +188,7 @@ def rewritten(request: APIRequest, body: Mapping[str, Any]) -> APIRequest:
 
 def to_count(request: APIRequest, effect: CountTokens) -> APIRequest:
     """A request to count a prompt, made by the client that *request* is of."""
-    url = request.url.partition(MESSAGES)[0] + COUNT
+    url = f"{request.url.rpartition(MESSAGES[1:])[0]}{COUNT[1:]}"
     headers = {name: value for name, value in stripped(request.headers).items() if not _is_raw(name)}
     update = {
         "url": url,

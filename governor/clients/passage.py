@@ -6,22 +6,26 @@ import logging
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anthropic
 
 from governor.clients import orders
+from governor.clients.attempts import under_way
 from governor.clients.counting import LATER_S, counted, uncounted
 from governor.clients.driving import Waits
 from governor.clients.streaming import Meter, retry_after_s
 from governor.clients.threads import tokens_of
 from governor.clients.wire import Unreadable, Whole, reader_of
-from governor.errors import MoneySpent
+from governor.errors import GovernorError, MoneySpent
 from governor.story.effects import CountLater, Ended, Running
+from governor.story.request import Door
 from governor.story.settlement import actual
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
+    from contextlib import AbstractContextManager
 
     import httpx2
     from anthropic import APIRequest
@@ -103,6 +107,10 @@ class Passage:
         self.meter.leaving()
         self.report_after(effect.report_after_s)
 
+    def under_way(self) -> AbstractContextManager[None]:
+        """Inside, the request is on its way; another door of this governor's lets it pass."""
+        return under_way(self._attempts, self.request.options.idempotency_key)
+
     def raised(self, error: BaseException) -> Ended:
         """The chain raised *error*; it goes to the caller as it is."""
         self._ended = replace(self.meter.failed(error, sent=may_have_left(error)), error=error)
@@ -157,8 +165,8 @@ class Passage:
         threaded = self.asked.body.get("thread") is not None
         if threaded and said is not None and said.stop_reason is not None:
             self._threads.note(said.id, tokens_of(receipt.usage), receipt.model)
-        again = self._ended is not None and self._ended.error is not None
-        self._attempts.ended(receipt.request_id, len(receipt.legs), again=again)
+        if self.asked.door is Door.SDK:
+            self._attempts.reached(self.asked.call_id, self.asked.leg + len(receipt.legs) - 1)
         for tell in self._order.accounts:
             try:
                 tell(receipt)
@@ -173,15 +181,7 @@ class Passage:
 
     def counted(self, http: httpx2.Response) -> int | CountLater | None:
         """The tokens in the answer to a count."""
-        if http.status_code == _TOO_OFTEN:
-            asked_s = retry_after_s(http.headers)
-            return CountLater(LATER_S if asked_s is None else asked_s)
-        if not http.is_success:
-            return None
-        try:
-            return counted(_Count(http.json().get("input_tokens")))
-        except (ValueError, AttributeError):
-            return None
+        return count_in(http)
 
     # Reading
 
@@ -196,28 +196,22 @@ class Passage:
         """
         if self.done:
             return False
-        try:
-            for event in self._reader.feed(data):
-                self.meter.heard(event)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the answer goes on
-            self._unread(error)
+        self._hear(partial(self._reader.feed, data))
         return time.monotonic() >= self._report_at
+
+    def _hear(self, events: Callable[[], Iterable[Any]]) -> None:
+        try:
+            for event in events():
+                self.meter.heard(event)
+        except Exception:
+            log.exception("the answer to request %s cannot be read beside", self.asked.id)
+            self.meter.unseen()
+            self._reader = Unreadable()
 
     def hear_end(self) -> None:
         """Read what the end of the body makes."""
-        if self.done:
-            return
-        try:
-            for event in self._reader.end():
-                self.meter.heard(event)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the answer goes on
-            self._unread(error)
-
-    def _unread(self, error: Exception) -> None:
-        """The rest of the answer passes unseen."""
-        log.error("the answer to request %s cannot be read beside", self.asked.id, exc_info=error)
-        self.meter.unseen()
-        self._reader = Unreadable()
+        if not self.done:
+            self._hear(self._reader.end)
 
     def is_ours(self) -> bool:
         """Whether the end is still to be told, and by this process: in a forked child it is its parent's."""
@@ -231,6 +225,7 @@ class Passage:
 
     def broken_off(self, error: BaseException) -> Ended:
         """The story breaks the answer off; the caller is told *error*, unless it wanted that."""
+        self.ending = True  # whoever is told the receipt may close the answer
         self.stopped = str(error) if isinstance(error, MoneySpent) else ""
         self._ended = self.meter.left(error)
         return self._ended
@@ -250,6 +245,19 @@ class Passage:
             return 0
         offer, now_ms = self._sent.offer, house.clock.now_ms()
         return actual(house.prices, offer, self.meter.so_far(), now_ms, offer.ceiling.way.endpoint).nanos
+
+
+def count_in(http: httpx2.Response) -> int | CountLater | None:
+    """The tokens in the answer to a count; what stands for them where there are none."""
+    if http.status_code == _TOO_OFTEN:
+        asked_s = retry_after_s(http.headers)
+        return CountLater(LATER_S if asked_s is None else asked_s)
+    if not http.is_success:
+        return None
+    try:
+        return counted(_Count(http.json().get("input_tokens")))
+    except (ValueError, AttributeError):
+        return None
 
 
 class _Count:
@@ -274,6 +282,8 @@ def refused(meter: Meter, http: httpx2.Response) -> Ended:
 
 def may_have_left(error: BaseException) -> bool:
     """Whether a request may have reached the API though the chain raised *error*."""
+    if isinstance(error, GovernorError):  # another governor's, further in, refused it
+        return False
     if isinstance(error, anthropic.AnthropicError) and not isinstance(error, anthropic.APIError):
         return False
     return not (isinstance(error, TypeError) and _AUTHENTICATION in str(error))

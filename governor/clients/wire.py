@@ -152,20 +152,46 @@ def _event(text: bytes) -> Iterable[Any]:
     """What an event's data says, where it is JSON."""
     lines = [line[5:].lstrip(b" ") for line in text.split(b"\n") if line.startswith(b"data:")]
     try:
-        return (from_json(lines[0] if len(lines) == 1 else b"\n".join(lines)),) if lines else ()
+        return (any_json(lines[0] if len(lines) == 1 else b"\n".join(lines)),) if lines else ()
     except ValueError:
         return ()
 
 
+_FIELDS = (b"e", b"d", b":", b"i", b"r")
+"""What a stream of events begins with: `event`, `data`, a comment, `id` or `retry`."""
+
+
+def any_json(text: bytes) -> Any:
+    """A JSON value, in all that the SDK takes: UTF-16, a byte order mark, half a surrogate pair."""
+    try:
+        return from_json(text)
+    except ValueError as error:
+        if "recursion" in str(error):
+            raise
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+
+
 class Whole:
-    """Reads an answer without a stream: one JSON document."""
+    """Reads an answer without a stream: one JSON document.
+
+    Events that a gateway sends under another name are read as events, as the SDK does.
+    """
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._bytes = 0
+        self._events: ServerSentEvents | None = None
 
     def feed(self, data: bytes) -> Iterable[Any]:
-        """Nothing before the end."""
+        """Nothing before the end, or the events that end in *data*."""
+        if not self._bytes and data[:1] in _FIELDS:
+            self._events = ServerSentEvents()
+        if self._events is not None:
+            self._bytes += len(data)
+            return self._events.feed(data)
         self._bytes += len(data)
         if self._bytes <= _MOST_WHOLE_BYTES:
             self._parts.append(data)
@@ -173,8 +199,10 @@ class Whole:
 
     def end(self) -> Iterable[Any]:
         """The answer, if it is JSON."""
+        if self._events is not None:
+            return
         try:
-            message = from_json(b"".join(self._parts))
+            message = any_json(b"".join(self._parts))
         except ValueError:
             return
         yield {"type": WHOLE, "message": message}
