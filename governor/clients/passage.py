@@ -137,9 +137,9 @@ class Passage:
 
     def _read(self, http: httpx2.Response) -> Ended:
         """The end of a sending whose whole answer is there."""
-        reader = Whole()
-        for event in (*reader.feed(http.content), *reader.end()):
-            self.meter.heard(event)
+        self._reader = Whole()
+        self._hear(partial(self._reader.feed, http.content))
+        self._hear(self._reader.end)
         return self.meter.ended()
 
     def unsent(self, error: BaseException) -> Ended:

@@ -246,8 +246,6 @@ NOBODY_READS = {
     "model-a-list": (JSON, "", message_with(model=["x"], usage=None)),
     "nested-deep": (JSON, "", b"[" * 100_000),
     "html-for-a-stream": ("text/html", "", b"<html>It works</html>"),
-    "no-type": ("", "", stream_of()),
-    "wrong-type": (JSON, "", stream_of()),
     "type-of-a-stream": (SSE, "", message_with()),
     "unknown-coding": (SSE, "zip", stream_of()),
     "two-codings": (SSE, "gzip, gzip", gzip.compress(PACKED, mtime=0)),

@@ -48,13 +48,13 @@ def test_an_attribute_may_be_left_in_another_context_than_it_was_entered_in():
 
 
 def test_attributes_left_in_another_order_leave_nothing_behind():
-    """Who leaves the outer one first has left the inner one, too."""
+    """What was entered last holds until it is left itself; then what is around is back."""
     outer, inner = governor.attribute(user="outer"), governor.attribute(user="inner")
     with governor.attribute(user="around"):
         outer.__enter__()
         inner.__enter__()
         outer.__exit__(None, None, None)
-        assert user() == "around"
+        assert user() == "inner"
         inner.__exit__(None, None, None)
         assert user() == "around"
     assert user() is None
