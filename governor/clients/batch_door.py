@@ -134,6 +134,7 @@ async def make_async(engine: AsyncEngine, request: APIRequest, call_next: Any, o
     making, task = _Making(request, order), Undertaking()
 
     async def count(effect: CountTokens) -> Any:
+        """As the blocking one."""
         try:
             counted = await call_next(orders.to_count(request, effect))
             await counted.http_response.aread()
@@ -142,6 +143,7 @@ async def make_async(engine: AsyncEngine, request: APIRequest, call_next: Any, o
         return count_in(counted.http_response)
 
     async def perform(effect: Any) -> Any:
+        """Carry out an effect of the batch\'s story."""
         if isinstance(effect, CountTokens):
             return await count(effect)
         if not isinstance(effect, SendBatch):
