@@ -143,7 +143,7 @@ async def make_async(engine: AsyncEngine, request: APIRequest, call_next: Any, o
         return count_in(counted.http_response)
 
     async def perform(effect: Any) -> Any:
-        """Carry out an effect of the batch\'s story."""
+        """Carry out an effect of the batch's story."""
         if isinstance(effect, CountTokens):
             return await count(effect)
         if not isinstance(effect, SendBatch):
