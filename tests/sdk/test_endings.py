@@ -8,6 +8,7 @@ import anthropic
 import pytest
 from support.endings import TOKENS, USD, closed, policy
 from support.governed import until
+from support.pauses import pauses
 from support.redis_server import free_port
 from support.stages import on_sqlite
 
@@ -69,7 +70,9 @@ def test_what_the_api_refuses_costs_nothing(stage, fault, error):
 def test_a_passing_trouble_is_tried_again(stage, fault):
     """429, 503 and 500 are sent again on the same hold; one request is counted and the bill is posted."""
     stage.api.inject(fault, fault)
-    receipt = stage.governor(policy()).call().receipt
+    caller = stage.governor(policy())
+    pauses(caller)
+    receipt = caller.call().receipt
     ending = closed(stage)
     assert (receipt.attempts, ending["attempts"], ending["ended"]) == (3, 3, "answered")
     assert ending["cost_nanos"] == receipt.cost.nanos == stage.api.billed_nanos
