@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anthropic
 import pytest
 from support.api_process import api_process
-from support.governed import HAIKU, HELLO, department
+from support.governed import HAIKU, HELLO, department, until
 from support.stages import blocking, in_tasks
 
 import governor
@@ -116,6 +116,7 @@ def test_streams_in_threads_leave_no_memory_behind(stage, client_options):
         taken = []
         for _ in range(ROUNDS):
             list(threads.map(some, [client] * AT_ONCE, range(AT_ONCE)))
+            until(lambda: gc.collect() >= 0 and not stage.holds(), 60)  # the ends of what was forgotten wait
             taken.append(blocks())
     flat(taken)
     assert stage.holds() == ()
