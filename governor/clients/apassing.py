@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 
 from governor.clients import orders
+from governor.clients.counting import uncounted
 from governor.clients.driving import AsyncDrive, Undertaking, Waits
-from governor.clients.passage import Passage
+from governor.clients.passage import Passage, count_in
 from governor.clients.tee import AsyncTee
 from governor.errors import MoneySpent
 from governor.flow import govern
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from governor.clients.orders import Order
     from governor.clients.passage import AsyncEngine
+    from governor.story.effects import CountLater
 
 
 class AsyncPassing(Passage):
@@ -72,7 +74,7 @@ class AsyncPassing(Passage):
             case Abandon():
                 return self.broken_off(effect.error)
             case CountTokens():
-                return await self._count(effect)
+                return await count(self.request, self._next, effect)
             case Account():
                 self.account(effect.receipt)
                 return None
@@ -91,14 +93,6 @@ class AsyncPassing(Passage):
         except BaseException as error:  # noqa: BLE001 - an interrupted attempt must still be settled
             return self.raised(error)
         return self.answered(response)
-
-    async def _count(self, effect: CountTokens) -> Any:
-        try:
-            response = await self._next(orders.to_count(self.request, effect))
-            await response.http_response.aread()
-        except Exception as error:  # noqa: BLE001 - what cannot be counted is bounded
-            return self.uncounted(error)
-        return self.counted(response.http_response)
 
     # The reading of an answer that streams
 
@@ -152,3 +146,13 @@ class AsyncPassing(Passage):
                 raise
             # Its frames lead to the caller's own, which would not let go of the caller's next stream.
             error.__traceback__ = traceback
+
+
+async def count(request: APIRequest, call_next: Any, effect: CountTokens) -> int | CountLater | None:
+    """As `passing.count`."""
+    try:
+        response = await call_next(orders.to_count(request, effect))
+        await response.http_response.aread()
+    except Exception as error:  # noqa: BLE001 - what cannot be counted is bounded
+        return uncounted(error)
+    return count_in(response.http_response)

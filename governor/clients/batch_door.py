@@ -9,12 +9,11 @@ from anthropic.types.messages import MessageBatch
 
 from governor.batch_reading import Reading, end_batch, end_item, is_known
 from governor.batching import create
-from governor.clients import orders
+from governor.clients import apassing, orders, passing
 from governor.clients.attempts import under_way
 from governor.clients.batch_items import make_items, reading_of
-from governor.clients.counting import uncounted
 from governor.clients.driving import AsyncDrive, Drive, Undertaking
-from governor.clients.passage import count_in, may_have_left, refused
+from governor.clients.passage import may_have_left, refused
 from governor.clients.private import decoder_of
 from governor.clients.streaming import Meter
 from governor.clients.tee import AsyncTee, Tee
@@ -98,17 +97,9 @@ def make(engine: Engine, request: APIRequest, call_next: Any, order: Order) -> A
     """
     making = _Making(request, order)
 
-    def count(effect: CountTokens) -> Any:
-        try:
-            counted = call_next(orders.to_count(request, effect))
-            counted.http_response.read()
-        except Exception as error:  # noqa: BLE001 - what cannot be counted is bounded
-            return uncounted(error)
-        return count_in(counted.http_response)
-
     def perform(effect: Any) -> Any:
         if isinstance(effect, CountTokens):  # by the client whose batch it is: the governor may have none
-            return count(effect)
+            return passing.count(request, call_next, effect)
         if not isinstance(effect, SendBatch):
             return engine.perform(effect)
         try:
@@ -133,19 +124,10 @@ async def make_async(engine: AsyncEngine, request: APIRequest, call_next: Any, o
     """As `make`."""
     making, task = _Making(request, order), Undertaking()
 
-    async def count(effect: CountTokens) -> Any:
-        """As the blocking one."""
-        try:
-            counted = await call_next(orders.to_count(request, effect))
-            await counted.http_response.aread()
-        except Exception as error:  # noqa: BLE001 - what cannot be counted is bounded
-            return uncounted(error)
-        return count_in(counted.http_response)
-
     async def perform(effect: Any) -> Any:
         """Carry out an effect of the batch's story."""
         if isinstance(effect, CountTokens):
-            return await count(effect)
+            return await apassing.count(request, call_next, effect)
         if not isinstance(effect, SendBatch):
             return await engine.perform(effect, task)
         if task.cancelled is not None:

@@ -13,7 +13,7 @@ import anthropic
 
 from governor.clients import orders
 from governor.clients.attempts import under_way
-from governor.clients.counting import LATER_S, counted, uncounted
+from governor.clients.counting import LATER_S, counted
 from governor.clients.driving import Waits
 from governor.clients.streaming import Meter, retry_after_s
 from governor.clients.threads import tokens_of
@@ -172,16 +172,6 @@ class Passage:
                 tell(receipt)
             except Exception:
                 log.exception("the listener for receipts failed on request %s", receipt.request_id)
-
-    # Counting
-
-    def uncounted(self, error: Exception) -> CountLater | None:
-        """What a count that raised means."""
-        return uncounted(error)
-
-    def counted(self, http: httpx2.Response) -> int | CountLater | None:
-        """The tokens in the answer to a count."""
-        return count_in(http)
 
     # Reading
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 
 from governor.clients import orders
+from governor.clients.counting import uncounted
 from governor.clients.driving import Drive, Waits
-from governor.clients.passage import Passage
+from governor.clients.passage import Passage, count_in
 from governor.clients.tee import Tee
 from governor.errors import MoneySpent
 from governor.flow import govern
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from governor.clients.orders import Order
     from governor.clients.passage import Engine
+    from governor.story.effects import CountLater
 
 
 class Passing(Passage):
@@ -70,7 +72,7 @@ class Passing(Passage):
             case Abandon():
                 return self.broken_off(effect.error)
             case CountTokens():
-                return self._count(effect)
+                return count(self.request, self._next, effect)
             case Account():
                 self.account(effect.receipt)
                 return None
@@ -87,14 +89,6 @@ class Passing(Passage):
         except BaseException as error:  # noqa: BLE001 - an interrupted attempt must still be settled
             return self.raised(error)
         return self.answered(response)
-
-    def _count(self, effect: CountTokens) -> Any:
-        try:
-            response = self._next(orders.to_count(self.request, effect))
-            response.http_response.read()
-        except Exception as error:  # noqa: BLE001 - what cannot be counted is bounded
-            return self.uncounted(error)
-        return self.counted(response.http_response)
 
     # The reading of an answer that streams
 
@@ -154,3 +148,13 @@ class Passing(Passage):
                 raise
             # Its frames lead to the caller's own, which would not let go of the caller's next stream.
             error.__traceback__ = traceback
+
+
+def count(request: APIRequest, call_next: Any, effect: CountTokens) -> int | CountLater | None:
+    """Count a prompt by the client that *request* is of, further on in its chain."""
+    try:
+        response = call_next(orders.to_count(request, effect))
+        response.http_response.read()
+    except Exception as error:  # noqa: BLE001 - what cannot be counted is bounded
+        return uncounted(error)
+    return count_in(response.http_response)

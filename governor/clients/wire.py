@@ -31,29 +31,24 @@ _MOST_WHOLE_BYTES = 256 * 1024 * 1024
 """Of a plain answer that is put together here; a larger one is not the API's."""
 
 
-def from_json(data: bytes) -> Any:
-    """The value that *data* is, as the SDK reads it.
+def any_json(text: bytes) -> Any:
+    """The value that *text* is, in all that the SDK takes: UTF-16, a byte order mark, half a surrogate pair.
 
-    Half of a surrogate pair, which is no JSON to the fast reader, is read the slow way: some servers write it
-    where a model broke off in the middle of a character, and the SDK takes it.
+    Some servers write half of a pair where a model broke off in the middle of a character.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is no JSON, or nested too deep.
     """
     try:
         # Texts and ids come once: kept for a next time, they would crowd out what comes again.
-        return pydantic_core.from_json(data, cache_strings="keys")
-    except ValueError:
-        if _HALF(data) is None:
+        return pydantic_core.from_json(text, cache_strings="keys")
+    except ValueError as error:
+        if "recursion" in str(error):
             raise
     try:
-        return json.loads(data)
+        return json.loads(text)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]").search
-"""An escape that is half of a character, or the first half of a whole one."""
+        raise ValueError("nested too deep") from None
 
 
 class Reader(Protocol):
@@ -130,7 +125,7 @@ class BedrockEvents:
         """The events whose frames end in *data*."""
         for _, payload in self._frames.feed(data):
             try:
-                yield from_json(payload)
+                yield any_json(payload)
             except ValueError:
                 continue
 
@@ -159,19 +154,6 @@ def _event(text: bytes) -> Iterable[Any]:
 
 _FIELDS = (b"e", b"d", b":", b"i", b"r")
 """What a stream of events begins with: `event`, `data`, a comment, `id` or `retry`."""
-
-
-def any_json(text: bytes) -> Any:
-    """A JSON value, in all that the SDK takes: UTF-16, a byte order mark, half a surrogate pair."""
-    try:
-        return from_json(text)
-    except ValueError as error:
-        if "recursion" in str(error):
-            raise
-        try:
-            return json.loads(text)
-        except RecursionError:
-            raise ValueError("nested too deep") from None
 
 
 class Whole:
