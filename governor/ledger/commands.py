@@ -24,7 +24,9 @@ from governor.ledger.administration import (
     Unfreeze,
 )
 from governor.ledger.board import Notice, Posted
+from governor.ledger.entering import Enter
 from governor.ledger.finding import FindHolds, FoundHold, ListHolds, OpenHold
+from governor.ledger.orders import LiftOrder, ListOrders, Order, PlaceOrder, Reordered, TooManyOrders
 from governor.ledger.policies import (
     ListPolicyVersions,
     Overtaken,
@@ -84,6 +86,7 @@ __all__ = [
     "Crossing",
     "Deny",
     "DueHold",
+    "Enter",
     "Expire",
     "Expired",
     "Extend",
@@ -98,17 +101,21 @@ __all__ = [
     "Inspect",
     "JournalEntry",
     "KnownBalance",
+    "LiftOrder",
     "LimitChange",
     "ListBalances",
     "ListChanged",
     "ListHolds",
+    "ListOrders",
     "ListPolicyVersions",
     "ListRequests",
     "NotAnswered",
     "Notice",
     "OpenHold",
+    "Order",
     "Overtaken",
     "Person",
+    "PlaceOrder",
     "PolicyHead",
     "PolicyVersion",
     "Posted",
@@ -123,11 +130,13 @@ __all__ = [
     "Readings",
     "Refused",
     "Release",
+    "Reordered",
     "RequestGrant",
     "Reserve",
     "SetLimit",
     "Settle",
     "Status",
+    "TooManyOrders",
     "TooManyRequests",
     "Unfreeze",
     "WindowMoved",
@@ -189,7 +198,7 @@ class WindowMoved:
 
 
 @dataclass(frozen=True, slots=True)
-class Reserve(Command["Held | Refused | WindowMoved"]):
+class Reserve(Command["Held | Refused | WindowMoved | Reordered"]):
     """Decide which candidate every budget can bear, and hold it, in one step.
 
     Attributes:
@@ -203,6 +212,8 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
         quiet: Whether a contended refusal goes unrecorded, because the caller waits and asks again.
         trial: Whether any refusal goes unrecorded, because the caller asks again with a closer estimate.
         notice: What to tell other processes, and that they are to be heard; no part of what is asked.
+        heard: The version of the orders that it was planned by: by others nothing is decided, and the answer
+            is `Reordered`. `None`: orders do not concern it. No part of what is asked.
         note: What whoever ends the hold must know of it (`FindHolds`), where that may be another process.
     """
 
@@ -217,6 +228,7 @@ class Reserve(Command["Held | Refused | WindowMoved"]):
     trial: bool = False
     notice: Notice | None = None
     note: str = ""
+    heard: str | None = None
 
     def payload(self) -> str:
         """A digest of what makes this the same request again; its windows too, for a hold belongs to them.

@@ -14,6 +14,7 @@ from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle, migration
 from governor.ledger.board import heading, read_line
 from governor.ledger.keys import SCHEMA
+from governor.ledger.orders import Reordered, read_rows
 from governor.ledger.scripts import script
 from governor.ledger.talk import PlainCall, ScriptCall
 
@@ -38,14 +39,20 @@ def converse(command: c.Command[Any], keys: Keys, now: str) -> Dialogue:
 def _rarer_dialogues() -> dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]]:
     """Those that no call needs: they are imported where one is asked for."""
     from governor.ledger import (  # noqa: PLC0415 - as said
+        dialogue_entering,
+        dialogue_following,
         dialogue_holds,
+        dialogue_orders,
         dialogue_policies,
         dialogue_recovery,
         dialogue_requests,
     )
 
     return {
+        **dialogue_entering.DIALOGUES,
+        **dialogue_following.DIALOGUES,
         **dialogue_holds.DIALOGUES,
+        **dialogue_orders.DIALOGUES,
         **dialogue_policies.DIALOGUES,
         **dialogue_recovery.DIALOGUES,
         **dialogue_requests.DIALOGUES,
@@ -57,6 +64,7 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
     unrecorded = "2" if command.trial else str(int(command.quiet))
     args = [now, str(SCHEMA), command.id, command.payload(), str(command.ttl_ms), command.record]
     args += [str(len(command.candidates)), str(c.DUE_PER_REPLY), unrecorded, heading(command.notice)]
+    args.append("-" if command.heard is None else command.heard)
     args += [f"{b.start_ms} {terms(b)}" for b in budgets]
     units, charge = [b.unit for b in budgets], command.charge_on_expiry
     for asks in command.candidates:
@@ -71,6 +79,8 @@ def _reserve(command: c.Reserve, keys: Keys, now: str) -> Dialogue:
         raise ReservationConflict(f"request id {command.id!r} was used before with another payload")
     if status == "window_moved":
         return c.WindowMoved(int(reply[1]))
+    if status == "reordered":
+        return Reordered(reply[2], read_rows(reply[3], int(reply[1])), int(reply[1]))
     if status == "held":
         _, now_ms, candidate, state, expires_ms, *rest = reply
         balances, due, board = _answered(rest, command.notice)
@@ -194,7 +204,7 @@ def _list_balances(command: c.ListBalances, keys: Keys, now: str) -> Dialogue:
 def _read_changes(command: c.ReadChanges, keys: Keys, now: str) -> Dialogue:
     fields = (f"g:{command.identity}:{command.window}", f"l:{command.identity}", f"z:{command.identity}")
     granted, text, freeze = yield PlainCall(("HMGET", keys.admin, *fields))
-    now_ms = yield from _clock(now)
+    now_ms = yield from clock_ms(now)
     limits = (_limit_change(entry) for entry in (text or "").split(";")[:-1])
     kept = tuple(change for change in limits if not change.until_ms or now_ms < change.until_ms)
     until_ms = int(freeze.partition(" ")[0]) if freeze else None
@@ -209,7 +219,7 @@ def _find_grant(command: c.FindGrant, keys: Keys, _: str) -> Dialogue:
 
 def _list_changed(_: c.ListChanged, keys: Keys, now: str) -> Dialogue:
     fields = yield PlainCall(("HGETALL", keys.admin))
-    now_ms = yield from _clock(now)
+    now_ms = yield from clock_ms(now)
     found: set[tuple[str, str]] = set()
     for name, value in fields.items():
         kind, _, budget = name.partition(":")
@@ -253,7 +263,7 @@ def journal_entry(seq: str, fields: Mapping[str, str]) -> c.JournalEntry:
 
 
 def _inspect(_: c.Inspect, keys: Keys, now: str) -> Dialogue:
-    now_ms = yield from _clock(now)
+    now_ms = yield from clock_ms(now)
     schema, epoch = yield PlainCall(("HMGET", keys.meta, "schema", "epoch"))
     if schema is None:
         schema, epoch = yield PlainCall(
@@ -310,7 +320,7 @@ def refuse_older(keys: Keys) -> Generator[Call, Any, None]:
         )
 
 
-def _clock(now: str) -> Generator[Call, Any, int]:
+def clock_ms(now: str) -> Generator[Call, Any, int]:
     """Unix milliseconds: a test's clock, or the server's."""
     if now:
         return int(now)

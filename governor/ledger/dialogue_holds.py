@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from governor.budgets import unit_of
 from governor.ledger import commands as c
 from governor.ledger import lifecycle
-from governor.ledger.dialogue import due_hold
-from governor.ledger.talk import PlainCall
+from governor.ledger.dialogue import check, due_hold
+from governor.ledger.glance import Glance, Glanced, board_of
+from governor.ledger.keys import SCHEMA
+from governor.ledger.scripts import script
+from governor.ledger.talk import PlainCall, ScriptCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +70,21 @@ def _kept_row(identity: str, window: str, row: str) -> tuple[c.BudgetRow, int]:
     return budget, int(amount)
 
 
+def _glance(command: Glance, keys: Keys, now: str) -> Dialogue:
+    named = (keys.meta, keys.expiry, keys.board)
+    reply = yield ScriptCall(script("glance"), named, (now, str(SCHEMA), str(command.limit)))
+    check(reply, keys, "glance")
+    _, now_ms, count, many, *rest = reply
+    ends = 2 * int(many)
+    pairs = [
+        (due_hold(member), int(score)) for member, score in zip(rest[:ends:2], rest[1:ends:2], strict=True)
+    ]
+    holds = tuple(c.OpenHold(hold.id, expires_ms, hold.balances) for hold, expires_ms in pairs)
+    return Glanced(int(count), holds, board_of(rest[ends:], int(now_ms)), int(now_ms))
+
+
 DIALOGUES: dict[type[c.Command[Any]], Callable[[Any, Keys, str], Dialogue]] = {
     c.ListHolds: _list_holds,
     c.FindHolds: _find_holds,
+    Glance: _glance,
 }

@@ -10,7 +10,9 @@ from governor.ledger import lifecycle
 from governor.ledger import recovery as r
 from governor.ledger.dialogue import check, journal_entry, terms
 from governor.ledger.dialogue_requests import answer_row, row_of
+from governor.ledger.entering import ENTERED_KEPT_MS
 from governor.ledger.keys import SCHEMA
+from governor.ledger.orders import freezes, rebuilt_version
 from governor.ledger.scripts import script
 from governor.ledger.talk import PlainCall, ScriptCall
 
@@ -89,10 +91,11 @@ def _has_balances(keys: Keys) -> Dialogue:
 
 
 def _restore(command: r.Restore, keys: Keys, now: str) -> Dialogue:
-    admin = [word for pair in _admin_fields(command.changes) for word in pair]
+    admin = [word for pair in _admin_fields(command.changes, command.source) for word in pair]
     args = [now, str(r.REBUILDING), command.source]
     asked = [word for pair in _request_fields(command.changes) for word in pair]
     args += [str(len(admin) // 2), str(len(command.balances)), str(len(command.holds)), str(len(asked) // 2)]
+    args.append(str(len(command.entered)))
     args += [*admin, *asked]
     for b in command.balances:
         buckets = "".join(f"{slot} {amount};" for slot, amount in b.buckets)
@@ -107,9 +110,12 @@ def _restore(command: r.Restore, keys: Keys, now: str) -> Dialogue:
             hold.detail,
             hold.payload,
         ]
+    for one in command.entered:
+        args += [str(one.at_ms + ENTERED_KEPT_MS), one.payload, str(one.at_ms)]
     named = [keys.meta, keys.admin, keys.requests]
     named += [keys.balance(b.identity, b.window) for b in command.balances]
     named += [keys.hold(hold.id) for hold in command.holds]
+    named += [keys.entered(one.id) for one in command.entered]
     reply = yield ScriptCall(script("restore"), tuple(named), tuple(args))
     _check_rebuilding(reply, keys)
 
@@ -127,7 +133,7 @@ def _rows(hold: r.RestoredHold) -> str:
     )
 
 
-def _admin_fields(changes: r.RestoredChanges) -> Iterator[tuple[str, str]]:
+def _admin_fields(changes: r.RestoredChanges, source: str) -> Iterator[tuple[str, str]]:
     """The hash `admin` as the verbs of administrators write it."""
     for identity, made in changes.limits:
         entries = (f"{'+' if x.added else '='}{x.amount} {x.from_ms} {x.until_ms};" for x in made)
@@ -138,6 +144,11 @@ def _admin_fields(changes: r.RestoredChanges) -> Iterator[tuple[str, str]]:
         yield f"z:{identity}", f"{until_ms} {reason}"
     for identifier, payload in changes.operations:
         yield f"op:{identifier}", payload
+    if changes.orders:
+        yield "orders", "".join(order.row for order in changes.orders)
+        yield "orders:v", rebuilt_version(source)
+        for identity, order in freezes(changes.orders).items():
+            yield f"z:{identity}", f"{order.until_ms} {order.why}"
 
 
 def _request_fields(changes: r.RestoredChanges) -> Iterator[tuple[str, str]]:

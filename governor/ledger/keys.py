@@ -75,6 +75,10 @@ class Keys:
         """A hash per hold. `gov:2:{acme}:h:01K…`."""
         return f"{self.prefix}:h:{identifier}"
 
+    def entered(self, identifier: str) -> str:
+        """A hash per record that was entered, by its id. `gov:2:{acme}:e:01K…`."""
+        return f"{self.prefix}:e:{identifier}"
+
     def balance(self, identity: str, window: str) -> str:
         """A hash per balance. `gov:2:{acme}:b:department=engineering/usd/month:2026-11`."""
         return f"{self.prefix}:b:{identity}:{window}"

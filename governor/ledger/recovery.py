@@ -7,9 +7,14 @@ the last the store refuses every other command. Each may be repeated, so that an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from governor.budgets import unit_of
 from governor.ledger.commands import BudgetRequest, BudgetRow, Command, JournalEntry, LimitChange
+
+if TYPE_CHECKING:
+    from governor.ledger.entering import Entered
+    from governor.ledger.orders import Order
 
 REBUILDING = 0
 """The schema number of a store that is being rebuilt: no release works on it."""
@@ -194,6 +199,7 @@ class RestoredChanges:
         grants: Identity, window, the total granted in it.
         freezes: Identity, reason, until when (0: until unfrozen).
         operations: Id and payload of every change, so that a repetition changes nothing.
+        orders: Standing orders; with none, none are touched.
         requests: Grants that were asked for, open or answered.
     """
 
@@ -202,6 +208,7 @@ class RestoredChanges:
     freezes: tuple[tuple[str, str, int], ...] = ()
     operations: tuple[tuple[str, str], ...] = ()
     requests: tuple[BudgetRequest, ...] = ()
+    orders: tuple[Order, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +219,7 @@ class Restore(Command[None]):
     balances: tuple[RestoredBalance, ...] = ()
     holds: tuple[RestoredHold, ...] = ()
     changes: RestoredChanges = RestoredChanges()
+    entered: tuple[Entered, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

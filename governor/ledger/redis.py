@@ -16,6 +16,8 @@ from redis import exceptions as rex
 from governor.errors import LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger.dialogue import converse, refuse_older, server_facts
+from governor.ledger.following import ListFollowers
+from governor.ledger.glance import Glance
 from governor.ledger.migration import FindOld, Migrate
 from governor.ledger.talk import PlainCall
 
@@ -38,7 +40,7 @@ GREETED_FOR_S = 60.0
 _APPLICATIONS = (
     *(c.Reserve, c.Settle, c.Release, c.Extend, c.Expire, c.Read, c.ReadChanges),
     *(c.FindGrant, c.ListChanged, c.ListBalances, c.ListHolds, c.FindHolds, c.ReadJournal),
-    c.Inspect,
+    *(c.Inspect, c.Enter, c.ListOrders, ListFollowers, Glance),
     *(c.RequestGrant, c.FindRequest, c.ListRequests),
     *(c.ReadPolicyHead, c.ReadPolicies, c.ListPolicyVersions),
 )
@@ -244,7 +246,9 @@ class _Shell:
         user = unquote(given.partition(":")[0]) or "default"
         role = "governor" if isinstance(command, _APPLICATIONS) else "admin"
         keys = (
-            self.keys.admin if isinstance(command, c.Change | c.Approve | c.Deny) else f"{self.keys.prefix}:*"
+            self.keys.admin
+            if isinstance(command, c.Change | c.Approve | c.Deny | c.PlaceOrder | c.LiftOrder)
+            else f"{self.keys.prefix}:*"
         )
         keys = self.keys.policies if isinstance(command, _OF_POLICIES) else keys
         verb = re.sub(r"\B([A-Z])", r" \1", type(command).__name__).lower()

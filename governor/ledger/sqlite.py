@@ -24,7 +24,10 @@ from governor.ledger import commands as c
 from governor.ledger import (
     recovery,
     sqlite_admin,
+    sqlite_entering,
+    sqlite_following,
     sqlite_holds,
+    sqlite_orders,
     sqlite_policies,
     sqlite_recovery,
     sqlite_requests,
@@ -51,9 +54,12 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 _VERBS: dict[type[c.Command[Any]], Verb] = {
     **sqlite_holds.VERBS,
     **sqlite_admin.VERBS,
+    **sqlite_entering.VERBS,
+    **sqlite_orders.VERBS,
     **sqlite_requests.VERBS,
     **sqlite_policies.VERBS,
     **sqlite_recovery.VERBS,
+    **sqlite_following.VERBS,
 }
 
 

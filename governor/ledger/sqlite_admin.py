@@ -8,6 +8,8 @@ from governor.budgets import unit_of
 from governor.errors import ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle
+from governor.ledger.glance import Glance, Glanced
+from governor.ledger.sqlite_board import board
 from governor.ledger.sqlite_holds import load_rows, read_all, refs, write_journal
 
 if TYPE_CHECKING:
@@ -129,6 +131,17 @@ def list_holds(db: sqlite3.Connection, command: c.ListHolds, _: int) -> tuple[c.
     )
 
 
+def glance(db: sqlite3.Connection, command: Glance, now_ms: int) -> Glanced:
+    """What is under way; see `Glance`."""
+    (count,) = db.execute("SELECT count(*) FROM hold WHERE state = 'open'").fetchone()
+    rows = db.execute(
+        "SELECT id, expires_ms, rows FROM hold WHERE state = 'open' ORDER BY expires_ms, id LIMIT ?",
+        (command.limit,),
+    ).fetchall()
+    holds = tuple(c.OpenHold(name, expires_ms, refs(text)) for name, expires_ms, text in rows)
+    return Glanced(count, holds, board(db, now_ms), now_ms)
+
+
 def find_holds(db: sqlite3.Connection, command: c.FindHolds, _: int) -> tuple[c.FoundHold | None, ...]:
     """Holds by their ids; see `FindHolds`."""
     return tuple(_found(db, identifier) for identifier in command.ids)
@@ -167,6 +180,7 @@ VERBS: dict[type[c.Command[Any]], Verb] = {
     c.ListBalances: list_balances,
     c.ListHolds: list_holds,
     c.FindHolds: find_holds,
+    Glance: glance,
     c.ReadJournal: read_journal,
 }
 

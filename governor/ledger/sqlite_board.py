@@ -23,7 +23,7 @@ def carrying(
 
     def carried(db: sqlite3.Connection, command: Any, now_ms: int) -> Any:
         answer = verb(db, command, now_ms)
-        if command.notice is None or isinstance(answer, c.WindowMoved):
+        if command.notice is None or isinstance(answer, c.WindowMoved | c.Reordered):
             return answer
         return replace(answer, board=_post(db, command.notice, now_ms))
 
@@ -42,6 +42,12 @@ def _post(db: sqlite3.Connection, notice: c.Notice, now_ms: int) -> tuple[c.Post
             (notice.process, now_ms, notice.text),
         )
     return told
+
+
+def board(db: sqlite3.Connection, now_ms: int) -> tuple[c.Posted, ...]:
+    """Every notice that is still told, the newest first."""
+    lines = (_read(*row[1:]) for row in db.execute(_LINES))
+    return others([line for line in lines if line is not None], "", now_ms)
 
 
 def _read(process: Any, at_ms: Any, text: Any) -> c.Posted | None:

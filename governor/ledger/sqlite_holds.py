@@ -15,6 +15,7 @@ from governor.errors import ReservationConflict
 from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle
 from governor.ledger.admission import crossings, decide
+from governor.ledger.orders import read_order
 from governor.ledger.sqlite_board import carrying
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ _FORGOTTEN = tuple((state, of_batch) for state in lifecycle.CLOSED for of_batch 
 """Which holds are forgotten after how long: by how they ended, and whether they were a batch's."""
 
 
-def reserve(db: sqlite3.Connection, command: c.Reserve, now_ms: int) -> c.Held | c.Refused | c.WindowMoved:
+def reserve(
+    db: sqlite3.Connection, command: c.Reserve, now_ms: int
+) -> c.Held | c.Refused | c.WindowMoved | c.Reordered:
     """Decide and hold; see `Reserve`."""
     known = db.execute(
         "SELECT state, payload, candidate, expires_ms FROM hold WHERE id = ?", (command.id,)
@@ -54,6 +57,8 @@ def reserve(db: sqlite3.Connection, command: c.Reserve, now_ms: int) -> c.Held |
         )
     if any(b.end_ms and not b.start_ms <= now_ms < b.end_ms for b in command.budgets):
         return c.WindowMoved(now_ms)
+    if command.heard is not None and command.heard != (version := orders_version(db)):
+        return c.Reordered(version, orders_in_force(db, now_ms), now_ms)
     balances = read_all(db, command.budgets, now_ms)
     decision = decide(command.candidates, balances)
     outcome = "held" if decision.chosen is not None else decision.reason
@@ -161,6 +166,18 @@ def freeze_in_force(db: sqlite3.Connection, identity: str, now_ms: int) -> str |
     """Why the budget is frozen now, or `None`."""
     row = db.execute("SELECT reason, until_ms FROM freeze WHERE identity = ?", (identity,)).fetchone()
     return str(row[0]) if row and (not row[1] or now_ms < row[1]) else None
+
+
+def orders_version(db: sqlite3.Connection) -> str:
+    """Tells the newest orders from any others; '' where there never were any."""
+    row = db.execute("SELECT value FROM meta WHERE name = 'orders'").fetchone()
+    return str(row[0]) if row else ""
+
+
+def orders_in_force(db: sqlite3.Connection, now_ms: int) -> tuple[c.Order, ...]:
+    """Every order in force, in the order in which they were given."""
+    rows = db.execute("SELECT id, said, at_ms FROM standing_order ORDER BY seq").fetchall()
+    return tuple(one for one in (read_order(*row) for row in rows) if one.in_force(now_ms))
 
 
 def write_journal(

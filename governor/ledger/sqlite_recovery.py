@@ -8,7 +8,10 @@ from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import lifecycle
 from governor.ledger import recovery as r
+from governor.ledger.orders import rebuilt_version
+from governor.ledger.sqlite_entering import restore_entered
 from governor.ledger.sqlite_holds import Row, dump_rows, write_journal
+from governor.ledger.sqlite_orders import restore_orders
 from governor.ledger.sqlite_requests import restore_requests
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from governor.ledger.sqlite_holds import Verb
 
+_BEYOND = 2**62
 _COLUMNS = "seq, kind, id, at_ms, outcome, detail, record"
 
 
@@ -63,7 +67,7 @@ def trim(db: sqlite3.Connection, command: r.TrimJournal, _: int) -> int:
         )
     return db.execute(
         "DELETE FROM journal WHERE seq IN (SELECT seq FROM journal WHERE seq <= ? ORDER BY seq LIMIT ?)",
-        (min(int(command.up_to), int(command.last.seq) - 1), command.limit),
+        (min(int(command.up_to), int(command.last.seq) - 1, _kept_for_followers(db) - 1), command.limit),
     ).rowcount
 
 
@@ -129,6 +133,9 @@ def restore(db: sqlite3.Connection, command: r.Restore, now_ms: int) -> None:
     db.executemany("INSERT OR REPLACE INTO freeze VALUES (?, ?, ?)", changes.freezes)
     db.executemany("INSERT OR REPLACE INTO operation VALUES (?, ?)", changes.operations)
     restore_requests(db, changes.requests)
+    if changes.orders:
+        restore_orders(db, changes.orders, rebuilt_version(command.source))
+    restore_entered(db, command.entered)
 
 
 def finish(db: sqlite3.Connection, command: r.FinishRestore, now_ms: int) -> None:
@@ -155,7 +162,7 @@ VERBS: dict[type[c.Command[Any]], Verb] = {
 
 def _is_unused(db: sqlite3.Connection) -> bool:
     """Whether nothing ever happened here but its creation."""
-    for table in ("balance", "hold", "operation", "request"):
+    for table in ("balance", "hold", "operation", "request", "entered"):
         if db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():  # noqa: S608 - constant names
             return False
     return db.execute("SELECT kind FROM journal LIMIT 2").fetchall() == [("create",)]
@@ -175,6 +182,12 @@ def _meta(db: sqlite3.Connection) -> dict[str, str]:
 
 def _epoch(db: sqlite3.Connection) -> str:
     return _meta(db)["epoch"]
+
+
+def _kept_for_followers(db: sqlite3.Connection) -> int:
+    """The last record that the archive has which lags most; without any, one beyond all."""
+    (seq,) = db.execute("SELECT min(seq) FROM follower").fetchone()
+    return _BEYOND if seq is None else int(seq)
 
 
 def _find(db: sqlite3.Connection, seq: int | None) -> c.JournalEntry | None:

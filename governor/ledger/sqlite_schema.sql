@@ -64,6 +64,14 @@ CREATE TABLE IF NOT EXISTS granted (
     PRIMARY KEY (identity, window)
 ) WITHOUT ROWID;
 
+-- Standing orders. The meta table has their version.
+CREATE TABLE IF NOT EXISTS standing_order (
+    seq   INTEGER PRIMARY KEY AUTOINCREMENT,
+    id    TEXT    NOT NULL,
+    said  TEXT    NOT NULL,
+    at_ms INTEGER NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS operation (
     id      TEXT PRIMARY KEY,
     payload TEXT NOT NULL
@@ -78,6 +86,15 @@ CREATE TABLE IF NOT EXISTS request (
     answered_ms INTEGER NOT NULL DEFAULT 0,
     answer      TEXT    NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
+
+-- Records that were entered, each once by its id.
+CREATE TABLE IF NOT EXISTS entered (
+    id      TEXT    PRIMARY KEY,
+    payload TEXT    NOT NULL,
+    at_ms   INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS entered_at ON entered (at_ms);
 
 -- What processes tell each other: at most 65 lines.
 CREATE TABLE IF NOT EXISTS board (
@@ -97,3 +114,9 @@ CREATE TABLE IF NOT EXISTS journal (
 );
 
 CREATE INDEX IF NOT EXISTS journal_id ON journal (id);
+
+-- Archives that follow the journal: up to where each has it (0: it has nothing yet).
+CREATE TABLE IF NOT EXISTS follower (
+    name TEXT    PRIMARY KEY,
+    seq  INTEGER NOT NULL
+) WITHOUT ROWID;

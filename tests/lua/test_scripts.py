@@ -30,6 +30,7 @@ from governor.errors import LedgerUnavailable
 from governor.ledger import commands as c
 from governor.ledger import detail
 from governor.ledger.admission import mark
+from governor.ledger.glance import Glance
 from governor.ledger.keys import SCHEMA, Keys
 from governor.ledger.redis import RedisLedger
 from governor.ledger.scripts import script
@@ -50,6 +51,7 @@ STORY: list[tuple[int, c.Command[Any]]] = [
     (NOW_MS, reserve("refused", 2000)),
     (NOW_MS, replace(reserve("r1"), notice=c.Notice("a", "one"))),
     (NOW_MS, c.Extend("r1", 90_000)),
+    (NOW_MS, Glance(2)),
     (NOW_MS, settle("r1")),
     (NOW_MS, c.Release("r2", (c.Posting(TEAM, 0), c.Posting(REVIEW, 0)))),
     (NOW_MS, settle("lost", 60)),
@@ -93,7 +95,7 @@ def test_only_verbs_that_free_or_only_read_run_when_memory_is_full() -> None:
     """Whoever would spend more waits for memory; whoever ends a hold does not."""
     flags = {verb: script(verb).text.partition("\n")[0].partition("flags=")[2] for verb in VERBS}
     allowed = {verb for verb, found in flags.items() if "allow-oom" in found}
-    assert allowed == {"settle", "release", "expire", "extend", "read", "list", "since", "trim"}
+    assert allowed == {"settle", "release", "expire", "extend", "read", "list", "since", "trim", "glance"}
     assert not any("cross-slot" in found for found in flags.values())
 
 

@@ -3,6 +3,7 @@
 -- KEYS  1 meta  2 admin  3 expiry  4 journal  5 hold  6… one balance per budget  then, with a notice, the board
 -- ARGV  1 now_ms or ''  2 schema  3 id  4 payload  5 ttl_ms  6 record  7 candidates m  8 due holds to name
 --       9 '1': a contended refusal goes unrecorded; '2': any  10 `process kept_ms lines` of a notice, or ''
+--       11 the version of the orders heard of, or '-': they are not asked for
 --       then per budget: `start_ms end_ms limit bucket_ms kept_ms steps` (end 0: none; bucket 0: not rolling)
 --       then per candidate: for each budget `amount mark_bp floor comes_back charge_on_expiry share_bp;`, or `;`
 --       where it does not touch it (share '-': the budget only counts, and refuses nothing)
@@ -10,13 +11,14 @@
 -- Reply {'held', now, candidate (from 0), state, expires_ms, n, (`posted held limit frees frozen`)×n, due…}
 --       {'exhausted' | 'contended' | 'frozen', now, earliest expiry or '', n, (…)×n, due…}
 --       both, with a notice, and then (`process at_ms text`)×k of others, k
+--       {'reordered', now, version, orders}   the rows of orders: governor/ledger/orders.py
 --       {'window_moved', now}   {'conflict'}   {'no_ledger'}   {'other_schema', found}
 local now = clock(ARGV[1])
 local foreign = stranger(KEYS[1], ARGV[2])
 if foreign then
   return foreign
 end
-local n, m, rows = #KEYS - (ARGV[10] == '' and 5 or 6), tonumber(ARGV[7]), 10
+local n, m, rows = #KEYS - (ARGV[10] == '' and 5 or 6), tonumber(ARGV[7]), 11
 
 -- read
 local known = redis.call('HMGET', KEYS[5], 'state', 'payload', 'candidate', 'expires')
@@ -33,7 +35,10 @@ for i = 1, n do
   end
   keys[i], file_limits[i], found[i] = KEYS[5 + i], limit, look(KEYS[5 + i], bucket_ms, now)
 end
-local limits, frozen, said = in_force(KEYS[2], keys, file_limits, now)
+local limits, frozen, said, orders = in_force(KEYS[2], keys, file_limits, now)
+if not known[1] and ARGV[11] ~= '-' and ARGV[11] ~= orders then
+  return {'reordered', text(now), orders, redis.call('HGET', KEYS[2], 'orders') or ''}
+end
 for i = 1, n do
   readings[i] = reading(found[i], said[i], frozen[i])
   local posted, held = text_of(found[i])

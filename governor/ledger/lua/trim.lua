@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Remove the oldest records of the journal, which the archive has.
+-- Remove the oldest records of the journal, which the archive has, and every other archive that follows.
 -- KEYS  1 meta  2 journal
 -- ARGV  1 now_ms or ''  2 schema  3 epoch of the archived ledger  4 the first place to keep  5 about how many at most
 --       6 place of the archive's last record  7 its kind  8 its id  9 its instant
@@ -20,9 +20,16 @@ if fields[2] ~= ARGV[7] or fields[4] ~= ARGV[8] or fields[6] ~= ARGV[9] then
   end
   return {'went_back'}
 end
+-- The last record that an archive has stays too, so that it can be compared.
+local first_to_keep = ARGV[4]
+for _, group in ipairs(followers(KEYS[2])) do
+  if is_before(group.place, first_to_keep) then
+    first_to_keep = group.place
+  end
+end
 -- Whole nodes of the stream first, a bounded number; what is left of the last one at once.
-local gone = redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[4], 'LIMIT', ARGV[5])
+local gone = redis.call('XTRIM', KEYS[2], 'MINID', '~', first_to_keep, 'LIMIT', ARGV[5])
 if gone == 0 then
-  gone = redis.call('XTRIM', KEYS[2], 'MINID', '=', ARGV[4])
+  gone = redis.call('XTRIM', KEYS[2], 'MINID', '=', first_to_keep)
 end
 return {'trimmed', text(gone)}

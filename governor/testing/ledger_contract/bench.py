@@ -106,7 +106,7 @@ class Bench:
         *wants: tuple[c.BudgetRow, int],
         ttl_ms: int = TTL_MS,
         charge_on_expiry: bool = True,
-    ) -> c.Held | c.Refused | c.WindowMoved:
+    ) -> c.Held | c.Refused | c.WindowMoved | c.Reordered:
         """Ask for one candidate that needs these amounts of these budgets."""
         return self.ledger.execute(
             c.Reserve(
@@ -121,7 +121,7 @@ class Bench:
 
     def choose(
         self, identifier: str, budgets: tuple[c.BudgetRow, ...], *candidates: tuple[c.Ask | None, ...]
-    ) -> c.Held | c.Refused | c.WindowMoved:
+    ) -> c.Held | c.Refused | c.WindowMoved | c.Reordered:
         """Ask for the first of *candidates* that fits."""
         return self.ledger.execute(c.Reserve(identifier, budgets, candidates, TTL_MS))
 

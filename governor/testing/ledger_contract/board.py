@@ -74,7 +74,7 @@ class BoardContract:
         tell(bench, "a", "one")
         for command in (ask(bench, "r1", None), ask(bench, "r2", None, 101)):
             answer = bench.ledger.execute(command)
-            assert not isinstance(answer, c.WindowMoved)
+            assert not isinstance(answer, c.WindowMoved | c.Reordered)
             assert answer.board == ()
         team = bench.budget(TEAM, 100)
         assert bench.settle("r1", (team, 1)).board == ()

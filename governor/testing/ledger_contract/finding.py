@@ -8,6 +8,8 @@ import pytest
 
 from governor.errors import ReservationConflict
 from governor.ledger import commands as c
+from governor.ledger.board import BOARD_KEPT_MS
+from governor.ledger.glance import Glance
 from governor.testing.ledger_contract.bench import TTL_MS
 
 if TYPE_CHECKING:
@@ -108,3 +110,32 @@ class FindingContract:
         assert again.state == "settled"
         assert not bench.settle(ITEM, (team, 4)).unknown
         assert bench.amounts(team) == [(4, 0)]
+
+    def test_a_glance_shows_the_open_holds_that_expire_first(self, bench: Bench) -> None:
+        """All open holds are counted, the first to expire are named with their budgets, those overdue too."""
+        team = bench.budget(TEAM, 1000)
+        assert bench.ledger.execute(Glance()).open == 0
+        for name in ("first", "ended", "second", "third"):
+            bench.reserve(name, (team, 1))
+            bench.clock.advance(1)
+        bench.settle("ended", (team, 1))
+        bench.ledger.execute(c.Extend("first", 2 * TTL_MS))
+        bench.clock.advance(TTL_MS)
+        seen = bench.ledger.execute(Glance(2))
+        assert (seen.open, [hold.id for hold in seen.holds]) == (3, ["second", "third"])
+        assert {hold.balances for hold in seen.holds} == {((team.identity, team.window),)}
+        assert all(hold.expires_ms <= seen.now_ms == bench.clock.now_ms for hold in seen.holds)
+
+    def test_a_glance_reads_the_board_and_leaves_it(self, bench: Bench) -> None:
+        """Every process's notice is seen, newest first, as long as it is told; looking takes none off."""
+        team, start = bench.budget(TEAM, 1000), bench.clock.now_ms
+        for process in ("a", "b"):
+            notice = c.Notice(process, f"of {process}  ü")
+            command = c.Reserve(process, (team,), ((c.Ask(1),),), TTL_MS, notice=notice)
+            bench.ledger.execute(command)
+            bench.clock.advance(1)
+        both = (c.Posted("b", start + 1, "of b  ü"), c.Posted("a", start, "of a  ü"))
+        assert [bench.ledger.execute(Glance()).board for _ in range(2)] == [both, both]
+        bench.clock.advance(BOARD_KEPT_MS - 1)
+        assert bench.ledger.execute(Glance()).board == both[:1]
+        assert bench.amounts(team) == [(0, 2)]

@@ -10,9 +10,12 @@ from governor.testing.ledger_contract.admission import AdmissionContract, Repeti
 from governor.testing.ledger_contract.bench import Bench, SettableClock
 from governor.testing.ledger_contract.board import BoardContract
 from governor.testing.ledger_contract.endings import EndingsContract
+from governor.testing.ledger_contract.entering import EnteringContract
 from governor.testing.ledger_contract.expiry import ExpiryContract, LateContract
 from governor.testing.ledger_contract.finding import FindingContract
+from governor.testing.ledger_contract.following import FollowingContract
 from governor.testing.ledger_contract.limits import CrossingsContract, LimitsContract
+from governor.testing.ledger_contract.orders import OrdersContract
 from governor.testing.ledger_contract.policies import PoliciesContract
 from governor.testing.ledger_contract.records import NewStoreContract, RecordsContract
 from governor.testing.ledger_contract.requests import RequestsContract
@@ -38,6 +41,9 @@ class LedgerContract(
     RollingContract,
     RecordsContract,
     BoardContract,
+    EnteringContract,
+    FollowingContract,
+    OrdersContract,
     NewStoreContract,
 ):
     """Every behaviour of a ledger.

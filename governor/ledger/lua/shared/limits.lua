@@ -46,7 +46,8 @@ local function changed(limit, changes, now)
   return limit + added
 end
 
--- The limits in force (numbers), the reasons of freezes ('' if none) and the limits as text, of budgets, in one look.
+-- The limits in force (numbers), the reasons of freezes ('' if none) and the limits as text, of budgets, and the version
+-- of the orders ('' if there never were any), in one look.
 -- keys (of their balances) and file_limits (text) are lists of the same length.
 local function in_force(admin_key, keys, file_limits, now)
   local fields, limits, frozen, said = {}, {}, {}, {}
@@ -54,7 +55,8 @@ local function in_force(admin_key, keys, file_limits, now)
     local k, identity, window = 3 * (i - 1), parts(key)
     fields[k + 1], fields[k + 2], fields[k + 3] = 'l:' .. identity, 'g:' .. identity .. ':' .. window, 'z:' .. identity
   end
-  local rows = #fields > 0 and redis.call('HMGET', admin_key, unpack(fields)) or {}
+  fields[#fields + 1] = 'orders:v'
+  local rows = redis.call('HMGET', admin_key, unpack(fields))
   for i, file_limit in ipairs(file_limits) do
     local changes, granted, freeze = rows[3 * i - 2], rows[3 * i - 1], rows[3 * i]
     limits[i], frozen[i], said[i] = tonumber(file_limit), '', file_limit
@@ -69,7 +71,7 @@ local function in_force(admin_key, keys, file_limits, now)
       end
     end
   end
-  return limits, frozen, said
+  return limits, frozen, said, rows[#fields] or ''
 end
 
 -- When spend first leaves a rolling window of these buckets (amounts by their number); '0': it does not.
