@@ -28,6 +28,9 @@ _ENDINGS = (".yaml", ".yml")
 TEST_ENDINGS = (".tests.yaml", ".tests.yml")
 """Files of tests, which are no policies."""
 
+ALERT_FILES = ("alerts.yaml", "alerts.yml")
+"""The file of alert rules, which is no policy either."""
+
 _USERS_ENDINGS = (".users.yaml", ".users.yml")
 
 _logger = logging.getLogger("governor")
@@ -37,8 +40,9 @@ def load(path: str | os.PathLike[str]) -> Policies:
     """Read every policy file of a folder, or one file and the `organization.yaml` beside it.
 
     Files that do not end in `.yaml` or `.yml`, that end in `.tests.yaml`, or that begin with a dot are not
-    policies and are left alone; those that end in `.users.yaml` hold the users of a policy file beside. What
-    the files say and this release does not enforce yet is logged once, as a warning of the logger `governor`.
+    policies and are left alone, and so is `alerts.yaml`; those that end in `.users.yaml` hold the users of a
+    policy file beside. What the files say and this release does not enforce yet is logged once, as a warning
+    of the logger `governor`.
 
     Args:
         path: The folder, for example `policies/`, or one file of it.
@@ -101,7 +105,9 @@ def fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
 def is_policy_name(name: str) -> bool:
     """Whether a file of a folder is read, as a policy or as users of one, by its name."""
     lower = name.lower()
-    return not lower.startswith(".") and lower.endswith(_ENDINGS) and not lower.endswith(TEST_ENDINGS)
+    if lower.startswith(".") or lower in ALERT_FILES:
+        return False
+    return lower.endswith(_ENDINGS) and not lower.endswith(TEST_ENDINGS)
 
 
 def _holds_users(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from governor.errors import PolicyViolation, nearest
@@ -281,6 +281,12 @@ def _refuse_odd_id(what: str, value: object) -> None:
         )
 
 
+def _meant(file: PolicyFile) -> dict[str, Any]:
+    """What a file means; a key that is younger than known hashes is left out where it is not given."""
+    said = file.policy.model_dump(mode="json")
+    return said if said["runaway"] is not None else {k: v for k, v in said.items() if k != "runaway"}
+
+
 def _hash(files: Iterable[PolicyFile]) -> str:
-    content = sorted(json.dumps(file.policy.model_dump(mode="json"), sort_keys=True) for file in files)
+    content = sorted(json.dumps(_meant(file), sort_keys=True) for file in files)
     return hashlib.sha256("\n".join(content).encode()).hexdigest()[:12]

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from governor.budgets import Unit, period_of
-from governor.policy.schema import DepartmentPolicy
+from governor.policy.schema import Budget, DepartmentPolicy
 from governor.policy.terms import FULL_BP, LINES, BudgetRow
 from governor.policy.thresholds import Downgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from governor.policy.schema import AnyPolicy, Budget, OrganizationPolicy
+    from governor.policy.schema import AnyPolicy, OrganizationPolicy
     from governor.policy.shape import PolicyFile
     from governor.policy.thresholds import Action
+
+_OF_A_RUN = (("run",), "life")
+"""Scopes and span of the budget that `runaway.max_usd` is."""
 
 _NO_STEPS: Mapping[str, Sequence[Action]] = {}
 
@@ -27,11 +30,11 @@ def budget_rows(file: PolicyFile, floor: OrganizationPolicy | None = None) -> It
         floor: Of a department's file, the organisation's: its thresholds hold for usd budgets here too.
     """
     policy = file.policy
-    for index, budget in enumerate(policy.budgets):
+    for budget, path in _budgets(policy):
         unit = budget.units[0]
         least = _floor_of(budget, floor)
         found = marks(steps_of(policy, budget)).under(least)
-        line, _ = file.document.place(("budgets", index))
+        line, _ = file.document.place(path)
         yield BudgetRow(
             department=policy.department if isinstance(policy, DepartmentPolicy) else None,
             scopes=budget.scopes,
@@ -53,6 +56,23 @@ def budget_rows(file: PolicyFile, floor: OrganizationPolicy | None = None) -> It
             floor_caps={} if budget.pace is None else least.caps,
             watched_caps=_watched(policy, budget, floor),
         )
+
+
+def _budgets(policy: AnyPolicy) -> Iterator[tuple[Budget, tuple[str | int, ...]]]:
+    """The budgets of a file and where they stand; `runaway.max_usd` is one of a run's whole life.
+
+    Where the file has such a one already, the lower of the two limits is its limit.
+    """
+    most = None if policy.runaway is None else policy.runaway.max_usd
+    for index, budget in enumerate(policy.budgets):
+        if most is not None and budget.usd is not None and (budget.scopes, budget.span) == _OF_A_RUN:
+            yield budget.model_copy(update={"usd": min(most, budget.usd)}), ("budgets", index)
+            most = None
+        else:
+            yield budget, ("budgets", index)
+    if most is not None:
+        whole = Budget.model_validate({"per": "run", "usd": 1})
+        yield whole.model_copy(update={"usd": most}), ("runaway", "max_usd")
 
 
 class Marks(NamedTuple):

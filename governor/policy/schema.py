@@ -220,6 +220,13 @@ class Limits(_Strict):
     """Tokens that one use of such a tool is taken to bring into the prompt: 25000 if left out."""
 
 
+class Runaway(_Strict):
+    """What a run gone wild is held to."""
+
+    max_usd: Usd
+    """Dollars that no run may cost, whatever it does: a budget `per: run` for its whole life."""
+
+
 class Workspace(_Strict):
     """Where the API serves requests that do not say."""
 
@@ -262,6 +269,7 @@ class PolicyBase(_Strict):
     """In `shadow` the file's budgets and limits count, and say what they would have done, and never alter,
     delay or refuse a call."""
     limits: Limits = Limits()
+    runaway: Runaway | None = None
     estimate: Literal["auto", "count", "local"] | None = None
     """How a prompt is measured before the call: by the API (`count`), by a bound that needs no network
     (`local`), or by the API where it matters (`auto`, if left out)."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _TOP = (
     *("version", "organization", "department", "timezone", "owner", "estimate", "server_tools", "workspace"),
-    *("budgets", "thresholds", "routing", "limits", "features", "users", "users_from", "mode"),
+    *("budgets", "thresholds", "routing", "limits", "runaway", "features", "users", "users_from", "mode"),
     *("if_ledger_is_down", "on_expiry", "uncertain", "retry_uncertain", "deadline"),
 )
 _BUDGET = (
@@ -31,6 +31,7 @@ _MODELS = {
     ("routing", "value"): "Value",
     ("routing", "load"): "Load",
     ("limits",): "Limits",
+    ("runaway",): "Runaway",
     ("workspace",): "Workspace",
     ("features", "*"): "Feature",
 }

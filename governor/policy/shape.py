@@ -63,10 +63,13 @@ def read_shape(document: Document) -> tuple[PolicyFile | None, list[Problem]]:
     return (None if policy is None or problems else PolicyFile(document, policy)), problems
 
 
-def validated(document: Document, kind: type[M], problems: list[Problem]) -> M | None:
-    """*document* as a *kind*; `None` where it is none, with what is wrong added to *problems*."""
+def validated(document: Document, kind: type[M], problems: list[Problem], plain: Any = None) -> M | None:
+    """*document* as a *kind*; `None` where it is none, with what is wrong added to *problems*.
+
+    *plain* is read in its place where it is given: what it says, with what it leaves to others filled in.
+    """
     try:
-        return kind.model_validate(document.root.plain())
+        return kind.model_validate(document.root.plain() if plain is None else plain)
     except ValidationError as error:
         seen = {(problem.line, problem.column) for problem in problems}
         found = (_problem(document, kind, detail) for detail in error.errors(include_url=False))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+WHOLE_BP = 10_000
+
 PREFIX = "anthropic-ratelimit-"
 
 MOST_PER_MINUTE = 10**12
@@ -58,6 +60,15 @@ class RateLimits:
         """The limits that were told, by the names of the attributes."""
         every = {name: getattr(self, name) for name in KINDS}
         return {name: limit for name, limit in every.items() if limit is not None}
+
+    def used_bp(self) -> int | None:
+        """How much of the fullest limit is used, basis points; `None` where no limit says what remains."""
+        used = [
+            (one.limit - one.remaining) * WHOLE_BP // one.limit
+            for one in self.told().values()
+            if one.remaining is not None
+        ]
+        return max(used, default=None)
 
 
 KINDS = ("requests", "tokens", "input_tokens", "output_tokens")
