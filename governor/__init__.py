@@ -10,7 +10,7 @@ _HOMES = {
     "clients.aio": ("AsyncGovernor",),
     "clients.attribution": ("attribute",),
     "clients.batch_items": ("Drained",),
-    "clients.default": ("acall", "call"),
+    "clients.default": ("acall", "aoutcome", "call", "outcome"),
     "clients.governor": ("Governor",),
     "clients.request": ("Message",),
     "errors": (

@@ -2,7 +2,9 @@ from governor.clients.aio import AsyncGovernor as AsyncGovernor
 from governor.clients.attribution import attribute as attribute
 from governor.clients.batch_items import Drained as Drained
 from governor.clients.default import acall as acall
+from governor.clients.default import aoutcome as aoutcome
 from governor.clients.default import call as call
+from governor.clients.default import outcome as outcome
 from governor.clients.governor import Governor as Governor
 from governor.clients.request import Message as Message
 from governor.errors import BudgetContended as BudgetContended

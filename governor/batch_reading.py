@@ -12,7 +12,7 @@ from governor.journal import records
 from governor.ledger import commands as c
 from governor.ledger import lifecycle
 from governor.ledger.values import check_id
-from governor.story import batch_books, batches, books, matrix, views
+from governor.story import batch_books, batches, books, matrix, told, views
 from governor.story.effects import Notify
 from governor.story.request import paces
 from governor.story.settlement import actual
@@ -193,7 +193,8 @@ def _end(house: House, reading: Reading, result: Result) -> Story:
     outcome = _outcome(house, note, offer, result)
     postings = tuple(c.Posting(row, _amount(result, row.unit, amount, outcome)) for row, amount in found.rows)
     record = _record(house, reading, note, offer, outcome, result)
-    return (yield from _close(house, identifier, result, outcome, postings, record))
+    about = (note, offer, outcome, result)
+    return (yield from _close(house, identifier, about, postings, record))
 
 
 def _end_unknown(house: House, reading: Reading, result: Result) -> Story:
@@ -216,25 +217,27 @@ def _end_unknown(house: House, reading: Reading, result: Result) -> Story:
     rows = matrix.rows_of([term for term in terms if not paces(term)], now_ms)
     postings = tuple(c.Posting(row, _amount(result, row.unit, 1, outcome)) for row in rows)
     record = _record(house, reading, note, offer, outcome, result)
-    end = yield from _close(house, identifier, result, outcome, postings, record)
+    end = yield from _close(house, identifier, (note, offer, outcome, result), postings, record)
     return end if end.how == "open" else replace(end, how="unknown")
 
 
 def _close(
     house: House,
     identifier: str,
-    result: Result,
-    outcome: Outcome,
+    about: tuple[Note, Offer, Outcome, Result],
     postings: tuple[c.Posting, ...],
     record: str,
 ) -> Story:
-    """Have the ledger end an item's hold; returns its `ItemEnd`."""
+    """Have the ledger end an item's hold, and tell it; returns its `ItemEnd`."""
+    *_, outcome, result = about
     command: c.Settle | c.Release = c.Settle(check_id(identifier), postings, record)
     if result.ended.kind == "refused":
         command = c.Release(identifier, postings, record)
     closed, given_up = yield from books.close(house, command)
     if closed is not None:
         house.hints.note([one.budget for one in postings], closed.balances, closed.now_ms)
+        if house.tells:
+            yield told.item(house, identifier, *about, closed)
         for crossing in closed.crossings:
             yield Notify(views.threshold(house.policies.limit_of(crossing.identity), crossing))
         yield from books.expire(house, closed.due)

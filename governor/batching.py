@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from governor.errors import (
     BudgetContended,
@@ -20,11 +20,12 @@ from governor.errors import (
 from governor.journal import records
 from governor.ledger import commands as c
 from governor.money import Money
-from governor.story import batch_books, batches, books, patience, views
+from governor.story import batch_books, batches, books, patience, told, views, violations
 from governor.story.batches import BatchNote, HeldItem
 from governor.story.decision import BatchItem, BatchReceipt
 from governor.story.effects import BatchMade, SendBatch, Sleep
-from governor.story.holding import hold
+from governor.story.holding import MOST_PLANS, hold
+from governor.story.inspecting import inspected
 from governor.story.planning import prepare
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from governor.story.batches import Item
     from governor.story.books import Story
+    from governor.story.holding import Asked
     from governor.story.request import House
 
 log = logging.getLogger("governor")
@@ -104,21 +106,42 @@ def _hold_all(house: House, items: Sequence[Item], held: list[HeldItem]) -> Stor
 
 
 def _hold(house: House, item: Item, waited_s: float) -> Story:
-    """Hold one item; returns its plan and `Admitted`. The batch as a whole waits no longer than one call.
+    """Hold one item, or tell who refused it; returns its plan and `Admitted`."""
+    asked: list[Asked] = []
+    try:
+        return (yield from _ask(house, item, waited_s, asked))
+    except GovernorError as refused:
+        if house.tells and isinstance(refused, BudgetExceeded | BudgetContended):
+            yield told.blocked(house, asked[-1].planned, asked[-1].table, refused)
+        else:
+            if house.tells:
+                yield told.refused(house, item.request, refused)
+            yield from violations.note(house, item.request, refused)
+        raise
 
-    It is counted only where its bound is too much: no item is worth a request of its own.
+
+def _ask(house: House, item: Item, waited_s: float, asked: list[Asked]) -> Story:
+    """Have one item held. The batch as a whole waits no longer than one call.
+
+    It is counted only where its bound is too much: no item is worth a request of its own. What was asked is
+    added to *asked*.
     """
-    asked: list[Any] = []
     endless = patience.Deadline(house.clock, 0, None)
+    item = replace(item, request=(yield from inspected(house, item.request)))
     planned = yield from prepare(house, item.request)
     if planned.estimate == "local bound" and planned.rules.estimate == "auto":
         found = yield from hold(house, planned, asked, endless, at_once=True)
         if found is not None:
             return found
         planned = yield from prepare(house, item.request, at_once=False)
-    left_s = max(0.0, planned.rules.max_wait_s - waited_s)
-    patient = replace(planned, rules=replace(planned.rules, max_wait_s=left_s))
-    return (yield from hold(house, patient, asked, endless))
+    for _ in range(MOST_PLANS):
+        left_s = max(0.0, planned.rules.max_wait_s - waited_s)
+        patient = replace(planned, rules=replace(planned.rules, max_wait_s=left_s))
+        found = yield from hold(house, patient, asked, endless)
+        if found is not None:
+            return found
+        planned = yield from prepare(house, item.request, at_once=False)
+    raise LedgerUnavailable("the ledger's orders keep changing while this batch is planned: try again")
 
 
 def _beyond_reach(error: GovernorError, held: Sequence[HeldItem]) -> BudgetExceeded | None:

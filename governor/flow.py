@@ -15,19 +15,34 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governor.errors import BudgetContended, BudgetExceeded, GovernorError, LedgerDown, LedgerUnavailable
 from governor.ledger import commands as c
-from governor.story import answering, books, deferral, legs, outage, patience, shrink, succession, views
+from governor.story import (
+    answering,
+    books,
+    deferral,
+    legs,
+    outage,
+    patience,
+    shrink,
+    succession,
+    told,
+    views,
+    violations,
+)
 from governor.story.effects import Account, Notify, Sleep
 from governor.story.endings import ending
-from governor.story.holding import hold
+from governor.story.holding import MOST_PLANS, hold
+from governor.story.inspecting import inspected
 from governor.story.offers import key_of
 from governor.story.planning import prepare
 from governor.story.request import Door, count_for, matrix_of
 from governor.story.sending import send
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from governor.story.books import Story
     from governor.story.decision import Decision, Receipt
-    from governor.story.effects import Ended
+    from governor.story.effects import Ended, Sent
     from governor.story.endings import Ending
     from governor.story.holding import Asked
     from governor.story.matrix import Matrix, Offer
@@ -46,10 +61,12 @@ def govern(house: House, request: Request) -> Story:
         Exception: What the SDK raised, after the hold was settled or released.
     """
     began_ms = house.clock.local_ms()
-    planned = yield from prepare(house, request)
+    request = yield from inspected(house, request)
+    planned = yield from _told(house, request, prepare(house, request))
     deadline = patience.Deadline(house.clock, began_ms, planned.rules.deadline_s)
     deferred = deferral.offered(house, planned)
     if deferred is not None:
+        yield from _tell(house, lambda: told.refused(house, request, deferred))
         raise deferred
     try:
         planned, admitted = yield from _admit(house, planned, deadline)
@@ -72,10 +89,10 @@ def _carry(house: House, call: legs.Call, planned: Plan, admitted: Admitted, dea
     """Carry an admitted call through its legs; returns its last `Ended`, and what to raise, or `None`."""
     while True:
         decision = call.decided(views.decision(house, planned, admitted))
-        ended, attempts = yield from send(house, call, planned, admitted, deadline)
+        ended, sent = yield from send(house, call, planned, admitted, deadline)
         step = call.step(planned, admitted, ended, deadline.left_s())
         onward = "" if step is None else call.next_id
-        receipt, given_up = yield from _close(house, planned, admitted, decision, ended, attempts, onward)
+        receipt, given_up = yield from _close(house, planned, admitted, decision, ended, sent, onward)
         call.took(receipt)
         yield from books.expire(house, admitted.held.due)
         if step is None:
@@ -206,7 +223,8 @@ def _go_on(house: House, call: legs.Call, step: legs.Step, deadline: Deadline) -
 def _succeed(house: House, call: legs.Call, step: legs.Step) -> Story:
     """Plan the leg of a model's successor, and say so; returns the `Plan`."""
     asked = replace(call.plan.request, asked=step.successor, pin=True)
-    planned = call.succeeded(step, (yield from prepare(house, asked, at_once=False)))
+    found = yield from _told(house, asked, prepare(house, asked, at_once=False))
+    planned = call.succeeded(step, found)
     yield from succession.tell(
         house, step.gone, planned.offers[0].candidate.model, "the API does not know it"
     )
@@ -218,9 +236,18 @@ def _admit(house: House, planned: Plan, deadline: Deadline) -> Story:
 
     Returns the plan it was let through for, and `Admitted`.
     """
+    return (yield from _told(house, planned.request, _let_through(house, planned, deadline)))
+
+
+def _let_through(house: House, planned: Plan, deadline: Deadline) -> Story:
+    """As `_admit`, which tells what other than a budget refuses the leg."""
     asked: list[Asked] = []
     try:
         return (yield from _ask(house, planned, asked, deadline))
+    except (BudgetExceeded, BudgetContended) as refused:
+        latest, error = asked[-1], refused
+        yield from _tell(house, lambda: told.blocked(house, latest.planned, latest.table, error))
+        raise
     except LedgerUnavailable as down:
         if planned.rules.enforced and not isinstance(down, LedgerDown):
             raise
@@ -237,11 +264,12 @@ def _ask(house: House, planned: Plan, asked: list[Asked], deadline: Deadline) ->
     away = yield from books.catch_up(house)
     if away is not None and outage.lenient(house, planned):
         raise away
-    found = yield from hold(house, planned, asked, deadline)
-    if found is None:
-        planned = yield from prepare(house, planned.request, at_once=False)
+    for _ in range(MOST_PLANS):
         found = yield from hold(house, planned, asked, deadline)
-    return found
+        if found is not None:
+            return found
+        planned = yield from prepare(house, planned.request, at_once=False)
+    raise LedgerUnavailable("the ledger's orders keep changing while this request is planned: try again")
 
 
 def _close(
@@ -250,14 +278,14 @@ def _close(
     admitted: Admitted,
     decision: Decision,
     ended: Ended,
-    attempts: int,
+    sent: Sent,
     onward: str,
 ) -> Story:
     """End a leg's hold with what was really used; returns its `Receipt`, and what interrupted it.
 
     *onward* is the id of the next leg; '' where the call is over.
     """
-    end = ending(house, planned, admitted, ended, attempts, onward)
+    end = ending(house, planned, admitted, ended, sent, onward)
     if end.outcome.unpriced:
         what = "; ".join(end.outcome.unpriced)
         log.warning("request %s was charged its whole hold at least: %s", planned.request.id, what)
@@ -272,14 +300,34 @@ def _close(
     _learn(house, planned, end.offer, end.outcome)
     _note(house, planned, ended, end)
     receipt = views.receipt(
-        planned, admitted.table, end.offer, decision, end.outcome, ended, closed, attempts
+        planned, admitted.table, end.offer, decision, end.outcome, ended, closed, sent.attempts
     )
+    yield from _tell(house, lambda: told.ended(house, planned, admitted, end, ended, sent, closed, onward))
     for crossing in receipt.crossings:
         yield Notify(crossing)
     if closed is not None:
         yield from books.expire(house, closed.due)
         yield from outage.keep_lease(house, planned, end, closed)
     return receipt, given_up
+
+
+def _told(house: House, request: Request, story: Story) -> Story:
+    """What *story* returns; what refuses the request in it, but a budget, is told."""
+    try:
+        return (yield from story)
+    except (BudgetExceeded, BudgetContended):
+        raise
+    except GovernorError as refused:
+        error = refused
+        yield from _tell(house, lambda: told.refused(house, request, error))
+        yield from violations.note(house, request, error)
+        raise
+
+
+def _tell(house: House, made: Callable[[], told.Tell]) -> Story:
+    """Have whoever listens told what *made* makes."""
+    if house.tells:
+        yield made()
 
 
 def _note(house: House, planned: Plan, ended: Ended, end: Ending) -> None:

@@ -70,6 +70,7 @@ class AsyncBatches:
         priority: str | None = None,
         pin: bool = False,
         tier: str | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> Batch:
         """As `Batches.create`; cancelled before it is sent, it gives every hold back."""
         usual = {
@@ -81,6 +82,7 @@ class AsyncBatches:
             "priority": priority,
             "pin": pin,
             "tier": tier,
+            "data": data,
         }
         held_as = new_hold()
         items = make_items(held_as, requests, usual)

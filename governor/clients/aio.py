@@ -17,7 +17,9 @@ from governor.clients.doors import AsyncDoors
 from governor.clients.driving import AsyncDrive, Undertaking
 from governor.clients.drops import AsyncDrops
 from governor.clients.in_force import InForce
+from governor.clients.inspector import AsyncInspector
 from governor.clients.middleware import AsyncGovernorMiddleware, without_doors
+from governor.clients.outcomes import AsyncOutcomes
 from governor.clients.passage import AsyncEngine
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.scorer import AsyncScorer
@@ -33,6 +35,7 @@ from governor.story.effects import (
     CountTokens,
     Ended,
     Heard,
+    Inspect,
     Notify,
     Owe,
     Resume,
@@ -42,11 +45,14 @@ from governor.story.effects import (
     SendBatch,
     Sleep,
 )
+from governor.story.told import Tell
+from governor.telemetry.teller import Teller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
     from pathlib import Path
 
+    from governor.clients.inspector import AsyncLook, Look
     from governor.clients.people import Ask
     from governor.clients.scorer import AsyncJudge, Judge
     from governor.ledger import AsyncLedger
@@ -54,9 +60,10 @@ if TYPE_CHECKING:
     from governor.story.books import Story
     from governor.story.decision import Decision, Event
     from governor.story.request import House, Request
+    from governor.telemetry import Telemetry
 
 
-class AsyncGovernor(AsyncDoors):
+class AsyncGovernor(AsyncDoors, AsyncOutcomes):
     """`Governor` for an event loop: the same methods, awaited. `load` is a plain call here too."""
 
     def __init__(
@@ -67,6 +74,8 @@ class AsyncGovernor(AsyncDoors):
         on_event: Callable[[Event], None] | None = None,
         in_force: InForce | None = None,
         scorer: AsyncScorer | None = None,
+        inspector: AsyncInspector | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._house = house
         self._in_force = in_force or InForce(house)
@@ -76,8 +85,11 @@ class AsyncGovernor(AsyncDoors):
         self._parents: _Clients | None = None
         self._own_client = client is None
         self._on_event = on_event
-        self._scorer = scorer or AsyncScorer(None)
-        self._engine = AsyncEngine(self._house_for, self._carry_out, Threads(), Attempts(), AsyncDrops())
+        self._scorer, self._inspector = scorer or AsyncScorer(None), inspector or AsyncInspector(None)
+        self._teller = Teller(house, telemetry)
+        self._engine = AsyncEngine(
+            self._house_for, self._carry_out, Threads(), Attempts(), AsyncDrops(), self._teller
+        )
         renew_in_children(self._renew)
 
     @classmethod
@@ -95,19 +107,32 @@ class AsyncGovernor(AsyncDoors):
         reload: bool = True,
         users: Ask | None = None,
         scorer: Judge | AsyncJudge | None = None,
+        inspect: Look | AsyncLook | None = None,
+        hash_content: bool = False,
+        telemetry: Telemetry | None = None,
     ) -> Self:
         """As `Governor.load`; nothing is awaited, since connections open on first use."""
         url = setup.ledger_url(ledger)
-        judge = AsyncScorer(scorer)
+        judge, look = AsyncScorer(scorer), AsyncInspector(inspect)
         in_force = setup.load_in_force(
-            policies, prices, clock, url, spool, reload=reload, users=users, scored=judge.given
+            policies,
+            prices,
+            clock,
+            url,
+            spool,
+            reload=reload,
+            users=users,
+            scored=judge.given,
+            inspected=look.given,
+            hashed=hash_content,
+            tells=True,
         )
         house, organization = in_force.house, in_force.house.policies.organization
         store = open_async_ledger(url, organization, create=create_ledger, clock=clock)
         # Looks are made in threads, which the loop's connections are not for.
         looks = open_ledger(url, organization, create=create_ledger, clock=clock)
         setup.ask_ledger(in_force, looks, own=True)
-        return cls(house, store, client, on_event, in_force, judge)
+        return cls(house, store, client, on_event, in_force, judge, look, telemetry)
 
     @property
     def policies(self) -> Policies:
@@ -127,6 +152,7 @@ class AsyncGovernor(AsyncDoors):
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
         priority: str | None = None,
+        data: Mapping[str, Any] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -143,6 +169,7 @@ class AsyncGovernor(AsyncDoors):
             run=run,
             tags=tags,
             priority=priority,
+            data=data,
             model=model,
             max_tokens=max_tokens,
             pin=pin,
@@ -151,7 +178,8 @@ class AsyncGovernor(AsyncDoors):
             request_id=request_id,
             params=params,
         )
-        message, receipt = await self._drive(govern(await self._house_for(request), request))
+        with self._teller.around():
+            message, receipt = await self._drive(govern(await self._house_for(request), request))
         return with_receipt(message, receipt)
 
     async def decide(
@@ -163,6 +191,7 @@ class AsyncGovernor(AsyncDoors):
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
         priority: str | None = None,
+        data: Mapping[str, Any] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -178,6 +207,7 @@ class AsyncGovernor(AsyncDoors):
             run=run,
             tags=tags,
             priority=priority,
+            data=data,
             model=model,
             max_tokens=max_tokens,
             pin=pin,
@@ -235,14 +265,14 @@ class AsyncGovernor(AsyncDoors):
                 return await send(self._sdk().sender, effect)
             case CountTokens():
                 return await self._count(effect)
-            case Score():
-                return await self._scorer.score(effect)
+            case Score() | Inspect():
+                return await (self._scorer if isinstance(effect, Score) else self._inspector).score(effect)
             case Sleep():
                 if run.cancelled is not None:
                     raise run.cancelled
                 await asyncio.sleep(effect.seconds)
-            case Notify():
-                setup.tell(effect.event, self._on_event)
+            case Notify() | Tell():
+                setup.pass_on(effect, self._on_event, self._teller)
             case Owe() | Heard() | Adopt():
                 return await run.finish(asyncio.to_thread(setup.keep, self._house, effect))
             case _:
@@ -261,7 +291,7 @@ class AsyncGovernor(AsyncDoors):
 
     async def _send(self, effect: Send) -> AsyncGenerator[Running | Ended, None]:
         """Read one answer; yields `Running` now and then, and at last how it ended."""
-        meter, answer = Meter(), Answer()
+        meter, answer = Meter(self._teller.departing(effect)), Answer()
         SENDING.set(meter)
         report_at = time.monotonic() + effect.report_after_s
         try:

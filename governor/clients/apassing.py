@@ -15,6 +15,7 @@ from governor.clients.tee import AsyncTee
 from governor.errors import MoneySpent
 from governor.flow import govern
 from governor.story.effects import Abandon, Account, CountTokens, Ended, Resume, Running, Send
+from governor.story.told import Tell
 
 if TYPE_CHECKING:
     from anthropic import APIRequest
@@ -75,8 +76,8 @@ class AsyncPassing(Passage):
                 return self.broken_off(effect.error)
             case CountTokens():
                 return await count(self.request, self._next, effect)
-            case Account():
-                self.account(effect.receipt)
+            case Account() | Tell():
+                self.say(effect)
                 return None
             case _:
                 return await self._engine.perform(effect, self._task)

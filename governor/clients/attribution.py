@@ -16,16 +16,20 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, Self
 
 from governor.errors import PolicyViolation
+from governor.findings import read_findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from governor.story.decision import Receipt
 
-PARTS = ("user", "department", "feature", "run", "tags", "priority", "tier", "pin")
+PARTS = ("user", "department", "feature", "run", "tags", "priority", "tier", "pin", "data")
 """What a request is attributed by; the arguments of the same names of `call()`."""
 
-HEADER, TAG_HEADER = "governor-", "governor-tag-"
+HEADER, TAG_HEADER, DATA_HEADER = "governor-", "governor-tag-", "governor-data-"
+_ADDED = ("tags", "data")
+"""Parts that are mappings, and are added up member by member."""
+
 _IN_HEADERS = ("user", "department", "feature", "run", "priority", "tier")
 
 MOST_RECEIPTS = 1000
@@ -111,9 +115,10 @@ class attribute(ContextDecorator):  # noqa: N801 - it reads as a verb where it i
         priority: How urgent it is, in the policy's words.
         tier: `premium`, `standard` or `economy`.
         pin: Refuse rather than swap the model.
+        data: What their data is, for the audit: see `Governor.call`; added to that of one around it.
 
     Raises:
-        PolicyViolation: `tags` is no mapping.
+        PolicyViolation: `tags` or `data` is no mapping, or `data` says what is none of its words.
     """
 
     def __init__(
@@ -127,18 +132,21 @@ class attribute(ContextDecorator):  # noqa: N801 - it reads as a verb where it i
         priority: str | None = None,
         tier: str | None = None,
         pin: bool | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> None:
-        values = (user, department, feature, run, tags, priority, tier, pin)
+        values = (user, department, feature, run, tags, priority, tier, pin, data)
         self._said: dict[str, Any] = {
             name: value for name, value in zip(PARTS, values, strict=True) if value is not None
         }
         check_tags(tags)
+        read_findings(data)
 
     def __enter__(self) -> Attributed:
         around = _CURRENT.get()
         said: dict[str, Any] = dict(self._said)
-        if around is not None and "tags" in said:
-            said["tags"] = {**(around.part("tags") or {}), **said["tags"]}
+        for name in _ADDED:
+            if around is not None and name in said:
+                said[name] = {**(around.part(name) or {}), **said[name]}
         scope = Attributed(said, around=around, began_by=self)
         _CURRENT.set(scope)
         return scope
@@ -196,10 +204,10 @@ def attribution_of(
     found: dict[str, Any] = {}
     for name in PARTS:
         values = (by_header.get(name), said.get(name), around and around.part(name), defaults.get(name))
-        if name == "tags":
-            merged: dict[str, str] = {}
+        if name in _ADDED:
+            merged: dict[str, Any] = {}
             for value in reversed(values):
-                check_tags(value)
+                check_tags(value) if name == "tags" else read_findings(value)
                 merged.update(value or {})
             found[name] = merged or None
         else:
@@ -246,6 +254,7 @@ def check_tags(tags: object) -> None:
 def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     tags: dict[str, str] = {}
+    data: dict[str, Any] = {}
     for name, value in headers.items():
         lower = name.lower()
         if not lower.startswith(HEADER) or not isinstance(value, str):
@@ -253,13 +262,19 @@ def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
         part = lower.removeprefix(HEADER)
         if lower.startswith(TAG_HEADER):
             tags[lower.removeprefix(TAG_HEADER)] = value
+        elif lower in (f"{DATA_HEADER}classification", f"{DATA_HEADER}region"):
+            data[lower.removeprefix(DATA_HEADER)] = value
+        elif lower == f"{DATA_HEADER}pii":
+            data["pii"] = [kind.strip() for kind in value.split(",") if kind.strip()]
         elif part in _IN_HEADERS:
             found[part] = value
         else:
             raise PolicyViolation(
                 f"the header {name!r} is none of the governor's: {HEADER}{{{', '.join(_IN_HEADERS)}}} "
-                f"or {TAG_HEADER}NAME"
+                f"{TAG_HEADER}NAME, or {DATA_HEADER}{{classification, region, pii}}"
             )
     if tags:
         found["tags"] = tags
+    if data:
+        found["data"] = data
     return found

@@ -56,6 +56,7 @@ class _Making:
             "priority": who.priority,
             "pin": order.pin,
             "tier": order.tier,
+            "data": order.findings,
         }
         self.items = make_items(self.held_as, orders.body_of(request).get("requests") or (), usual)
         self.first = self.items[0].request

@@ -32,7 +32,7 @@ PROGRESS_EVERY = 1_000
 """After so many items of one batch, who drains is told how far it has come."""
 
 OF_AN_ITEM = frozenset(
-    {"user", "department", "feature", "run", "tags", "priority", "pin", "tier"},
+    {"user", "department", "feature", "run", "tags", "priority", "pin", "tier", "data"},
 )
 """What an item may say beside `custom_id` and `params`: it goes over what is said of the batch."""
 
@@ -209,6 +209,7 @@ def _request(one: Mapping[str, Any], said: Mapping[str, Any], held_as: str) -> R
         max_tokens=params.pop("max_tokens", None),
         pin=said.get("pin", False),
         tier=said.get("tier"),
+        data=said.get("data"),
         request_id=batches.item_id(held_as, one["custom_id"]),
         params={name: value for name, value in params.items() if name not in _NOT_IN_A_BATCH},
     )

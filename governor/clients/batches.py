@@ -71,13 +71,14 @@ class Batches:
         priority: str | None = None,
         pin: bool = False,
         tier: str | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> Batch:
         """Hold what every item may cost at the batch price, and make the batch: all of it or nothing.
 
         Args:
             requests: As to `messages.batches.create`: `custom_id` and `params`. In `params`, `model` and
                 `max_tokens` are as in `call`. An item may also have a `user`, `department`, `feature`, `run`,
-                `tags`, `priority`, `pin` and `tier` of its own.
+                `tags`, `priority`, `pin`, `tier` and `data` of its own.
             user: Who asks.
             department: Whose policy file.
             feature: What it is for.
@@ -86,6 +87,7 @@ class Batches:
             priority: How urgent it is, in the policy's words.
             pin: Refuse rather than swap a model.
             tier: The tier it is served in, where the policy has it.
+            data: What its data is, for the audit: as `call` takes it.
 
         Returns:
             The SDK's batch; its `receipt` says what it may cost, and which model serves each item.
@@ -106,6 +108,7 @@ class Batches:
             "priority": priority,
             "pin": pin,
             "tier": tier,
+            "data": data,
         }
         held_as = new_hold()
         items = make_items(held_as, requests, usual)

@@ -1,4 +1,4 @@
-"""`governor.call` and `governor.acall`: one governor per process, configured by the environment."""
+"""`governor.call`, `governor.outcome` and their twins: one governor per process, from the environment."""
 
 from __future__ import annotations
 
@@ -38,14 +38,33 @@ def call(**request: Any) -> Message:
     return governor.call(**request)
 
 
+def outcome(name: str, **said: Any) -> str:
+    """`Governor.outcome` of the process's governor: what a run or a call was good for; returns its id.
+
+    Configured as `call`, and raising as `Governor.outcome`.
+    """
+    with _locks[0]:
+        governor = _blocking()
+    return governor.outcome(name, **said)
+
+
 async def acall(**request: Any) -> Message:
     """`AsyncGovernor.call` of the running event loop's governor; configured and raising as `call`."""
+    return await (await _of_the_loop()).call(**request)
+
+
+async def aoutcome(name: str, **said: Any) -> str:
+    """`AsyncGovernor.outcome` of the running event loop's governor; configured and raising as `outcome`."""
+    return await (await _of_the_loop()).outcome(name, **said)
+
+
+async def _of_the_loop() -> AsyncGovernor:
     loop = asyncio.get_running_loop()
     if loop not in _by_loop:
         keeper = _keep(loop)
         await anext(keeper)
         _keepers[loop] = keeper
-    return await _by_loop[loop].call(**request)
+    return _by_loop[loop]
 
 
 async def _keep(loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:

@@ -59,6 +59,7 @@ class Doors(ABC):
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
         priority: str | None = None,
+        data: Mapping[str, Any] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -87,6 +88,7 @@ class Doors(ABC):
             run: The same.
             tags: The same.
             priority: The same.
+            data: The same.
             model: The same.
             max_tokens: The same.
             pin: The same.
@@ -109,6 +111,7 @@ class Doors(ABC):
             run=run,
             tags=tags,
             priority=priority,
+            data=data,
             model=model,
             max_tokens=max_tokens,
             pin=pin,
@@ -150,6 +153,7 @@ class AsyncDoors(ABC):
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
         priority: str | None = None,
+        data: Mapping[str, Any] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -166,6 +170,7 @@ class AsyncDoors(ABC):
             run=run,
             tags=tags,
             priority=priority,
+            data=data,
             model=model,
             max_tokens=max_tokens,
             pin=pin,

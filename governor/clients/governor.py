@@ -17,7 +17,9 @@ from governor.clients.doors import Doors
 from governor.clients.driving import Drive
 from governor.clients.drops import Drops
 from governor.clients.in_force import InForce
+from governor.clients.inspector import Inspector
 from governor.clients.middleware import GovernorMiddleware, without_doors
+from governor.clients.outcomes import Outcomes
 from governor.clients.passage import Engine
 from governor.clients.request import Message, make_request, with_receipt
 from governor.clients.scorer import Scorer
@@ -33,6 +35,7 @@ from governor.story.effects import (
     CountTokens,
     Ended,
     Heard,
+    Inspect,
     Notify,
     Owe,
     Resume,
@@ -42,11 +45,14 @@ from governor.story.effects import (
     SendBatch,
     Sleep,
 )
+from governor.story.told import Tell
+from governor.telemetry.teller import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
+    from governor.clients.inspector import Look
     from governor.clients.people import Ask
     from governor.clients.scorer import Judge
     from governor.ledger import Ledger
@@ -54,9 +60,10 @@ if TYPE_CHECKING:
     from governor.story.books import Story
     from governor.story.decision import Decision, Event
     from governor.story.request import House
+    from governor.telemetry import Telemetry
 
 
-class Governor(Doors):
+class Governor(Doors, Outcomes):
     """Stands in front of an Anthropic client and lets no call spend more than its policies allow.
 
     Make one with `Governor.load`; it may be shared by threads.
@@ -70,6 +77,8 @@ class Governor(Doors):
         on_event: Callable[[Event], None] | None = None,
         in_force: InForce | None = None,
         scorer: Scorer | None = None,
+        inspector: Inspector | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._house = house
         self._in_force = in_force or InForce(house)
@@ -79,10 +88,16 @@ class Governor(Doors):
         self._parents: _Clients | None = None
         self._own_client = client is None
         self._on_event = on_event
-        self._scorer = scorer or Scorer(None)
+        self._scorer, self._inspector = scorer or Scorer(None), inspector or Inspector(None)
+        self._teller = Teller(house, telemetry)
         self._lock = threading.Lock()
         self._engine = Engine(
-            self._in_force.house_for, lambda effect: self._perform(effect, []), Threads(), Attempts(), Drops()
+            self._in_force.house_for,
+            lambda effect: self._perform(effect, []),
+            Threads(),
+            Attempts(),
+            Drops(),
+            self._teller,
         )
         renew_in_children(self._renew)
 
@@ -101,6 +116,9 @@ class Governor(Doors):
         reload: bool = True,
         users: Ask | None = None,
         scorer: Judge | None = None,
+        inspect: Look | None = None,
+        hash_content: bool = False,
+        telemetry: Telemetry | None = None,
     ) -> Self:
         """Read the files; connections open on first use, so this never waits for the network.
 
@@ -124,21 +142,36 @@ class Governor(Doors):
             scorer: Says how hard a request is: called with the parameters of `messages.create` and the
                 `Attribution` of the call, answers a number from 0 to 10. It runs in the call's way, for at
                 most a second; where it fails, the governor's own score counts. See docs/routing.md.
+            inspect: Says what is in a request, as `data` of `call()` does: called like *scorer*, and waited
+                for as long; where it fails, the record says so. See docs/audit.md.
+            hash_content: Whether each record has the SHA-256 of what was sent. See docs/audit.md.
+            telemetry: What is told to metrics and traces, and by whose providers; else to those registered
+                in the process. See docs/telemetry.md.
 
         Raises:
             PolicyError: A file is malformed or missing: with file, line, column and a hint.
             LedgerUnavailable: The URL names no known store.
-            TypeError: *scorer* cannot be called, or must be awaited.
+            TypeError: *scorer* or *inspect* cannot be called, or must be awaited.
         """
         url = setup.ledger_url(ledger)
-        judge = Scorer(scorer)
+        judge, look = Scorer(scorer), Inspector(inspect)
         in_force = setup.load_in_force(
-            policies, prices, clock, url, spool, reload=reload, users=users, scored=judge.given
+            policies,
+            prices,
+            clock,
+            url,
+            spool,
+            reload=reload,
+            users=users,
+            scored=judge.given,
+            inspected=look.given,
+            hashed=hash_content,
+            tells=True,
         )
         house = in_force.house
         store = open_ledger(url, house.policies.organization, create=create_ledger, clock=clock)
         setup.ask_ledger(in_force, store, own=False)
-        return cls(house, store, client, on_event, in_force, judge)
+        return cls(house, store, client, on_event, in_force, judge, look, telemetry)
 
     @property
     def policies(self) -> Policies:
@@ -166,6 +199,7 @@ class Governor(Doors):
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
         priority: str | None = None,
+        data: Mapping[str, Any] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -183,6 +217,7 @@ class Governor(Doors):
             run: The agent run or job it belongs to.
             tags: What else to count it under, such as `{"project": "atlas"}`; at most 16.
             priority: How urgent it is, in the policy's words: budgets may keep their last part for some.
+            data: What its data is, for the audit: some of `classification`, `region` and `pii` (kinds).
             model: `auto`, a line (`haiku`, `sonnet`, `opus`) or a model id: a preference.
             max_tokens: The most tokens of output; may be left out where the feature has a maximum.
             pin: Refuse rather than swap the model.
@@ -210,6 +245,7 @@ class Governor(Doors):
             run=run,
             tags=tags,
             priority=priority,
+            data=data,
             model=model,
             max_tokens=max_tokens,
             pin=pin,
@@ -218,7 +254,8 @@ class Governor(Doors):
             request_id=request_id,
             params=params,
         )
-        message, receipt = self._drive(govern(self._in_force.house_for(request), request))
+        with self._teller.around():
+            message, receipt = self._drive(govern(self._in_force.house_for(request), request))
         return with_receipt(message, receipt)
 
     def decide(
@@ -230,6 +267,7 @@ class Governor(Doors):
         run: str | None = None,
         tags: Mapping[str, str] | None = None,
         priority: str | None = None,
+        data: Mapping[str, Any] | None = None,
         model: str = "auto",
         max_tokens: int | None = None,
         pin: bool = False,
@@ -250,6 +288,7 @@ class Governor(Doors):
             run=run,
             tags=tags,
             priority=priority,
+            data=data,
             model=model,
             max_tokens=max_tokens,
             pin=pin,
@@ -301,12 +340,12 @@ class Governor(Doors):
                 return send(self._sdk().sender, effect)
             case CountTokens():
                 return self._count(effect)
-            case Score():
-                return self._scorer.score(effect)
+            case Score() | Inspect():
+                return (self._scorer if isinstance(effect, Score) else self._inspector).score(effect)
             case Sleep():
                 time.sleep(effect.seconds)
-            case Notify():
-                setup.tell(effect.event, self._on_event)
+            case Notify() | Tell():
+                setup.pass_on(effect, self._on_event, self._teller)
             case Owe() | Heard() | Adopt():
                 return setup.keep(self._house, effect)
             case _:
@@ -315,7 +354,7 @@ class Governor(Doors):
 
     def _send(self, effect: Send) -> Generator[Running | Ended, None, None]:
         """Read one answer; yields `Running` now and then, and at last how it ended."""
-        meter, answer = Meter(), Answer()
+        meter, answer = Meter(self._teller.departing(effect)), Answer()
         SENDING.set(meter)
         report_at = time.monotonic() + effect.report_after_s
         try:

@@ -16,6 +16,7 @@ from governor.clients.counting import COUNT_TIMEOUT_S
 from governor.clients.request import check_request, pairs_of
 from governor.clients.streaming import silence
 from governor.errors import PolicyViolation
+from governor.findings import read_findings
 from governor.ids import new_id
 from governor.policy import Attribution
 from governor.story.legs import leg_id
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from governor.clients.attempts import Attempts
     from governor.clients.attribution import Attributed
     from governor.clients.threads import Threads
+    from governor.findings import Findings
     from governor.story.decision import Receipt
     from governor.story.effects import CountTokens, Send
 
@@ -59,6 +61,7 @@ class Order:
         accounts: Who is told the receipt.
         max_tokens: Of a stream of the governor's own, what its caller asked for; `None`: the feature's.
         stop_when_spent: As `stream()` takes it.
+        findings: What is said of its data; `None`: nothing.
         opened: Told when an answer begins that its caller reads, with who reads it beside.
     """
 
@@ -71,6 +74,7 @@ class Order:
     max_tokens: int | None = None
     stop_when_spent: bool = False
     opened: Callable[[Any], None] | None = None
+    findings: Findings | None = None
 
 
 ORDER: ContextVar[Order | None] = ContextVar("governor_order", default=None)
@@ -111,6 +115,7 @@ def order_of(
         who,
         tier=parts["tier"],
         pin=pin,
+        findings=None if parts["data"] is None else read_findings(parts["data"]),
         accounts=tuple(each for each in told_to if each is not None),
     )
 
@@ -159,6 +164,7 @@ def asked_for(request: APIRequest, order: Order, threads: Threads, attempts: Att
         held_tokens=held.tokens,
         held_by=held.model,
         stop_when_spent=order.stop_when_spent,
+        findings=order.findings,
     )
 
 

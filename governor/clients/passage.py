@@ -19,9 +19,10 @@ from governor.clients.streaming import Meter, retry_after_s
 from governor.clients.threads import tokens_of
 from governor.clients.wire import Unreadable, Whole, reader_of
 from governor.errors import GovernorError, MoneySpent
-from governor.story.effects import CountLater, Ended, Running
+from governor.story.effects import Account, CountLater, Ended, Running
 from governor.story.request import Door
 from governor.story.settlement import actual
+from governor.telemetry.spans import tell_sending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from governor.story.decision import Receipt
     from governor.story.effects import Send
     from governor.story.request import House, Request
+    from governor.story.told import Tell
+    from governor.telemetry.teller import Teller
 
 log = logging.getLogger("governor")
 
@@ -55,6 +58,7 @@ class Engine(NamedTuple):
         threads: What is known of conversations that the API holds.
         attempts: What is known of calls that the SDK may try again.
         drops: Where the ends of answers go that were dropped unread.
+        teller: Tells how calls ended.
     """
 
     house_for: Callable[[Request | None], House]
@@ -62,6 +66,7 @@ class Engine(NamedTuple):
     threads: Threads
     attempts: Attempts
     drops: Drops
+    teller: Teller
 
 
 class AsyncEngine(NamedTuple):
@@ -72,6 +77,7 @@ class AsyncEngine(NamedTuple):
     threads: Threads
     attempts: Attempts
     drops: AsyncDrops
+    teller: Teller
 
 
 class Passage:
@@ -89,6 +95,7 @@ class Passage:
 
     def __init__(self, engine: Engine | AsyncEngine, request: APIRequest, order: Order) -> None:
         self._threads, self._attempts = engine.threads, engine.attempts
+        self._teller, self._span = engine.teller, engine.teller.span()
         self.request, self._order = request, order
         self.asked = orders.asked_for(request, order, engine.threads, engine.attempts)
         self.response: Any = None
@@ -103,6 +110,8 @@ class Passage:
 
     def leaving(self, effect: Send) -> None:
         """A request is handed on in the chain."""
+        if self._span is not None:
+            tell_sending(self._span, effect)
         self.meter, self.response, self._sent = Meter(), None, effect
         self.meter.leaving()
         self.report_after(effect.report_after_s)
@@ -155,6 +164,13 @@ class Passage:
     def answers(self, error: BaseException) -> bool:
         """Whether *error* is the end of the last sending, for which the SDK has a response."""
         return self.response is not None and self._ended is not None and error is self._ended.error
+
+    def say(self, effect: Account | Tell) -> None:
+        """Tell how it ended to whoever is to know; its span is the SDK's, wherever the end is told from."""
+        if isinstance(effect, Account):
+            self.account(effect.receipt)
+        else:
+            self._teller.tell(effect, self._span)
 
     def account(self, receipt: Receipt) -> None:
         """Tell the receipt to whoever is to know, and keep how long a thread is now.

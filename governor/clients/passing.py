@@ -16,6 +16,7 @@ from governor.clients.tee import Tee
 from governor.errors import MoneySpent
 from governor.flow import govern
 from governor.story.effects import Abandon, Account, CountTokens, Ended, Resume, Running, Send
+from governor.story.told import Tell
 
 if TYPE_CHECKING:
     from anthropic import APIRequest
@@ -73,8 +74,8 @@ class Passing(Passage):
                 return self.broken_off(effect.error)
             case CountTokens():
                 return count(self.request, self._next, effect)
-            case Account():
-                self.account(effect.receipt)
+            case Account() | Tell():
+                self.say(effect)
                 return None
             case _:
                 return self._engine.perform(effect)

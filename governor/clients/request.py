@@ -15,6 +15,7 @@ from pydantic import BaseModel, PrivateAttr
 
 from governor.clients.private import set_request_id
 from governor.errors import PolicyViolation
+from governor.findings import read_findings
 from governor.ids import new_id
 from governor.ledger.commands import check_id
 from governor.policy import Attribution
@@ -76,6 +77,7 @@ def make_request(
     params: dict[str, Any],
     tier: str | None = None,
     deferrable: bool = False,
+    data: object = None,
 ) -> Request:
     """The request for these keywords; *params* are the other ones of `messages.create`.
 
@@ -106,6 +108,7 @@ def make_request(
         pin=pin,
         tier=tier,
         deferrable=deferrable,
+        findings=None if data is None else read_findings(data),
     )
 
 

@@ -21,7 +21,7 @@ from governor.story.effects import Scored
 
 if TYPE_CHECKING:
     from governor.policy import Attribution
-    from governor.story.effects import Score
+    from governor.story.effects import Inspect, Score
 
 log = logging.getLogger("governor")
 
@@ -53,11 +53,14 @@ _Answer = tuple[Any, BaseException | None]
 class _Watch:
     """What both kinds of scorer share: when it may be asked, what its answers are worth, what is logged."""
 
+    name = "scorer"
+    instead = "so the governor's own score counts"
+
     def __init__(
         self, judge: Any, clock: Callable[[], float] = time.monotonic, limit_s: float = LIMIT_S
     ) -> None:
         if judge is not None and not callable(judge):
-            raise TypeError(f"scorer is {_words(judge)}: give a callable (body, who)")
+            raise TypeError(f"{self.name} is {_words(judge)}: give a callable (body, who)")
         self._judge: Any = judge
         self._clock = clock
         self._limit_s = limit_s
@@ -112,11 +115,11 @@ class _Watch:
         else:
             told = f"{why}: {words}" if words else why
             more = f" (and {self._unsaid} more failures since the last one told)" if self._unsaid else ""
-            log.warning("the scorer failed, so the governor's own score counts: %s%s", told, more)
+            log.warning("the %s failed, %s: %s%s", self.name, self.instead, told, more)
             self._silent_until, self._unsaid = now + SAID_EVERY_S, 0
         return Scored(None, why)
 
-    def _in_thread(self, effect: Score, tell: Callable[[_Answer], None]) -> threading.Thread | None:
+    def _in_thread(self, effect: Score | Inspect, tell: Callable[[_Answer], None]) -> threading.Thread | None:
         """Ask in a thread of its own, in this context; returns it, or `None` if there can be none."""
         context = contextvars.copy_context()
 
@@ -152,9 +155,11 @@ class Scorer(_Watch):
     ) -> None:
         super().__init__(judge, clock, limit_s)
         if _is_async(judge):
-            raise TypeError("the scorer is an async callable: give it to AsyncGovernor, or a plain one here")
+            raise TypeError(
+                f"the {self.name} is an async callable: give it to AsyncGovernor, or a plain one here"
+            )
 
-    def score(self, effect: Score) -> Scored:
+    def score(self, effect: Score | Inspect) -> Scored:
         """Ask, and wait for the answer."""
         barred = self._barred()
         if barred is not None:
@@ -194,7 +199,7 @@ class AsyncScorer(_Watch):
     ) -> None:
         super().__init__(judge, clock, limit_s)
 
-    async def score(self, effect: Score) -> Scored:
+    async def score(self, effect: Score | Inspect) -> Scored:
         """Ask, and wait for the answer; a cancellation goes on to an `async` scorer."""
         barred = self._barred()
         if barred is not None:
@@ -210,7 +215,9 @@ class AsyncScorer(_Watch):
             return self._late(thread)
         return self._failed("it was cancelled") if asked.cancelled() else self._judged(asked.result())
 
-    def _begun(self, effect: Score) -> tuple[asyncio.Future[_Answer] | None, threading.Thread | None]:
+    def _begun(
+        self, effect: Score | Inspect
+    ) -> tuple[asyncio.Future[_Answer] | None, threading.Thread | None]:
         """What will have the answer, and the thread it is made in; neither if there can be no thread."""
         if _is_async(self._judge):
             return asyncio.ensure_future(self._awaited(effect)), None
@@ -228,7 +235,7 @@ class AsyncScorer(_Watch):
         thread = self._in_thread(effect, tell)
         return (None if thread is None else asked), thread
 
-    async def _awaited(self, effect: Score) -> _Answer:
+    async def _awaited(self, effect: Score | Inspect) -> _Answer:
         try:
             return await self._judge(dict(effect.body), effect.who), None
         except Exception as error:  # noqa: BLE001 - told, and judged by who asked

@@ -26,6 +26,7 @@ from governor.story.breaker import Breaker
 from governor.story.effects import Adopt
 from governor.story.leases import Leases
 from governor.story.request import House
+from governor.story.told import Tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from governor.policy import Policies
     from governor.policy.department import Directory
     from governor.story.decision import Event
-    from governor.story.effects import Heard, Owe
+    from governor.story.effects import Heard, Notify, Owe
+    from governor.telemetry.teller import Teller
 
 log = logging.getLogger("governor")
 
@@ -70,6 +72,9 @@ def load_in_force(
     reload: bool,
     users: Ask | None = None,
     scored: bool = False,
+    inspected: bool = False,
+    hashed: bool = False,
+    tells: bool = False,
 ) -> InForce:
     """As `load_house`: the house, and what gives it newer policies if *reload* says so."""
     file = prices or os.environ.get(PRICES_VARIABLE) or None
@@ -94,6 +99,9 @@ def load_in_force(
         traffic=Traffic(secrets.token_hex(8), now.now_ms, lock=threading.Lock),
         spool=_open_spool(spool, loaded.organization, ledger),
         scored=scored,
+        inspected=inspected,
+        hashed=hashed,
+        tells=tells,
     )
     renew_in_children(house.forget)
     return InForce(house, files, reload=reload, monotonic=monotonic)
@@ -167,6 +175,14 @@ def let_go(house: House) -> None:
     """Leave the spool to whoever comes next."""
     if house.spool is not None:
         house.spool.close()
+
+
+def pass_on(effect: Notify | Tell, listener: Callable[[Any], None] | None, teller: Teller) -> None:
+    """Tell an event, or how a call ended, to whoever listens."""
+    if isinstance(effect, Tell):
+        teller.tell(effect)
+    else:
+        tell(effect.event, listener)
 
 
 def tell(event: Event, listener: Callable[[Any], None] | None) -> None:

@@ -20,7 +20,7 @@ from governor.pricing import merge_usage
 from governor.story.effects import Ended
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _NEVER_SENT = (
     httpx2.ConnectError,
@@ -84,9 +84,14 @@ class Said:
 
 
 class Meter:
-    """Watches one sending: times, usage and bytes as they come, and how it ends."""
+    """Watches one sending: times, usage and bytes as they come, and how it ends.
 
-    def __init__(self) -> None:
+    Args:
+        departs: Called when its request leaves, inside the SDK's own chain.
+    """
+
+    def __init__(self, departs: Callable[[], None] | None = None) -> None:
+        self._departs = departs
         self._started = time.monotonic()
         self._first_event: float | None = None
         self._usage: dict[str, Any] = {}
@@ -104,6 +109,8 @@ class Meter:
     def leaving(self) -> None:
         """The request is handed to the HTTP library: from here on it may reach the API."""
         self._left = True
+        if self._departs is not None:
+            self._departs()
 
     def opened(self, headers: Mapping[str, str]) -> None:
         """The head of the answer has come: it bears the API's id of the request, and its rate limits."""

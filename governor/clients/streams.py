@@ -84,6 +84,7 @@ class _Streamed:
             max_tokens=request.max_tokens,
             stop_when_spent=stop_when_spent,
             opened=self._opened,
+            findings=request.findings,
         )
 
     @property

@@ -13,6 +13,7 @@ from governor.policy.conditions import Shares
 from governor.routing import AUTO, Complexity, line_of
 from governor.routing.lines import rank
 from governor.story import books, matrix, scoring
+from governor.story.orders import TIERS, by
 from governor.story.route import Route
 
 if TYPE_CHECKING:
@@ -37,10 +38,25 @@ def route(house: House, request: Request, rules: Rules) -> Story:
     found = yield from _chosen(house, request, rules)
     if request.tier is not None:
         found = replace(found, tier=_asked_tier(request.tier, rules), tier_why="asked for", pressed=False)
+    found = _tightened(house, request, rules, found)
     hard = None
     if goes_by_it(request.asked, rules):
         hard = given(request.complexity) or (yield from scoring.complexity_of(house, request, request.body))
     return in_tier(replace(found, complexity=hard), found.tier, found.tier_why, rules)
+
+
+def _tightened(house: House, request: Request, rules: Rules, found: Route) -> Route:
+    """The same, or in the tier that a standing order leaves it; a file in shadow is altered by none.
+
+    Where the policy has no such tier, its cheapest line serves in the terms of the one that was chosen.
+    """
+    order = house.orders.tightest(request.who, house.clock.now_ms())
+    if order is None or rules.shadow or TIERS.index(order.setting) >= TIERS.index(found.tier.name):
+        return found
+    cheapest = next(iter(rules.lines), found.tier.prefer)
+    own = rules.routes.tiers.get(order.setting)
+    tier = own or replace(found.tier, name=order.setting, prefer=cheapest, context=None)
+    return replace(found, tier=tier, tier_why=f"tightened {by(order)}", pressed=True)
 
 
 def given(value: float | None) -> Complexity | None:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from governor.findings import Findings
     from governor.ledger.commands import Release, Settle
     from governor.policy import Attribution
+    from governor.routing.limits import RateLimits
     from governor.story.decision import Event, Receipt
     from governor.story.matrix import Offer
 
@@ -56,6 +58,27 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Inspect:
+    """Ask the application's inspector what is in a request; the answer is `Inspected`."""
+
+    body: Mapping[str, Any]
+    who: Attribution
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What the application's inspector found.
+
+    Attributes:
+        value: The findings; `None`: there is no answer that can be used.
+        why: Why there is none; else ''.
+    """
+
+    value: Findings | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Send a request and read its answer as a stream; the answer is `Running` or `Ended`.
 
@@ -64,12 +87,14 @@ class Send:
         silence_s: Seconds of silence after which the request is given up.
         report_after_s: Seconds after which a stream still running is reported, so that its hold is extended.
         offer: What is held for it; `None` in a story that holds nothing.
+        hold: The id of its hold; '' likewise.
     """
 
     body: Mapping[str, Any]
     silence_s: float
     report_after_s: float
     offer: Offer | None = None
+    hold: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,3 +243,30 @@ class Ended:
         """Whether it is the API that failed: it pushed back, broke off or did not answer."""
         pushed_back = self.retriable or self.overloaded or self.limited or self.status >= 500
         return isinstance(self.error, Exception) and (pushed_back or self.kind in {"cut", "silent"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of sending on one hold.
+
+    Attributes:
+        attempts: How often it was sent.
+        pushed: The statuses by which the API pushed back (429, 529), in order; a stream that ended with
+            `overloaded_error` is a 529.
+        limit_bp: How much of its fullest rate limit was used, as the last answer's headers say, basis points;
+            `None` where none said it.
+    """
+
+    attempts: int = 0
+    pushed: tuple[int, ...] = ()
+    limit_bp: int | None = None
+
+    def with_end(self, ended: Ended, limits: RateLimits | None) -> Sent:
+        """The same after one more sending, which ended so and told those limits."""
+        pushed = 529 if ended.overloaded else 429 if ended.limited else 0
+        used = None if limits is None else limits.used_bp()
+        return Sent(
+            self.attempts + 1,
+            (*self.pushed, pushed) if pushed else self.pushed,
+            self.limit_bp if used is None else used,
+        )

@@ -13,7 +13,7 @@ from governor.story.settlement import Outcome, actual
 
 if TYPE_CHECKING:
     from governor.budgets import Unit
-    from governor.story.effects import Ended
+    from governor.story.effects import Ended, Sent
     from governor.story.matrix import Matrix, Offer
     from governor.story.request import Admitted, House, Plan
 
@@ -28,9 +28,9 @@ class Ending:
 
 
 def ending(
-    house: House, planned: Plan, admitted: Admitted, ended: Ended, attempts: int, onward: str = ""
+    house: House, planned: Plan, admitted: Admitted, ended: Ended, sent: Sent, onward: str = ""
 ) -> Ending:
-    """The ending of a leg of which the API's side is *ended*, sent *attempts* times.
+    """The ending of a leg of which the API's side is *ended*, of what was *sent*.
 
     *onward* is the id of the call's next leg, where it goes on: then what the API refused gives back the
     request too, which the next leg asks for again. So a call counts once, as if sent again on one hold.
@@ -42,7 +42,7 @@ def ending(
         house.prices, offer, ended, planned.at_ms, planned.rules.endpoint, whole=planned.rules.uncertain_whole
     )
     watched = views.would(planned, table, admitted.held.balances, offer.candidate.model) if held else None
-    record = records.closing(house, planned, offer, outcome, ended, attempts, admitted, watched, onward)
+    record = records.closing(house, planned, offer, outcome, ended, sent, admitted, watched, onward)
     if ended.kind == "refused":
         kept = table.nothing_used(chosen) if onward else _kept(table, chosen)
         return Ending(offer, outcome, c.Release(request.id, kept, record))

@@ -34,6 +34,11 @@ class Hints:
         for row, balance in zip(rows, balances, strict=False):
             self._known[row.identity, row.window] = (balance, now_ms)
 
+    def heard(self) -> list[tuple[str, Balance, int]]:
+        """Every budget's identity, its balance as it was last heard, and when, Unix milliseconds."""
+        known = list(self._known.items())
+        return [(identity, balance, at_ms) for (identity, _), (balance, at_ms) in known]
+
     def balances(
         self, refs: Sequence[tuple[str, str]], now_ms: int, oldest_ms: int | None = OLDEST_TO_CHOOSE_MS
     ) -> tuple[tuple[Balance, ...], int] | None:

@@ -29,6 +29,10 @@ MOST_WINDOW_MOVES = 8
 """A window that ends between computing and asking is asked again; more often than this is no coincidence."""
 
 
+MOST_PLANS = 8
+"""A request is planned anew where a trial fails or orders were given; more often is no coincidence."""
+
+
 class Asked(NamedTuple):
     """A reserve, and what it was made of."""
 
@@ -42,8 +46,9 @@ def hold(
 ) -> Story:
     """Open the hold, waiting while the money is only held; returns the plan held for, and `Admitted`.
 
-    A trial is asked for once, and so is any plan with *at_once*: `None` where a budget cannot bear it, which
-    goes unrecorded. What no budget bears is made smaller
+    `None` where the ledger has orders that it was not planned by: these are known now, and it must be planned
+    anew. A trial is asked for once, and so is any plan with *at_once*: `None` where a budget cannot bear it,
+    which goes unrecorded. What no budget bears is made smaller
     where the policy says so, before it is refused; what was asked is added to *asked*.
 
     Raises:
@@ -59,7 +64,9 @@ def hold(
         latest = _asking(house, planned, call, quiet=left_s > 0, unrecorded=may_shrink or at_once)
         (planned, table, _), reply = yield from _put(house, latest, asked)
         house.clock.learn(reply.now_ms)
-        if isinstance(reply, c.WindowMoved):
+        if isinstance(reply, c.WindowMoved | c.Reordered):
+            if _must_be_planned_anew(house, planned, reply):
+                return None
             moves += 1
             if moves > MOST_WINDOW_MOVES:
                 raise LedgerUnavailable("the ledger's clock keeps leaving the windows computed for it")
@@ -87,6 +94,13 @@ def hold(
         planned = smaller or planned
 
 
+def _must_be_planned_anew(house: House, planned: Plan, reply: c.WindowMoved | c.Reordered) -> bool:
+    """Take in orders; a later leg is planned already, and what they refuse its budgets refuse."""
+    if isinstance(reply, c.Reordered):
+        house.orders.learn(reply)
+    return isinstance(reply, c.Reordered) and not planned.request.of
+
+
 def ttl_ms(planned: Plan) -> int:
     """How long a hold of *planned* lives, milliseconds."""
     return int((planned.silence_s + TTL_BEYOND_SILENCE_S) * 1000)
@@ -105,6 +119,7 @@ def _asking(house: House, planned: Plan, call: str, *, quiet: bool, unrecorded: 
         call=call,
         quiet=quiet,
         trial=unrecorded or planned.trial is not None,
+        heard=house.orders.version,
         note=batches.note(planned, table) if planned.request.door is Door.BATCH else "",
     )
     return Asked(planned, table, command)

@@ -211,7 +211,10 @@ def _idle_first(house: House, asked: Asked, found: list[Offer]) -> list[Offer]:
     busy = {
         offer.candidate.model: why
         for offer in found
-        if (why := house.traffic.available(offer.candidate.priced_as, opens_bp))
+        if (
+            why := house.orders.breaker(offer.candidate, asked.request.who, asked.at_ms)
+            or house.traffic.available(offer.candidate.priced_as, opens_bp)
+        )
     }
     idle = [offer for offer in found if offer.candidate.model not in busy]
     if not busy or all(offer.skipped for offer in idle):

@@ -17,8 +17,8 @@ from governor.ids import new_id
 from governor.journal import records
 from governor.ledger import commands as c
 from governor.money import Money
-from governor.story import books, leases
-from governor.story.effects import Ended, Owe
+from governor.story import books, leases, orders
+from governor.story.effects import Ended, Owe, Sent
 from governor.story.endings import ending
 from governor.story.request import Admitted, matrix_of
 
@@ -73,7 +73,7 @@ def through(house: House, planned: Plan, down: LedgerUnavailable, unanswered: Ma
     if unanswered is not None:
         admitted = replace(admitted, table=admitted.table.in_windows_of(unanswered))
     lost = Ended("silent" if planned.rules.on_expiry_charge else "refused")
-    intent = ending(house, planned, admitted, lost, 0).command
+    intent = ending(house, planned, admitted, lost, Sent()).command
     try:
         yield Owe(intent)
     except GeneratorExit:
@@ -104,6 +104,9 @@ def admit(house: House, planned: Plan, down: LedgerUnavailable, *, dry: bool = F
     """
     if not lenient(house, planned):
         raise down
+    frozen = house.orders.frozen(planned.request.who, house.clock.now_ms())
+    if frozen is not None and planned.rules.enforced:
+        raise LedgerDown(f"{down}; and the run {planned.request.who.run!r} is frozen {orders.by(frozen)}")
     table = matrix_of(house, replace(planned, trial=None))
     held, call = c.Held(0, (), "", 0, house.clock.now_ms()), secrets.token_hex(8)
     if planned.rules.if_ledger_is_down == "allow":

@@ -13,7 +13,7 @@ from governor.story import counting, matrix, refusal, succession
 from governor.story.choosing import at_most, in_tier, plain, rises, route
 from governor.story.conversations import stay
 from governor.story.offers import Asked, by_value, idle_first, offers_of
-from governor.story.request import Door, Plan, Trial, bounds_of, count_for
+from governor.story.request import Door, Plan, Trial, bounds_of, budgets_of, count_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,8 @@ def _prepare(house: House, request: Request, rules: Rules, *, at_once: bool) -> 
     found = yield from route(house, request, rules)
     while True:
         planned = yield from _in_tier(house, request, rules, found, at_once=at_once)
-        tier = roomy(found.tier, list(rules.routes.tiers.values()), planned.input_tokens)
+        tiers = list(rules.routes.tiers.values())  # that of a standing order may be none of them
+        tier = roomy(found.tier, tiers, planned.input_tokens) if found.tier in tiers else found.tier
         if tier is found.tier:
             return planned if planned.trial is not None else _checked(planned)
         why = f"{planned.input_tokens:,} tokens are above the {found.tier.name} tier's context"
@@ -235,7 +236,8 @@ def _trial(house: House, planned: Plan) -> Plan | None:
     """The plan to try the first candidate with, where by what is known it costs next to nothing."""
     if planned.rules.watches or _bounded(house, planned) is None:
         return None
-    terms = house.policies.budgets(planned.request.who, [planned.offers[0].candidate.priced_as])
+    models = [planned.offers[0].candidate.priced_as]
+    terms = budgets_of(house, planned.request, planned.rules, models)
     if any(term.watches for term in terms):  # what it would have done is told of all candidates
         return None
     table = matrix.build(terms, planned.offers[:1], planned.at_ms)

@@ -18,11 +18,14 @@ from governor.story.hints import Hints
 from governor.story.kept import Answers
 from governor.story.learned import Learned
 from governor.story.leases import Leases
+from governor.story.orders import Orders
+from governor.story.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from governor.clock import LedgerClock
+    from governor.findings import Findings
     from governor.ledger.commands import Held, Release, Settle
     from governor.policy import Attribution, BudgetTerm, Policies, Rules
     from governor.policy.routes import TierTerms
@@ -71,8 +74,13 @@ class House:
         traffic: What the API can still take.
         told: Keys of the events that are told once in a process.
         leases: What this process may live on while it is.
+        orders: The ledger's standing orders, as this process was told.
         spool: Where what it must be told is written down; `None`: nowhere, so no call goes without it.
         scored: Whether the application says how hard a request is (`Score`).
+        inspected: Whether the application says what is in a request (`Inspect`).
+        hashed: Whether records have the hash of what was sent.
+        violations: What the policy forbade lately.
+        tells: Whether a driver is told how each call ended (`governor.story.told.Tell`).
     """
 
     policies: Policies
@@ -90,6 +98,11 @@ class House:
     leases: Leases = field(default_factory=Leases)
     spool: Keeper | None = None
     scored: bool = False
+    inspected: bool = False
+    hashed: bool = False
+    tells: bool = False
+    violations: Tally = field(default_factory=Tally)
+    orders: Orders = field(default_factory=Orders)
 
     def __post_init__(self) -> None:
         if self.traffic is None:  # it needs the house's own clock
@@ -146,6 +159,7 @@ class Request:
         stop_when_spent: Whether its answer ends when what was held for it, or its run's money, is used up.
         held_tokens: Tokens of earlier turns that the API adds to its prompt; `None`: that is not known.
         held_by: The model by whose tokenizer these were counted.
+        findings: What is said of its data; `None`: nothing.
     """
 
     id: str
@@ -167,6 +181,7 @@ class Request:
     held_tokens: int | None = 0
     held_by: str = ""
     stop_when_spent: bool = False
+    findings: Findings | None = None
 
     @property
     def named(self) -> str:
@@ -293,10 +308,16 @@ def matrix_of(house: House, planned: Plan) -> Matrix:
     if planned.trial is not None:
         return planned.trial.table.at(now_ms)
     models = dict.fromkeys(offer.candidate.priced_as for offer in planned.offers)
-    terms = house.policies.budgets(planned.request.who, tuple(models))
+    terms = budgets_of(house, planned.request, planned.rules, tuple(models))
     if planned.request.door is Door.BATCH:
         terms = tuple(term for term in terms if not paces(term))
     return matrix.build(terms, planned.offers, now_ms)
+
+
+def budgets_of(house: House, request: Request, rules: Rules, models: Sequence[str]) -> tuple[BudgetTerm, ...]:
+    """Every budget that a request touches on these models: those of the files, and of standing orders."""
+    ordered = house.orders.terms(request.who, house.clock.now_ms(), shadow=rules.shadow)
+    return (*house.policies.budgets(request.who, models), *ordered)
 
 
 def paces(term: BudgetTerm) -> bool:

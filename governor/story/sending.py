@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from governor.ledger import commands as c
 from governor.routing import Heard, rate_limits
 from governor.story import books, holding, patience
-from governor.story.effects import Abandon, Ended, Resume, Running, Send
+from governor.story.effects import Abandon, Ended, Resume, Running, Send, Sent
 from governor.story.spent import LOOK_EVERY_S, spent
 
 if TYPE_CHECKING:
+    from governor.routing.limits import RateLimits
     from governor.story.books import Story
     from governor.story.legs import Call
     from governor.story.matrix import Offer
@@ -26,39 +27,38 @@ SHORTEST_SILENCE_S = 0.1
 
 
 def send(house: House, call: Call, planned: Plan, admitted: Admitted, deadline: Deadline) -> Story:
-    """Send on one hold until it is answered or the leg is over; returns its end and how often it was sent."""
+    """Send on one hold until it is answered or the leg is over; returns its end and `Sent`."""
     offer = admitted.table.offers[admitted.held.candidate]
-    body, attempts = planned.body(offer), 0
+    body, sent = planned.body(offer), Sent()
     held = admitted.how == "held"
     extension = c.Extend(planned.request.id, holding.ttl_ms(planned)) if held else None
     late = deadline.over()
     if late is not None:  # counting the prompt and waiting took it all
-        return Ended("refused", error=late), attempts
+        return Ended("refused", error=late), sent
     ended = Ended("refused")
     while True:
         given_up = yield from _turn(house, planned, offer, deadline, extension)
         if given_up is not None:
-            return replace(ended, error=given_up), attempts
-        attempts += 1
+            return replace(ended, error=given_up), sent
         call.sent += 1
         silence_s = max(min(planned.silence_s, deadline.left_s()), SHORTEST_SILENCE_S)
         every_s = LOOK_EVERY_S if planned.request.stop_when_spent else EXTEND_EVERY_S
-        ended = yield Send(body, silence_s, min(every_s, deadline.left_s()), offer)
+        ended = yield Send(body, silence_s, min(every_s, deadline.left_s()), offer, planned.request.id)
         while isinstance(ended, Running):
             given_up = (yield from books.extend(house, extension)) or deadline.over()
             given_up = given_up or (yield from spent(house, planned, admitted, ended))
             again = Resume(min(every_s, deadline.left_s()))
             ended = yield (again if given_up is None else Abandon(given_up))
-        _heard(house, offer, ended)
+        sent = sent.with_end(ended, _heard(house, offer, ended))
         if not call.repeats(planned, admitted, ended):
-            return deadline.told(ended), attempts
-        pause_s = patience.retry_pause_s(ended, attempts)
+            return deadline.told(ended), sent
+        pause_s = patience.retry_pause_s(ended, sent.attempts)
         if pause_s is None or pause_s >= deadline.left_s():
-            return ended, attempts
+            return ended, sent
         given_up = (yield from books.extend(house, extension)) or (yield from books.pause(pause_s))
         given_up = given_up or (yield from books.extend(house, extension))
         if given_up is not None:
-            return replace(ended, error=given_up), attempts
+            return replace(ended, error=given_up), sent
 
 
 def _turn(house: House, planned: Plan, offer: Offer, deadline: Deadline, extension: c.Extend | None) -> Story:
@@ -99,8 +99,8 @@ def _departs(house: House, model: str, deadline: Deadline) -> TimeoutError | Non
     return late
 
 
-def _heard(house: House, offer: Offer, ended: Ended) -> None:
-    """Note what a sending's end says of the load of *offer*'s model."""
+def _heard(house: House, offer: Offer, ended: Ended) -> RateLimits | None:
+    """Note what a sending's end says of the load of *offer*'s model; returns the rate limits it told."""
     usage = ended.usage or {}
     written = (usage.get("input_tokens"), usage.get("cache_creation_input_tokens"))
     heard = Heard(
@@ -115,3 +115,4 @@ def _heard(house: House, offer: Offer, ended: Ended) -> None:
         answered=ended.kind == "answered",
     )
     house.traffic.ended(offer.candidate.priced_as, heard)
+    return heard.limits
