@@ -6,6 +6,7 @@ however many archivers at once it is offered.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 class ArchiveError(GovernorError):
     """An archive cannot be read or written; the message says why and what to do."""
+
+
+class ArchiveDownError(ArchiveError):
+    """An archive cannot be used for now: its server is away, its disk is full, another one has it locked."""
+
+
+class ArchiveKeyError(ArchiveError):
+    """An archive's hashes were made with another key, or without one: nothing may be added to them here."""
 
 
 class DamagedArchiveError(ArchiveError):
@@ -138,6 +147,11 @@ def open_archive(where: str, organization: str) -> Archive:
             f"{where!r} names no file: write /var/lib/journal.jsonl or file:///var/lib/journal.jsonl"
         )
     return LinesArchive(Path(path), organization)
+
+
+def audit_key() -> bytes:
+    """The key of the chain's hashes, from `GOVERNOR_AUDIT_KEY`; empty: they are made without one."""
+    return os.environ.get("GOVERNOR_AUDIT_KEY", "").encode()
 
 
 def newer(

@@ -1,6 +1,8 @@
 """The archive as a file of JSON lines: one object per record, each field as the ledger wrote it.
 
-`after` is the place (`seq`) of the record before it in the ledger, so that a missing line is seen.
+`after` is the place (`seq`) of the record before it in the ledger, so that a missing line is seen; `hash` is
+its link of the chain (`governor.journal.chain`). Lines of an older release have none: their chain begins with
+the first line after them.
 
 A batch is appended under a lock of the file and synced. A last line that was cut off, because an archiver
 died while it wrote, is removed before the next batch; its record is still in the ledger and comes again.
@@ -12,12 +14,14 @@ import fcntl
 import json
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from governor.journal.archive import ArchiveError, DamagedArchiveError, newer
+from governor.journal.archive import ArchiveError, DamagedArchiveError, audit_key, newer
 from governor.journal.archive_rows import Row, fault
+from governor.journal.chain import link, split
 from governor.ledger.recovery import place
 
 if TYPE_CHECKING:
@@ -32,6 +36,12 @@ BLOCK = 1 << 16
 FIELDS = ("seq", "kind", "id", "at_ms", "outcome", "detail", "record")
 
 
+class Line(Row):
+    """A record as a line has it; `hash` is `None` of one that an older release wrote."""
+
+    hash: str | None = None
+
+
 class LinesArchive:
     """An archive in one file.
 
@@ -43,16 +53,18 @@ class LinesArchive:
     def __init__(self, path: Path, organization: str) -> None:
         self._path = path
         self._organization = organization
+        self._key = audit_key()
 
     def append(self, epoch: str, entries: Sequence[JournalEntry], after: str | None = None) -> int:
         """See `Archive.append`."""
         with self._open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file
             _cut_torn_line(file)
-            new = newer(epoch, entries, after, self._last(file, epoch))
+            last = next(self._back(file, epoch), None)
+            new = newer(epoch, entries, after, None if last is None else last.position)
             file.seek(0, os.SEEK_END)
             fresh = file.tell() == 0
-            file.write(b"".join(self._line(one) for one in new))
+            file.write(b"".join(self._lines(new, "" if last is None else last.hash or "")))
             file.flush()
             os.fsync(file.fileno())
         if fresh:
@@ -86,6 +98,22 @@ class LinesArchive:
                     yield self._parse(line, file, start).archived
                 start += len(line)
 
+    def read_lines(self) -> Iterator[tuple[int, bytes, Line | None]]:
+        """Every line with its number, as it is, and as it was read; `None`: it is no record of this journal.
+
+        Raises:
+            ArchiveError: The file cannot be read.
+        """
+        with self._open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    row = Line.model_validate_json(line) if line.endswith(b"\n") else None
+                except ValidationError:
+                    row = None
+                if row is not None and row.organization != self._organization:
+                    row = None
+                yield number, line, row
+
     def count(self) -> int:
         """As many as there would be if all were as long as the first thousand."""
         if not self._path.exists():
@@ -112,22 +140,27 @@ class LinesArchive:
         row = next(self._back(file, epoch), None)
         return None if row is None else row.position
 
-    def _back(self, file: IO[bytes], epoch: str | None) -> Iterator[Row]:
+    def _back(self, file: IO[bytes], epoch: str | None) -> Iterator[Line]:
         """The records, of *epoch* where that is given, the newest first."""
         for start, line in _backwards(file):
             row = self._parse(line, file, start)
             if epoch in (None, row.epoch):
                 yield row
 
-    def _line(self, one: Archived) -> bytes:
-        row = {"organization": self._organization, "epoch": one.epoch, "after": one.after}
-        row |= {name: getattr(one.entry, name) for name in FIELDS}
-        return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+    def _lines(self, new: list[Archived], before: str) -> Iterator[bytes]:
+        """New lines, each with its hash; *before* is that of the line before them."""
+        for one in new:
+            parts = split(one.entry.record)
+            bare = replace(one.entry, record=parts.record)
+            before = link(
+                before, self._organization, one.epoch, bare, one.after, parts.findings_hash, self._key
+            )
+            yield write_line(self._organization, one, before)
 
-    def _parse(self, line: bytes, file: IO[bytes], start: int) -> Row:
+    def _parse(self, line: bytes, file: IO[bytes], start: int) -> Line:
         """The record of the line that begins at byte *start*."""
         try:
-            row = Row.model_validate_json(line)
+            row = Line.model_validate_json(line)
         except ValidationError as error:
             raise DamagedArchiveError(
                 f"{self._path}: line {_number(file, start)} is no record of a journal ({fault(error)}): use "
@@ -139,6 +172,14 @@ class LinesArchive:
                 f"{self._organization!r}'s: use another file"
             )
         return row
+
+
+def write_line(organization: str, one: Archived, digest: str | None) -> bytes:
+    """A record's line, to the byte."""
+    row = {"organization": organization, "epoch": one.epoch, "after": one.after}
+    row |= {name: getattr(one.entry, name) for name in FIELDS}
+    row |= {} if digest is None else {"hash": digest}
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
 def _number(file: IO[bytes], start: int) -> int:

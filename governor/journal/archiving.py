@@ -40,13 +40,37 @@ class Copied:
     gap: bool = False
 
 
-def copy_new(ledger: Ledger, archive: Archive, tell: Callable[[int, int], None]) -> Copied:
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What an archive was given at once, or, before the first of it, where it is.
+
+    Attributes:
+        epoch: The ledger's.
+        last: Where the archive is now; `None`: it has nothing of this ledger.
+        before: Where it was before the batch, '' for before the first record; `None`: unknown, since another
+            archiver was at work too.
+        count: How many records there are from *before* to *last*.
+    """
+
+    epoch: str
+    last: Position | None
+    before: str | None = None
+    count: int = 0
+
+
+def copy_new(
+    ledger: Ledger,
+    archive: Archive,
+    tell: Callable[[int, int], None],
+    behind: Callable[[Batch], bool] = lambda _: True,
+) -> Copied:
     """Append what the archive has not, up to the newest record of this moment.
 
     Args:
         ledger: Whose journal.
         archive: Where to.
         tell: Is told, after each batch, how many records were copied, and of how many at most.
+        behind: Is called before the first batch and after each, and answers whether to go on.
 
     Raises:
         LedgerUnavailable: The ledger cannot be read.
@@ -63,13 +87,20 @@ def copy_new(ledger: Ledger, archive: Archive, tell: Callable[[int, int], None])
             "the ledger was trimmed behind another archive, and this one would begin in the middle: archive "
             "to that one again, or copy it here first; nothing was copied"
         )
-    while size.last is not None and (last is None or place(last.seq) < place(size.last.seq)):
+    batch = Batch(size.epoch, last)
+    while (
+        behind(batch) and size.last is not None and (last is None or place(last.seq) < place(size.last.seq))
+    ):
         page = ledger.execute(ReadSince(None if last is None else last.seq))
         if page.epoch != size.epoch or not page.entries:
-            return copy_new(ledger, archive, tell)  # the ledger was made anew meanwhile
+            return copy_new(ledger, archive, tell, behind)  # the ledger was made anew meanwhile
         gap = gap or (last is not None and page.after is None)
-        copied += archive.append(page.epoch, page.entries, page.after)
+        added = archive.append(page.epoch, page.entries, page.after)
+        copied += added
+        before = "" if last is None else last.seq
         last = archive.last(page.epoch)  # what it has, not what it was sent: somebody else may archive too
+        alone = added == len(page.entries) and last is not None and last.seq == page.entries[-1].seq
+        batch = Batch(page.epoch, last, before if alone and not gap else None, added)
         tell(copied, size.records)
     if not copied:
         archive.append(size.epoch, ())  # a place that cannot be written is said now, not when it matters

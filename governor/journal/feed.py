@@ -85,6 +85,15 @@ class Journal:
             while some := [reader.read(entry) for entry in islice(entries, BATCH)]:
                 yield Batch(some, total, len(chain.gaps))
 
+    def entries(self) -> tuple[int, Generator[JournalEntry, None, None]]:
+        """How many records there are, or a guess at it, and the records, oldest first.
+
+        Raises:
+            ArchiveError: The archive cannot be read; while the records are taken, too.
+            LedgerUnavailable: The ledger cannot be read.
+        """
+        return self._ledger_entries() if self.is_ledger else self._archive_entries(Chain())
+
     def _archive_entries(self, chain: Chain) -> tuple[int, _Entries]:
         kept = open_archive(self.where, self.organization)
         total = kept.count()

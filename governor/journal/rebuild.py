@@ -192,9 +192,13 @@ def _commands(plan: Plan, freezes: list[c.Freeze]) -> Iterator[r.Restore]:
         yield r.Restore(source, changes=r.RestoredChanges(freezes=rows))
     for operations in _batches(state.operations.items()):
         yield r.Restore(source, changes=r.RestoredChanges(operations=operations))
+    orders = tuple(order for order in state.orders.values() if order.in_force(plan.now_ms))
+    yield r.Restore(source, changes=r.RestoredChanges(orders=orders))
     kept = (request for request in state.requests.values() if request.kept(plan.now_ms))
     for requests in _batches(kept):
         yield r.Restore(source, changes=r.RestoredChanges(requests=requests))
+    for known in _batches(one for one in state.entered.values() if one.kept(plan.now_ms)):
+        yield r.Restore(source, entered=known)
     for balances in _batches(plan.balances()):
         yield r.Restore(source, balances=balances)
     for holds in _batches(plan.holds()):

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from governor.errors import UnknownModel
 from governor.ledger.values import FULL_MARK_BP
 from governor.story import answering, batches
+from governor.story.digests import content_hash
 from governor.story.request import Door
 
 if TYPE_CHECKING:
@@ -18,12 +20,15 @@ if TYPE_CHECKING:
     from governor.ledger.commands import Ask, BudgetRow
     from governor.story.batches import BatchNote, Note
     from governor.story.decision import Would
-    from governor.story.effects import Ended
+    from governor.story.effects import Ended, Sent
     from governor.story.matrix import Matrix, Offer
     from governor.story.request import Admitted, House, Plan, Request
     from governor.story.settlement import Outcome
 
 VERSION = 1
+
+MOST_SAID = 300
+"""Characters of an error's text that a record keeps."""
 
 
 def reserve(house: House, planned: Plan, table: Matrix) -> str:
@@ -65,6 +70,7 @@ def reserve(house: House, planned: Plan, table: Matrix) -> str:
             "prices": house.prices.version,
             **({"door": "batch", "note": batches.note(planned, table)} if request.door is Door.BATCH else {}),
             **({"complaints": planned.rules.complaints} if planned.rules.complaints else {}),
+            **_findings(house, request),  # the last member: see `chain.split`
         }
     )
 
@@ -75,7 +81,7 @@ def closing(
     offer: Offer,
     outcome: Outcome,
     ended: Ended,
-    attempts: int,
+    sent: Sent,
     admitted: Admitted,
     watched: Would | None = None,
     onward: str = "",
@@ -112,7 +118,10 @@ def closing(
             "stop_reason": getattr(ended.message, "stop_reason", None),
             "status": ended.status,
             "error": None if ended.error is None else type(ended.error).__name__,
-            "attempts": attempts,
+            "attempts": sent.attempts,
+            **({"pushed": list(sent.pushed)} if sent.pushed else {}),
+            **({} if sent.limit_bp is None else {"limit_bp": sent.limit_bp}),
+            "window": window_of(house, offer),
             "latency_ms": ended.latency_ms,
             "first_token_ms": ended.first_token_ms,
             "api_request_id": ended.api_request_id,
@@ -122,6 +131,8 @@ def closing(
             "endpoint": planned.rules.endpoint,
             **({"shadow": watched.as_json()} if watched else {}),
             **({"next": onward} if onward else {}),
+            # Of a call without its ledger this is the only record.
+            **({} if admitted.how == "held" else _findings(house, request)),
         }
     )
 
@@ -197,8 +208,58 @@ def administration(actor: str, reason: str, policy: str = "") -> str:
     return _dump({"v": VERSION, "actor": actor, "reason": reason, **({"policy": policy} if policy else {})})
 
 
+def violation(house: House, request: Request, error: str, said: str, count: int) -> str:
+    """The record of a refusal before any budget was asked: whose, the *error*'s class and what it said.
+
+    *count* is how many such refusals it stands for.
+    """
+    who = request.who
+    return _dump(
+        {
+            "v": VERSION,
+            "user": who.user,
+            "department": who.department,
+            "feature": who.feature,
+            "run": who.run,
+            "tags": dict(who.tags),
+            **_priority(request),
+            **_leg(request),
+            **({"door": "batch"} if request.door is Door.BATCH else {}),
+            "asked": request.asked,
+            "tier": request.tier,
+            "max_tokens": request.max_tokens,
+            "error": error,
+            "said": said[:MOST_SAID],
+            "refused": count,
+            "policy": house.policies.hash,
+            "prices": house.prices.version,
+            **_findings(house, request),  # the last member: see `chain.split`
+        }
+    )
+
+
+def window_of(house: House, offer: Offer) -> int | None:
+    """The context window of the model that was held for, in tokens; `None` of one without a price."""
+    try:
+        return house.prices.model(offer.candidate.priced_as).context_tokens
+    except UnknownModel:
+        return None
+
+
 def _priority(request: Request) -> dict[str, str]:
     return {} if request.who.priority is None else {"priority": request.who.priority}
+
+
+def findings_of(house: House, request: Request) -> dict[str, Any]:
+    """What is said of its data, and the hash of its content; never the content."""
+    told = {} if request.findings is None else request.findings.as_json()
+    digest = content_hash(request.body) if house.hashed else ""
+    return told | ({"content": digest} if digest else {})
+
+
+def _findings(house: House, request: Request) -> dict[str, Any]:
+    told = findings_of(house, request)
+    return {"findings": told} if told else {}
 
 
 def _leg(request: Request) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from governor.journal import records
 from governor.ledger import commands as c
 from governor.ledger import detail, lifecycle, requests
 from governor.ledger.admission import REARM_BP, mark
+from governor.ledger.entering import ENTERED, Enter, Entered
+from governor.ledger.orders import LIFTED, read_order
 from governor.ledger.values import BALANCE_KEPT_MS
 from governor.story import batches
 
@@ -126,6 +128,8 @@ class Replay:
         freezes: Reason, and until when (0: until unfrozen).
         operations: The payload of every change by its id.
         requests: The grants that were asked for, by their ids, in order; answered or not.
+        entered: The records that were entered and are still known by their ids, by these.
+        orders: The standing orders that were not ended, by their ids, in order.
         records: How many were read; *lives* of how many epochs, *last* and *epoch*: the newest.
         strange: Kinds of records that say nothing this release can replay, and how often they came.
         unread: The budgets of which such a record changed the limit or the freeze.
@@ -141,6 +145,8 @@ class Replay:
         self.freezes: dict[str, tuple[str, int]] = {}
         self.operations: dict[str, str] = {}
         self.requests: dict[str, c.BudgetRequest] = {}
+        self.entered: dict[str, Entered] = {}
+        self.orders: dict[str, c.Order] = {}
         self.records = 0
         self.lives = 0
         self.epoch = ""
@@ -340,6 +346,24 @@ class Replay:
         said = detail.read_change(entry.detail)
         self.policies = (int(said["version"]), said["hash"]) if said["hash"] else None
 
+    def _enter(self, entry: c.JournalEntry) -> None:
+        """Remember the id of a record that was entered; it changes no balance. Orders are kept."""
+        if entry.detail:
+            self._order(entry)
+            return
+        payload = Enter(entry.id, entry.kind, entry.outcome, entry.record).payload()
+        self.entered[entry.id] = Entered(entry.id, payload, entry.at_ms)
+
+    def _order(self, entry: c.JournalEntry) -> None:
+        """An order that was given, or one that was ended."""
+        if entry.outcome == LIFTED:
+            self.orders.pop(entry.detail.removeprefix("order="), None)
+            self.operations[entry.id] = entry.id
+            return
+        order = read_order(entry.id, entry.detail, entry.at_ms)
+        self.orders[order.id] = order
+        self.operations[order.id] = order.operation
+
     def _nothing(self, entry: c.JournalEntry) -> None:
         """A record that changes no balance."""
 
@@ -353,6 +377,7 @@ class Replay:
         for identifier, hold in list(self.ended.items()):
             if hold.closed_ms + lifecycle.remembered_ms(hold.state, hold.id) <= now_ms:
                 del self.ended[identifier]
+        self.entered = {name: one for name, one in self.entered.items() if one.kept(now_ms)}
         for ref, account in list(self.accounts.items()):
             if account.end_ms and account.end_ms + BALANCE_KEPT_MS < now_ms:
                 del self.accounts[ref]
@@ -369,6 +394,7 @@ class Replay:
         "request": _request,
         "deny": _deny,
         "policy": _policy,
+        **dict.fromkeys(ENTERED, _enter),
         "create": _nothing,
         "rebuild": _nothing,
     }
