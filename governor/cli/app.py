@@ -9,34 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from governor.cli import (
-    archive,
-    batches,
-    budget,
-    budget_changes,
-    budget_requests,
-    completion,
-    demo,
-    doctor,
-    init,
-    ledger,
-    policy,
-    policy_diff,
-    policy_explain,
-    policy_fmt,
-    policy_pull,
-    policy_push,
-    policy_simulate,
-    policy_test,
-    prices,
-    prices_check,
-    prices_diff,
-    rebuild,
-    why,
-)
+from governor.cli import completion, lazy
 from governor.cli.context import AS_JSON, flag
-from governor.cli.examples import epilog
-from governor.cli.output import exit_code, report, report_json, usage
+from governor.cli.output import exit_code, report_json, speak_as_the_terminal_can, usage
+from governor.cli.output import report as say
 from governor.cli.progress import Interrupted
 from governor.errors import GovernorError
 
@@ -50,8 +26,125 @@ _BELOW_ZERO = re.compile(r"-[$.0-9].*")
 """What the parser takes for an option and is an amount."""
 
 
+_COMMANDS: dict[str, Callable[[], Any]] = {
+    "demo": lazy.command("demo.demo", "demo"),
+    "init": lazy.command("init.init", "init"),
+    "why": lazy.command("why.why", "why"),
+    "top": lazy.command("top.top", "top"),
+    "doctor": lazy.command("doctor.doctor", "doctor"),
+    "policy": lazy.group(
+        "policy",
+        "Check policy files and see what they would do; push them to the ledger, and take them back.",
+        {
+            "check": "policy.check",
+            "explain": "policy_explain.explain",
+            "test": "policy_test.run_tests",
+            "fmt": "policy_fmt.fmt",
+            "diff": "policy_diff.diff",
+            "simulate": "policy_simulate.simulate",
+            "push": "policy_push.push",
+            "versions": "policy_push.versions",
+            "rollback": "policy_push.rollback",
+            "withdraw": "policy_push.withdraw",
+            "pull": "policy_pull.pull",
+        },
+    ),
+    "budget": lazy.group(
+        "budget",
+        "See budgets; grant, set and freeze them, or ask for more. Changes hold at once, in every process.",
+        {
+            "list": "budget.list_budgets",
+            "show": "budget.show",
+            "grant": "budget_changes.grant",
+            "revoke": "budget_changes.revoke",
+            "set": "budget_changes.set_limit",
+            "freeze": "budget_changes.freeze",
+            "unfreeze": "budget_changes.unfreeze",
+            "request": "budget_requests.request",
+            "requests": "budget_requests.requests",
+            "approve": "budget_requests.approve",
+            "deny": "budget_requests.deny",
+        },
+    ),
+    "prices": lazy.group(
+        "prices",
+        "See prices, check them, and compare them with genai-prices.",
+        {
+            "show": "prices.show",
+            "check": "prices_check.check",
+            "diff": "prices_diff.diff",
+            "update": "prices_diff.update",
+        },
+    ),
+    "report": lazy.group(
+        "report",
+        "See what the journal says of calls, money and results: in the terminal, as JSON, CSV or a page.",
+        {
+            "today": "report.today",
+            "views": "report.views",
+            "daily": "report.daily",
+            "forecast": "report.forecast",
+            "chargeback": "report.chargeback",
+            "outcomes": "report.outcomes",
+        },
+    ),
+    "holds": lazy.group(
+        "holds", "See what is promised to calls in flight.", {"list": "ledger.holds", "reap": "ledger.reap"}
+    ),
+    "ledger": lazy.group(
+        "ledger",
+        "Make a ledger, bring one to this release, archive its journal, and rebuild it after a loss.",
+        {
+            "create": "ledger.create",
+            "migrate": "ledger.migrate",
+            "archive": "archive.archive",
+            "rebuild": "rebuild.rebuild",
+        },
+    ),
+    "archive": lazy.group(
+        "archive",
+        "Keep the journal in a database: follow it, see how far it is, and let go of what is old.",
+        {
+            "run": "archive_run.run",
+            "status": "archive_keep.status",
+            "prune": "archive_keep.prune",
+            "migrate": "archive_run.migrate",
+            "forget": "archive_keep.forget",
+        },
+    ),
+    "audit": lazy.group(
+        "audit",
+        "Prove that the archive is as it was written, and hand out what it says.",
+        {"verify": "audit.verify", "export": "audit_export.export"},
+    ),
+    "alerts": lazy.group(
+        "alerts",
+        "What wakes people: check alert rules, see how they stand, and run them on journals that are over.",
+        {
+            "check": "alerts.check",
+            "list": "alerts.list_rules",
+            "test": "alerts.run_tests",
+            "run": "alerts_run.run",
+            "channels": "alerts_channels.channels",
+            "deliveries": "alerts_channels.deliveries",
+        },
+    ),
+    "responses": lazy.group(
+        "responses",
+        "See what alerts had done by themselves, and undo it.",
+        {"list": "responses.list_responses", "undo": "responses.undo"},
+    ),
+    "batches": lazy.group("batches", "Settle what batches cost.", {"drain": "batches.drain"}),
+}
+"""All there are, in the order of `--help`; each is imported when it is asked for."""
+
+
 class _Root(TyperGroup):
     """Turns every error into one message, and JSON where it was asked for, and an exit code."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.commands = lazy.Commands(_COMMANDS)
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
         """Read the options before the command."""
@@ -77,7 +170,7 @@ class _Root(TyperGroup):
             failure: GovernorError = Interrupted("interrupted")
         except GovernorError as error:
             failure = error
-        report(failure, as_json=bool(ctx.meta.get(AS_JSON)))
+        say(failure, as_json=bool(ctx.meta.get(AS_JSON)))
         raise typer.Exit(exit_code(failure))
 
 
@@ -89,7 +182,7 @@ def _report_usage(error: Any, *, as_json: bool) -> None:
             f"{option}… is below 0, and an amount is above: to take a grant back, run "
             "`governor budget revoke GRANT`; to stop a budget, freeze it"
         )
-        report(told, as_json=as_json)
+        say(told, as_json=as_json)
         raise typer.Exit(exit_code(told)) from None
     if as_json:
         report_json(usage(error.format_message()))
@@ -122,75 +215,7 @@ def _governor(*, version: bool = _VERSION) -> None:
     """
 
 
-def _group(name: str, about: str, commands: dict[str, Callable[..., None]]) -> None:
-    group = typer.Typer(no_args_is_help=True, help=about)
-    for command, function in commands.items():
-        group.command(command, epilog=epilog(name, command))(function)
-    app.add_typer(group, name=name)
-
-
-app.command("demo", epilog=epilog("demo"))(demo.demo)
-app.command("init", epilog=epilog("init"))(init.init)
-_group(
-    "policy",
-    "Check policy files and see what they would do; push them to the ledger, and take them back.",
-    {
-        "check": policy.check,
-        "explain": policy_explain.explain,
-        "test": policy_test.run_tests,
-        "fmt": policy_fmt.fmt,
-        "diff": policy_diff.diff,
-        "simulate": policy_simulate.simulate,
-        "push": policy_push.push,
-        "versions": policy_push.versions,
-        "rollback": policy_push.rollback,
-        "withdraw": policy_push.withdraw,
-        "pull": policy_pull.pull,
-    },
-)
-_group(
-    "budget",
-    "See budgets; grant, set and freeze them, or ask for more. Changes hold at once, in every process.",
-    {
-        "list": budget.list_budgets,
-        "show": budget.show,
-        "grant": budget_changes.grant,
-        "revoke": budget_changes.revoke,
-        "set": budget_changes.set_limit,
-        "freeze": budget_changes.freeze,
-        "unfreeze": budget_changes.unfreeze,
-        "request": budget_requests.request,
-        "requests": budget_requests.requests,
-        "approve": budget_requests.approve,
-        "deny": budget_requests.deny,
-    },
-)
-_group(
-    "prices",
-    "See prices, check them, and compare them with genai-prices.",
-    {
-        "show": prices.show,
-        "check": prices_check.check,
-        "diff": prices_diff.diff,
-        "update": prices_diff.update,
-    },
-)
-app.command("why", epilog=epilog("why"))(why.why)
-_group("holds", "See what is promised to calls in flight.", {"list": ledger.holds, "reap": ledger.reap})
-_group(
-    "ledger",
-    "Make a ledger, bring one to this release, archive its journal, and rebuild it after a loss.",
-    {
-        "create": ledger.create,
-        "migrate": ledger.migrate,
-        "archive": archive.archive,
-        "rebuild": rebuild.rebuild,
-    },
-)
-_group("batches", "Settle what batches cost.", {"drain": batches.drain})
-app.command("doctor", epilog=epilog("doctor"))(doctor.doctor)
-
-
 def main() -> None:
     """The entry point of the `governor` command."""
+    speak_as_the_terminal_can()
     completion.run(lambda: app(prog_name="governor"))

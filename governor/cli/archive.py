@@ -39,7 +39,7 @@ def archive(
     as_json: bool = JSON,
 ) -> None:
     """Copy what is new in the journal to its archive. Run it as often as you can bear to lose."""
-    keep_ms = _age_ms(keep)
+    keep_ms = age_ms(keep)
     with open_desk(policies, ledger) as desk:
         kept = open_archive(to, desk.policies.organization)
         try:
@@ -84,7 +84,12 @@ def _json(where: str, ledger: str, copied: Copied, gone: int) -> dict[str, Any]:
     }
 
 
-def _age_ms(text: str) -> int:
+def age_ms(text: str) -> int:
+    """The milliseconds of `--keep 7d`.
+
+    Raises:
+        Failure: It is no length of time.
+    """
     found = _AGE.fullmatch(text.strip())
     if found is None:
         raise usage(f"--keep {text!r} is no length of time: write for example 7d, 12h, 30m or 0s")

@@ -40,27 +40,27 @@ def views(desk: Desk, *, contains: str = "", past: bool = False) -> list[BudgetV
         past: Windows that are over too.
     """
     known = desk.ledger.execute(c.ListBalances(contains, past))
-    rows = [_row(desk, k.identity, k.window, k.end_ms, k.balance.limit) for k in known]
+    rows = [row_of(desk, k.identity, k.window, k.end_ms, k.balance.limit) for k in known]
     kept = {(row.identity, row.window) for row, _ in rows}
-    for new in {term.identity: term for term in (*_untouched(desk), *_changed(desk))}.values():
+    for new in of_files(desk):
         window = window_of(desk, new)
         if contains in new.identity and (new.identity, window.id) not in kept:
-            rows.append(_row(desk, new.identity, window.id, window.end_ms, new.limit))
-    readings = _read(desk, [row for row, _ in rows])
+            rows.append(row_of(desk, new.identity, window.id, window.end_ms, new.limit))
+    readings = read_rows(desk, [row for row, _ in rows])
     found: list[BudgetView] = []
     for index, ((row, term), reading) in enumerate(zip(rows, readings, strict=True)):
         # Where no file has the budget (any more), and of windows that are over, the ledger's own word holds.
         over = 0 < row.end_ms <= desk.now_ms
         balance = known[index].balance if term is None or over else reading
-        found.append(_view(row, term, balance))
+        found.append(view_from(row, term, balance))
     return sorted(found, key=lambda view: (_depth(view.identity), view.window))
 
 
 def view_of(desk: Desk, term: BudgetTerm) -> BudgetView:
     """One budget in its window of this moment."""
     window = window_of(desk, term)
-    row, _ = _row(desk, term.identity, window.id, window.end_ms, term.limit)
-    return _view(row, term, _read(desk, [row])[0])
+    row, _ = row_of(desk, term.identity, window.id, window.end_ms, term.limit)
+    return view_from(row, term, read_rows(desk, [row])[0])
 
 
 class Limits(NamedTuple):
@@ -174,9 +174,23 @@ def part(name: str, value: str) -> str:
     return balance_identity({name: value}, Unit.USD, Period.LIFE).split("/", 1)[0]
 
 
-def _row(
+def of_files(desk: Desk) -> list[BudgetTerm]:
+    """The budgets whose identity the files alone decide, and those that administrators changed or froze."""
+    return list({term.identity: term for term in (*_untouched(desk), *_changed(desk))}.values())
+
+
+def row_of(
     desk: Desk, identity: str, window: str, end_ms: int, limit: int
 ) -> tuple[c.BudgetRow, BudgetTerm | None]:
+    """A balance as the ledger is asked for it, and the budget that the files have for it.
+
+    Args:
+        desk: For the policies.
+        identity: The balance's.
+        window: Its window's id; *end_ms* is when that ends (Unix ms; 0: never).
+        end_ms: As said.
+        limit: Where no file has it (any more).
+    """
     term = find_term(desk, identity)
     file_limit = limit if term is None else term.limit
     period = span_of(identity)
@@ -185,7 +199,8 @@ def _row(
     return row, term
 
 
-def _view(row: c.BudgetRow, term: BudgetTerm | None, balance: c.Balance) -> BudgetView:
+def view_from(row: c.BudgetRow, term: BudgetTerm | None, balance: c.Balance) -> BudgetView:
+    """A balance's reading, for people."""
     return BudgetView(
         identity=row.identity,
         window=row.window,
@@ -199,7 +214,8 @@ def _view(row: c.BudgetRow, term: BudgetTerm | None, balance: c.Balance) -> Budg
     )
 
 
-def _read(desk: Desk, rows: list[c.BudgetRow]) -> list[c.Balance]:
+def read_rows(desk: Desk, rows: Sequence[c.BudgetRow]) -> list[c.Balance]:
+    """The readings of *rows*, in order, so many at once."""
     found: list[c.Balance] = []
     for start in range(0, len(rows), READ_AT_ONCE):
         found += desk.ledger.execute(c.Read(tuple(rows[start : start + READ_AT_ONCE]))).balances

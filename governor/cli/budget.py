@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from governor.budgets import Rolling
-from governor.cli import balances, completion
+from governor.cli import balances, completion, responses
 from governor.cli.asked import Asked, asked_json
 from governor.cli.changes import changes_of
 from governor.cli.context import JSON, LEDGER, POLICIES, Desk, flag, open_desk
@@ -94,10 +94,15 @@ def show(
         view = _forgotten(desk, identity) if term is None else balances.view_of(desk, term)
         limits = _limits(desk, view, term)
         changes, asked = changes_of(desk, view.identity), _asked(desk, view.identity)
+        orders = _orders(desk, view.identity)
         if as_json:
-            print_json(_detail_json(desk, view, term, limits, changes, asked))
+            told = {"responses": [responses.order_json(one) for one in orders]}
+            print_json(_detail_json(desk, view, term, limits, changes, asked) | told)
         else:
             _print_detail(desk, view, term, limits, changes, asked)
+            for one in orders:
+                text = f"  response   {responses.sentence(one)} ({one.id})"
+                console().print(text, soft_wrap=True, highlight=False)
 
 
 def _forgotten(desk: Desk, identity: str) -> BudgetView:
@@ -118,6 +123,16 @@ def _asked(desk: Desk, identity: str) -> list[Asked]:
     """The open requests for more of a budget."""
     kept = (Asked(request, desk.now_ms) for request in desk.ledger.execute(c.ListRequests()))
     return [one for one in kept if one.is_open and one.request.identity == identity]
+
+
+def _orders(desk: Desk, identity: str) -> list[c.Order]:
+    """The standing orders that concern whoever a budget is of."""
+    whose = identity.split("/")
+    return [
+        order
+        for order in desk.ledger.execute(c.ListOrders()).orders
+        if all(balances.part(name, value) in whose for name, value in order.subject)
+    ]
 
 
 def _of_department(identity: str, department: str | None) -> bool:

@@ -219,11 +219,20 @@ def freeze(
         _, until_ms = span_ms(desk, term, None, until)
         confirm(f"Freeze {term.identity}? Every request that touches it will be refused.", yes=yes)
         before = balances.limits_of(desk, term)
-        command = c.Freeze(
-            new_id(), term.identity, said, until_ms, administration(who, said, desk.policies.hash)
-        )
-        desk.ledger.execute(command)
-        say(told_of(desk, term, before, command.id, f"frozen{span_text(0, until_ms)}"), as_json=as_json)
+        done = freeze_term(desk, term, who, said, until_ms)
+        say(told_of(desk, term, before, done, f"frozen{span_text(0, until_ms)}"), as_json=as_json)
+
+
+def freeze_term(desk: Desk, term: BudgetTerm, who: str, why: str, until_ms: int = 0) -> str:
+    """Freeze a budget, until it is unfrozen where *until_ms* is 0; the change's id in the journal.
+
+    Raises:
+        LedgerUnavailable: The ledger is away, or this user has no right to it.
+    """
+    record = administration(who, why, desk.policies.hash)
+    command = c.Freeze(new_id(), term.identity, why, until_ms, record)
+    desk.ledger.execute(command)
+    return command.id
 
 
 def unfreeze(
@@ -237,9 +246,8 @@ def unfreeze(
     """End the freeze of one or more budgets; none of them, if one is no budget."""
     who, why = actor_of(actor), plain("--reason", reason)
     with open_desk(policies, ledger) as desk:
-        record = administration(who, why, desk.policies.hash)
         terms = {term.identity: term for term in (balances.require_term(desk, one) for one in identities)}
-        told = [_unfrozen(desk, term, record) for term in terms.values()]
+        told = [_unfrozen(desk, term, who, why) for term in terms.values()]
     if as_json:
         print_json({"changes": [one.as_json() for one in told]})
         return
@@ -247,13 +255,24 @@ def unfreeze(
         say(one, as_json=False)
 
 
-def _unfrozen(desk: Desk, term: BudgetTerm, record: str) -> Told:
+def _unfrozen(desk: Desk, term: BudgetTerm, who: str, why: str) -> Told:
     before = balances.limits_of(desk, term)
+    done = unfreeze_term(desk, term, who, why)
+    text = "was not frozen: nothing was changed" if done is None else "unfrozen"
+    return told_of(desk, term, before, done, text)
+
+
+def unfreeze_term(desk: Desk, term: BudgetTerm, who: str, why: str) -> str | None:
+    """End the freeze of a budget; the change's id in the journal, `None` where it was not frozen.
+
+    Raises:
+        LedgerUnavailable: The ledger is away, or this user has no right to it.
+    """
     if balances.view_of(desk, term).frozen is None:
-        return told_of(desk, term, before, None, "was not frozen: nothing was changed")
-    command = c.Unfreeze(new_id(), term.identity, record)
+        return None
+    command = c.Unfreeze(new_id(), term.identity, administration(who, why, desk.policies.hash))
     desk.ledger.execute(command)
-    return told_of(desk, term, before, command.id, "unfrozen")
+    return command.id
 
 
 def told_of(desk: Desk, term: BudgetTerm, before: Limits, operation: str | None, text: str) -> Told:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from governor.cli import doctor_usage, journal_check, pushed
+from governor.cli import doctor_alerts, doctor_usage, journal_check, pushed
 from governor.cli.context import JSON, LEDGER, POLICIES, PRICES, load_policies, load_prices
 from governor.cli.findings import NOTE, OK, WRONG, Finding
 from governor.cli.output import FAILURE, console, print_json, print_rows
@@ -104,6 +104,7 @@ def _examine(policies: str, ledger: str, price_file: str | None, archive: str | 
         yield Finding(NOTE, "ledger", "not looked at: its organization is in the policies")
         return
     yield from _spool(loaded)
+    yield from doctor_alerts.alerts(archive, ledger, loaded.organization)
     try:
         yield from _ledger(ledger, loaded, archive)
     except GovernorError as error:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from governor.cli.archive_keep import behind
 from governor.cli.findings import NOTE, OK, WRONG, Finding
 from governor.cli.output import stamp
+from governor.errors import LedgerUnavailable
 from governor.journal.archive import ArchiveError, open_archive
+from governor.ledger.following import ListFollowers
 from governor.ledger.opening import redact
 from governor.ledger.recovery import MeasureJournal, place
 
@@ -16,11 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from governor.journal.archive import Position
+    from governor.journal.archive_sql import SqlArchive
     from governor.ledger import Ledger
     from governor.ledger.commands import Status
 
 MANY = 1_000_000
 """So many records take gigabytes of a Redis; more are worth a note."""
+
+LATE_MS = 3_600_000
+"""An archive that lacks records for longer is no archive: nothing is trimmed, and a loss loses them."""
 
 
 def no_ledger(where: str, status: Status, organization: str, archive: str | None) -> Iterator[Finding]:
@@ -37,7 +44,14 @@ def no_ledger(where: str, status: Status, organization: str, archive: str | None
 
 
 def journal(store: Ledger, now_ms: int, organization: str, archive: str | None) -> Iterator[Finding]:
-    """How much of the journal the ledger keeps, and whether the archive has it."""
+    """How much of the journal the ledger keeps, and whether its archives have it."""
+    yield from _journal(store, now_ms, organization, archive)
+    yield from _followers(store, now_ms)
+    if archive is not None and "://" in archive and not archive.startswith("file://"):
+        yield from _database(archive, organization)
+
+
+def _journal(store: Ledger, now_ms: int, organization: str, archive: str | None) -> Iterator[Finding]:
     size = store.execute(MeasureJournal())
     text = f"{size.records:,} records"
     if size.first is not None:
@@ -61,6 +75,48 @@ def journal(store: Ledger, now_ms: int, organization: str, archive: str | None) 
     yield Finding(
         NOTE, "journal", f"{text}, the newest not archived", f"`governor ledger archive {redact(archive)}`"
     )
+
+
+def _followers(store: Ledger, now_ms: int) -> Iterator[Finding]:
+    """How far each archive that follows is behind."""
+    try:
+        found = store.execute(ListFollowers())
+    except LedgerUnavailable as error:
+        yield Finding(NOTE, "archives", f"who follows the journal cannot be seen: {error}")
+        return
+    for one in found:
+        if not one.lag and one.oldest_ms is None:
+            yield Finding(OK, "archives", f"{one.name} has every record")
+            continue
+        count, age = behind(one, now_ms)
+        text = f"{one.name} lacks {count} records"
+        if one.oldest_ms is not None:
+            text += f", the oldest from {age} ago: nothing behind it is trimmed"
+        advice = (
+            f"see that `governor archive run` runs; if it is out of use, `governor archive forget {one.name}`"
+        )
+        late = one.oldest_ms is not None and now_ms - one.oldest_ms > LATE_MS
+        yield Finding(WRONG if late else NOTE, "archives", text, advice)
+
+
+def _database(where: str, organization: str) -> Iterator[Finding]:
+    """The tables of an archive in a database, who works on it, and what it could not tell."""
+    try:
+        from governor.journal.standing import look  # noqa: PLC0415 - needs an extra
+
+        with closing(open_archive(where, organization)) as kept:
+            stands = look(cast("SqlArchive", kept))
+    except ArchiveError:
+        return  # said above
+    yield Finding(OK, "tables", f"schema {stands.schema}, {stands.records:,} records, {stands.calls:,} calls")
+    if stands.lease_ms:
+        yield Finding(OK, "worker", f"{stands.worker} archives, as {stands.name!r}")
+    elif stands.worker:
+        text = f"nobody works on it; {stands.worker} did last, as {stands.name!r}"
+        yield Finding(NOTE, "worker", text, f"`governor archive run {redact(where)}`")
+    if stands.dead:
+        text = f"{stands.dead:,} alerts could not be delivered, and are not tried any more"
+        yield Finding(NOTE, "alerts", text, "see the table governor_deliveries for why, and mend the channel")
 
 
 def _archive(

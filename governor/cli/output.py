@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from datetime import UTC, datetime
@@ -92,7 +93,18 @@ def _kind(error: GovernorError) -> str:
 
 def print_json(data: object) -> None:
     """Print *data* as JSON: instants as ISO 8601 in UTC, amounts as integers."""
-    typer.echo(json.dumps(data, indent=2, default=_jsonable, ensure_ascii=False))
+    typer.echo(json.dumps(data, indent=2, default=_jsonable, ensure_ascii=not _is_utf8(sys.stdout)))
+
+
+def speak_as_the_terminal_can() -> None:
+    """Have what a stream cannot encode (a name, a bar, on Windows-1252) stand in it escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if not _is_utf8(stream) and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _is_utf8(stream: Any) -> bool:
+    return str(getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
 
 
 def problem_json(problem: Any) -> dict[str, Any]:

@@ -34,7 +34,8 @@ CHECK: Any = flag("--check", help="Write nothing; exit code 1 if a file would ch
 DIFF: Any = flag("--diff", help="Write nothing; print what would change.")
 
 _ENDINGS = (".yaml", ".yml")
-_TESTS = (".tests.yaml", ".tests.yml")
+_UNORDERED = (".tests.yaml", ".tests.yml", "alerts.yaml", "alerts.yml")
+"""What is no policy keeps its author's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _laid(path: Path) -> Laid:
     try:
         before = _read(path)
         after = canonical(
-            str(path), before.removeprefix("\ufeff"), ordered=not path.name.lower().endswith(_TESTS)
+            str(path), before.removeprefix("\ufeff"), ordered=not path.name.lower().endswith(_UNORDERED)
         )
     except PolicyError as error:
         return Laid(path, problems=tuple(error.problems))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from governor.budgets import span_of, unit_of
 from governor.cli.changes import KINDS, Change, change_of
 from governor.cli.pushed import Push, push_of
+from governor.cli.told import Told, told_of
 from governor.ledger import admission, detail
 from governor.ledger import commands as c
+from governor.ledger.entering import ENTERED
 from governor.money import Money
 from governor.policy import BudgetTerm
 from governor.pricing import Ceiling
@@ -144,6 +146,7 @@ class Story:
     endings: list[Ending] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     pushes: list[Push] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
 
     @property
     def held(self) -> Ruling | None:
@@ -191,6 +194,8 @@ def tell(identifier: str, entries: Sequence[c.JournalEntry]) -> Story:
             story.changes.append(change_of(entry))
         elif entry.kind == "policy":
             story.pushes.append(push_of(entry))
+        elif entry.kind in ENTERED:
+            story.told.append(told_of(entry))
     return story
 
 

@@ -118,6 +118,8 @@ def _lines(story: Story, in_force: str) -> Iterator[str]:
         yield f"  {stamp(change.at_ms)} UTC  {change.identity} {change}"
     for push in story.pushes:
         yield f"  {stamp(push.at_ms)} UTC  {push}"
+    for told in story.told:
+        yield f"  {stamp(told.at_ms)} UTC  {told}"
     if story.rulings:
         yield from _asked(story.rulings[0])
         yield from _policy(story.rulings[-1], in_force)
@@ -338,6 +340,7 @@ def _as_json(story: Story, in_force: str) -> dict[str, Any]:
         "endings": [_ending_json(ending) for ending in story.endings],
         "changes": [change.as_json() for change in story.changes],
         "policies": [push.as_json() for push in story.pushes],
+        "told": [told.as_json() for told in story.told],
     }
 
 
