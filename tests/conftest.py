@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.postgres_server import PostgresServer, postgres_is_installed
 from support.redis_server import HOW_TO_GET, MAJOR_MIN, RedisServer, find_redis_server
 
 if TYPE_CHECKING:
@@ -84,6 +85,15 @@ def redis_server(redis_available: None) -> Iterator[RedisServer]:
 def redis_cluster_server(redis_available: None) -> Iterator[RedisServer]:
     """One private Redis cluster of a single node for each test process; kept apart likewise."""
     with RedisServer(cluster=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One private PostgreSQL for each test process, where it is installed; each test asks for a database."""
+    if not postgres_is_installed():
+        pytest.skip("no postgres and initdb were found")
+    with PostgresServer() as server:
         yield server
 
 

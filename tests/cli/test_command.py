@@ -52,11 +52,26 @@ def test_help(run, command):
 
 
 def test_importing_the_command_is_cheap():
-    """Neither the SDK, redis, YAML nor pydantic is imported until a command needs it."""
-    code = "import sys, governor.cli; print([m for m in sys.modules if m in set(sys.argv[1:])])"
+    """`--help` tells of every command without the SDK, redis, YAML, pydantic or what else only one needs."""
+    code = (
+        "import sys, typer.main as main; from governor.cli import app; command = main.get_command(app); "
+        "[list(one.commands.values()) for one in command.commands.values() if hasattr(one, 'commands')]; "
+        "print([m for m in sys.modules if m in set(sys.argv[1:])])"
+    )
     heavy = ["anthropic", "redis", "ruamel.yaml", "pydantic", "sqlite3", "governor.testing", "rich.live"]
+    heavy += ["sqlalchemy", "textual", "apprise", "matplotlib", "jinja2"]
     said = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert said.stdout == "[]\n"
+
+
+def test_a_command_imports_no_other():
+    """A line imports what its own command is made of, and no module of another's."""
+    code = "import sys; sys.argv[1:] = ['report', 'today', '--help']; from governor.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
+    code += "print([m for m in sys.modules if m.startswith(('governor.cli.a', 'governor.cli.policy'))])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Answer at once" in said.stdout
+    assert said.stdout.splitlines()[-1] == "['governor.cli.app']"
 
 
 @pytest.mark.parametrize("command", [*READING, *POLICY, ["ledger", "create"]])

@@ -18,6 +18,18 @@ TEAM = "department=engineering/usd/month"
 ADA = "department=engineering/user=ada@example.com/usd/life"
 
 
+def test_an_outcome_is_told_by_its_id(run, firm):
+    """What was entered is told with its name and what it says, in words and as JSON."""
+    record = '{"value": "12.50", "unit": "usd", "run": "pr-7"}'
+    ledger = open_ledger(firm.ledger, organization_of(run, firm))
+    ledger.execute(c.Enter("won-1", "outcome", "ticket_resolved", record))
+    ledger.close()
+    said = run("why", "won-1", *firm.options)
+    assert "outcome ticket_resolved: value 12.50, unit usd, run pr-7" in said.out
+    (told,) = json.loads(run("why", "won-1", "--json", *firm.options).out)["told"]
+    assert (told["kind"], told["name"], told["record"]) == ("outcome", "ticket_resolved", json.loads(record))
+
+
 def test_a_served_request(run, firm):
     """Who asked, each budget's numbers before it, the model that served and what it cost."""
     said = run("why", "second", *firm.options)

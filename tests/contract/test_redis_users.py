@@ -16,10 +16,10 @@ from governor.ledger import commands as c
 from governor.ledger.keys import Keys
 
 ADA, GRACE = c.Person("Ada", "ada@laptop-7"), c.Person("Grace", "grace@laptop-9")
-APPLICATION_KEYS = ("b:*", "h:*", "expiry", "journal", "requests", "board")
+APPLICATION_KEYS = ("b:*", "h:*", "expiry", "journal", "requests", "board", "e:*")
 APPLICATION_COMMANDS = (
     "evalsha eval info time client|setname select hmget hget hgetall hset hincrby zadd zrem zrange"
-    " zrangebyscore xadd xlen xrange xrevrange scan ping cluster command readonly"
+    " zcard zrangebyscore xadd xlen xrange xrevrange xinfo scan ping cluster command readonly"
 )
 
 
@@ -86,7 +86,7 @@ def test_an_application_may_spend_and_not_change_limits(
     pushed = ledger.execute(c.PushPolicies("p", 0, {"team.yaml": "strict"}, "abc"))
     with server.client() as client:
         prefix = Keys(org).prefix
-        forgets = " ".join(f"~{prefix}:{name}" for name in ("b:*", "h:*", "requests", "board"))
+        forgets = " ".join(f"~{prefix}:{name}" for name in ("b:*", "h:*", "e:*", "requests", "board"))
         rights = [f"(+evalsha +eval ~{prefix}:*)", f"(+hdel +pexpire {forgets})"]
         rights += [f"%R~{prefix}:meta", f"%R~{prefix}:admin", f"%R~{prefix}:policies"]
         rights += [f"%R~gov:1:{{{org}}}:meta", *(f"~{prefix}:{name}" for name in APPLICATION_KEYS)]
@@ -101,6 +101,17 @@ def test_an_application_may_spend_and_not_change_limits(
     assert isinstance(app.execute(c.Reserve("r2", (ROW,), ((c.Ask(11),),), 60_000)), c.Refused)
     assert app.execute(c.Settle("r1", (c.Posting(ROW, 10),))).state == "settled"
     assert app.execute(c.Read((ROW,))).balances == (c.Balance(10, 0, 20),)
+    assert app.execute(c.Enter("won", "outcome", "ticket_resolved", "{}"))
+    assert not app.execute(c.Enter("won", "outcome", "ticket_resolved", "{}"))
+    ordered = c.Order("served", "tighten", (), "economy", 2_000_000_000_000, "late", "ops")
+    ledger.execute(c.PlaceOrder(ordered))
+    told = app.execute(c.Reserve("r3", (ROW,), ((c.Ask(1),),), 60_000, heard=""))
+    assert isinstance(told, c.Reordered)
+    assert (
+        [one.id for one in told.orders]
+        == [one.id for one in app.execute(c.ListOrders()).orders]
+        == ["served"]
+    )
     assert app.execute(c.ReadPolicyHead()) == c.PolicyHead(1, "p")
     assert app.execute(c.ReadPolicies()) == c.PushedPolicies(pushed, {"team.yaml": "strict"})
     assert app.execute(c.ListPolicyVersions()) == (pushed,)
@@ -109,6 +120,8 @@ def test_an_application_may_spend_and_not_change_limits(
         c.SetLimit("more", ROW.identity, 9000),
         c.Freeze("f", ROW.identity, "mine"),
         c.Unfreeze("u", ROW.identity),
+        c.PlaceOrder(c.Order("o", "tighten", (), "economy", 2_000_000_000_000, "mine", "me")),
+        c.LiftOrder("served"),
         c.Create("anew"),
         c.PushPolicies("mine", 1, {"team.yaml": "loose"}, "def"),
         c.PushPolicies("nothing", 1, {}),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.governed import until
+from support.lines import NOT_TOLD_WHILE_AWAY, listening, of_the_journal
 from support.outages import CEILING, ORG, USD, come_back, ends, left, open_up, team
 
 from governor import BudgetExceeded, LedgerUnavailable
@@ -25,6 +26,11 @@ WORKER = Path(__file__).with_name("outage_worker.py")
 def stage(outage):
     """A stage on a Redis that the test may kill."""
     return outage
+
+
+def heard(line):
+    """A line without what the ledger is not told, or knows otherwise, of a call that went without it."""
+    return {name: value for name, value in line.items() if name not in NOT_TOLD_WHILE_AWAY}
 
 
 def test_refuse_sends_nothing(stage):
@@ -45,7 +51,9 @@ def test_allow_lets_all_through_and_tells_it_later(stage):
     """With `allow`, every call is answered; once the ledger is back it has every nano-dollar, once."""
     caller = open_up(stage, "allow")
     stage.redis.kill()
-    receipts = [caller.call(request_id=f"away-{number}").receipt for number in range(5)]
+    with listening() as lines:
+        receipts = [caller.call(request_id=f"away-{number}").receipt for number in range(5)]
+    assert [(one["id"], one["admitted"]) for one in lines] == [(f"away-{n}", "allowed") for n in range(5)]
     for receipt in receipts:
         assert (receipt.settled, receipt.decision.outcome) == (False, "allowed")
         assert (receipt.decision.budgets, receipt.decision.candidates[0].verdict) == ((), "allowed")
@@ -59,6 +67,8 @@ def test_allow_lets_all_through_and_tells_it_later(stage):
     assert [entry.id for entry in told] == [f"away-{number}" for number in range(5)]
     assert [json.loads(entry.record)["admitted"] for entry in told] == ["allowed"] * 5
     assert all("unknown=1" in entry.detail for entry in told)
+    told_later = [one for one in of_the_journal(stage) if one["id"].startswith("away-")]
+    assert [heard(one) for one in told_later] == [heard(one) for one in lines]
     caller.close()
     stage._open.remove(caller)
     assert left(stage) == []

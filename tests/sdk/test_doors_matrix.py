@@ -12,6 +12,7 @@ import pytest
 from support.doors import DOORS, Doorway, Interrupted, Kind, Leave, Visit, endings
 from support.endings import BUDGETS, CONCURRENT, REQUESTS, USD
 from support.governed import department, until
+from support.lines import agree
 from support.stages import on_redis, on_sqlite
 
 from governor.testing import (
@@ -252,11 +253,12 @@ def _check_last(stage, charged, last, before) -> None:
 
 @pytest.mark.parametrize(("door", "end"), _cells(possible=True))
 @on_sqlite
-def test_every_door_and_every_end(stage, door, end):
-    """After each cell the ledger has the bill, or what the rule says; no hold and no slot is left."""
+def test_every_door_and_every_end(stage, door, end, lines):
+    """After each cell the ledger has the bill, or the rule's; no hold is left, and the log says the same."""
     if end.cancel and not stage.is_async:
         pytest.skip("a thread cannot be cancelled; its interruption is the end `interrupted`")
     check(stage, go(stage, door, end), door, end)
+    agree(stage, lines)
 
 
 @pytest.mark.parametrize(("door", "end"), _cells(possible=False))
@@ -269,6 +271,7 @@ def test_cells_that_cannot_be(door, end):
 @pytest.mark.parametrize("end", [end for end in ENDS if not end.cancel], ids=lambda end: end.name)
 @pytest.mark.parametrize("door", [door for door in DOORS if door.name == "raw-stream"], ids=["raw-stream"])
 @on_redis
-def test_a_door_on_redis(stage, door, end):
+def test_a_door_on_redis(stage, door, end, lines):
     """The same by one door on Redis."""
     check(stage, go(stage, door, end), door, end)
+    agree(stage, lines)

@@ -219,6 +219,10 @@ class Caller:
         """The same, decided only."""
         return self.governor.decide(**_filled(request))
 
+    def outcome(self, name: str, **said: Any) -> str:
+        """Say what calls were good for; nothing is filled in."""
+        return self.governor.outcome(name, **said)
+
     def start(self, **request: Any) -> Future[Any]:
         """The same call, in the background."""
         return self._threads.submit(self.call, **request)
@@ -251,6 +255,12 @@ class AsyncCaller(Caller):
 
     def decide(self, **request: Any) -> Any:
         return self.on_loop(self.governor.decide(**_filled(request))).result()
+
+    def outcome(self, name: str, **said: Any) -> str:
+        async def tell() -> str:
+            return await self.governor.outcome(name, **said)
+
+        return asyncio.run_coroutine_threadsafe(tell(), self._loop).result()
 
     def start(self, **request: Any) -> Future[Any]:
         return self.on_loop(self.governor.call(**_filled(request)))
