@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from support.redis_server import HOW_TO_GET, RedisServer, find_redis_server
 
 from benchmarks import (
+    alerts,
+    archiving,
     backtest,
     calls,
     choosing,
@@ -24,7 +26,10 @@ from benchmarks import (
     memory,
     pricing,
     report,
+    reports,
+    telemetry,
     throughput,
+    top,
 )
 from benchmarks.timing import Options, Result, Step
 
@@ -71,6 +76,17 @@ BENCHMARKS = {
         "a month of calls under other policies",
         backtest.steps,
         lambda _, options, step: backtest.backtest(options, step),
+    ),
+    "reports": Benchmark("reports on a large archive", reports.steps, reports.reports),
+    "telemetry": Benchmark("what telemetry adds to a call", telemetry.steps, telemetry.telemetry),
+    "archiving": Benchmark(
+        "the archive against governed calls on all cores", archiving.steps, archiving.archiving
+    ),
+    "top": Benchmark("a look of `governor top`", top.steps, top.top),
+    "alerts": Benchmark(
+        "alert rules over a journal",
+        alerts.steps,
+        lambda _, options, step: alerts.alerts(options, step),
     ),
     "throughput": Benchmark("1, 2 and 4 processes on one Redis", throughput.steps, throughput.throughput),
 }

@@ -11,7 +11,7 @@ from governor.clients.request import make_request
 from governor.clients.setup import load_house
 from governor.journal import records
 from governor.ledger import commands as c
-from governor.story.effects import Ended
+from governor.story.effects import Ended, Sent
 from governor.story.matrix import build
 from governor.story.planning import prepare
 from governor.story.request import Admitted
@@ -71,7 +71,7 @@ def pair(user: str = WHO["user"], budgets: int | None = None) -> Pair:
     )
     held = c.Held(0, (), "open", 0, 0)
     used = table.postings(0, lambda unit, ask: 0 if unit == "concurrent" else ask.amount // 2)
-    record = records.closing(at_home, planned, offer, outcome, ended, 1, Admitted(table, held))
+    record = records.closing(at_home, planned, offer, outcome, ended, Sent(1), Admitted(table, held))
     return Pair(reserve, c.Settle("scene", used, record))
 
 
