@@ -266,6 +266,8 @@ class Firm:
             "status": 529 if released else 200,
             "error": "OverloadedError" if released else None,
             "attempts": 1,
+            "limit_bp": 1_000,
+            "window": self._prices.model(offer.candidate.priced_as).context_tokens,
             "latency_ms": 900,
             "first_token_ms": 300,
             "api_request_id": f"req_{end.id}",

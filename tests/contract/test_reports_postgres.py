@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import shutil
 from datetime import date
 
 import pytest
+from support.postgres_server import PostgresServer, postgres_is_installed
 from support.told_calls import ORGANIZATION, Journal
 
-from benchmarks.reports import postgres
 from governor.journal.reports.asked import Asked
 from governor.journal.reports.chargeback import chargeback
 from governor.journal.reports.daily import daily
@@ -64,10 +63,10 @@ def told(archive) -> list[object]:
 
 def test_postgresql_says_what_sqlite_says():
     """To the nano-dollar and the millisecond."""
-    if not shutil.which("initdb"):
-        pytest.skip("no initdb was found")
-    with postgres() as url:
-        archive = journal().archive(url)
+    if not postgres_is_installed():
+        pytest.skip("no PostgreSQL was found")
+    with PostgresServer() as server:
+        archive = journal().archive(server.url)
         found = told(archive)
         archive.close()
     assert found == told(journal().archive())

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 import governor
 from governor.budgets import Unit
 from governor.cli import app
+from governor.journal.alerts.expectations import read_tests
+from governor.journal.alerts.reading import read_rules
 from governor.ledger import commands as c
 from governor.ledger import lifecycle, open_ledger
 from governor.ledger.keys import Keys
@@ -145,10 +147,14 @@ def test_the_readme_example_is_ten_lines_and_is_billed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", all_blocks("yaml"))
 def test_yaml_block_is_a_file_that_loads(block: str, tmp_path: Path) -> None:
-    """Every YAML block is a policy file, a company's own prices, or tests that pass, without a mistake."""
+    """Every YAML block is a policy or alert file, a company's own prices, or tests, without a mistake."""
     file = tmp_path / "file.yaml"
     file.write_text(block, encoding="utf-8")
-    if "\ntests:\n" in block:
+    if "\nrules:\n" in block:
+        assert read_rules(file, "UTC").rules
+    elif "\n  - journal:" in block:
+        assert read_tests(file)
+    elif "\ntests:\n" in block:
         file.rename(tmp_path / "research.tests.yaml")
         policy = blocks(ROOT / "docs" / "policy-testing.md", "yaml")[0]
         (tmp_path / "research.yaml").write_text(policy, encoding="utf-8")

@@ -14,6 +14,7 @@ from support.mutations import mutate
 
 from governor.errors import PolicyError, PolicyViolation
 from governor.policy import Attribution, Policies, load
+from governor.policy.load import ALERT_FILES
 
 DEEP = os.environ.get("GOVERNOR_TEST_PROFILE") == "deep"
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -21,7 +22,7 @@ EVERYTHING = Path(__file__).parents[1] / "data" / "everything.yaml"
 GOOD = {
     file.name: file.read_text(encoding="utf-8")
     for file in [*POLICIES.glob("*.yaml"), EVERYTHING]
-    if not file.name.endswith(".tests.yaml")
+    if not file.name.endswith(".tests.yaml") and file.name not in ALERT_FILES
 }
 FLOOR = {"organization.yaml": GOOD["organization.yaml"]}
 WORDS = sorted({word for text in GOOD.values() for word in re.findall(r"[\w.%*-]+", text)})
