@@ -114,7 +114,7 @@ def _lines(axes: Axes, chart: Chart, size: Size) -> None:
     axes.tick_params(length=0)
     step = max(1, math.ceil(len(chart.labels) / _TICKS[size]))
     shown = list(places)[::step]
-    axes.set_xticks(shown, [_short(chart.labels, place) for place in shown])
+    axes.set_xticks(shown, [_name(_short(chart.labels, place), size) for place in shown])
     axes.margins(x=0.02)
 
 
