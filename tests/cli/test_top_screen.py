@@ -23,9 +23,6 @@ from governor.errors import BudgetExceeded
 from governor.ledger import commands as c
 from governor.testing import FakeClaude, Reply
 
-pytestmark = pytest.mark.deep
-"""The screen redraws while its tests look at it: on a busy machine one of them may wait for a minute."""
-
 SIZES = [(80, 24), (200, 60)]
 BUDGETS = (
     {"per": "department", "usd": "5", "window": "life"},
@@ -83,13 +80,13 @@ def watched(stage):
 
 
 def on_screen(stage, play, size=(80, 24), **options):
-    """Draw the screen, wait for a picture, and let *play* drive it."""
+    """Draw the screen, wait for rows, and let *play* drive it."""
 
     async def run():
         with watched(stage) as watch:
             app = Top(watch, every_s=EVERY_S, actor="ada@desk", **options)
             async with app.run_test(size=size, notifications=True) as pilot:
-                await true(pilot, lambda: app.picture is not None)
+                await true(pilot, lambda: app.picture is not None and app.active.table.row_count)
                 return await play(app, pilot)
 
     return asyncio.run(run())
@@ -119,6 +116,28 @@ async def true(pilot, holds):
     raise AssertionError(f"it did not come true in time: {said}\n{words(pilot.app)}")
 
 
+async def asked(pilot):
+    """Wait until the screen asks for a reason, and would take one."""
+    await true(pilot, lambda: isinstance(pilot.app.screen, Ask) and isinstance(pilot.app.focused, Input))
+
+
+async def answer(pilot, reason):
+    """Give a reason, go to the button, and press it."""
+    screen = pilot.app.screen
+    screen.query_one("#reason", Input).value = reason
+    await true(pilot, lambda: not screen.query_one("#yes", Button).disabled)
+    await press(pilot, "enter")
+    await true(pilot, lambda: isinstance(pilot.app.focused, Button))
+    await press(pilot, "enter")
+
+
+async def only(pilot, words):
+    """Leave only the rows with these words."""
+    await press(pilot, "slash")
+    await true(pilot, lambda: isinstance(pilot.app.focused, Input))
+    await press(pilot, *words, "enter")
+
+
 def words(app):
     """All that the screen shows, as text."""
     lines = app.screen._compositor.render_strips()
@@ -144,7 +163,7 @@ def test_all_is_shown_at_every_size_and_in_every_light(used, size, dark):
         assert all(len(line.rstrip()) <= size[0] for line in words(app).splitlines())
         assert app.current_theme.dark == dark
         await press(pilot, "d")
-        assert app.current_theme.dark != dark
+        await true(pilot, lambda: app.current_theme.dark != dark)
 
     on_screen(used, play, size, dark=dark)
 
@@ -180,12 +199,11 @@ def test_a_run_is_frozen_after_asking_and_only_it(used):
         await press(pilot, "4", "g", "g")
         await true(pilot, lambda: "pr-1 (team)" in words(app))
         await press(pilot, "f")
-        await true(pilot, lambda: isinstance(app.screen, Ask))
+        await asked(pilot)
         await true(pilot, lambda: RUN in words(app))
         assert "will be refused" in words(app)
         assert app.screen.query_one("#yes", Button).disabled
-        app.screen.query_one("#reason", Input).value = "it loops"
-        await press(pilot, "enter", "enter")
+        await answer(pilot, "it loops")
         await true(pilot, lambda: not isinstance(app.screen, Ask))
         await true(pilot, lambda: any(v.frozen for v in app.picture.budgets))
         await press(pilot, "1")
@@ -212,14 +230,14 @@ def test_a_run_without_a_budget_is_frozen_and_unfrozen(used):
         caller.call(user="ada", run="pr-8")
 
     async def play(app, pilot):
-        await press(pilot, "4", "g", "g", "slash", *"pr-9", "enter")
+        await press(pilot, "4", "g", "g")
+        await only(pilot, "pr-9")
         await true(pilot, lambda: "pr-9 (team)" in words(app) and app.active.table.row_count == 1)
         for key, said, then in (("f", "Freeze the run pr-9?", refused), ("u", "it loops", lambda: None)):
             await press(pilot, key)
-            await true(pilot, lambda: isinstance(app.screen, Ask))
+            await asked(pilot)
             await true(pilot, lambda said=said: said in words(app))
-            app.screen.query_one("#reason", Input).value = "it loops"
-            await press(pilot, "enter", "enter")
+            await answer(pilot, "it loops")
             done = "is unfrozen" if key == "u" else "is frozen for"
             await true(pilot, lambda done=done: any(done in n.message for n in app._notifications))
             await asyncio.to_thread(then)
@@ -233,10 +251,13 @@ def test_nothing_is_frozen_where_the_answer_is_no(used):
     """Esc, or the other button although a reason is there: nothing is written."""
 
     async def play(app, pilot):
-        for answer in (["escape"], ["x", "tab", "enter"]):
+        for keys in (["escape"], ["x", "tab", "enter"]):
             await press(pilot, "f")
-            await true(pilot, lambda: isinstance(app.screen, Ask))
-            await press(pilot, *answer)
+            await asked(pilot)
+            for key in keys:
+                before = app.focused
+                await press(pilot, key)
+                await true(pilot, lambda key=key, before=before: key == "x" or app.focused is not before)
             await true(pilot, lambda: not isinstance(app.screen, Ask))
 
     on_screen(used, play)
@@ -250,9 +271,9 @@ def test_a_freeze_is_ended_from_the_screen(used):
     async def play(app, pilot):
         await true(pilot, lambda: "FROZEN team" in words(app))
         await press(pilot, "u")
-        await true(pilot, lambda: isinstance(app.screen, Ask) and "audit of November" in words(app))
-        app.screen.query_one("#reason", Input).value = "audited"
-        await press(pilot, "enter", "enter")
+        await asked(pilot)
+        await true(pilot, lambda: "audit of November" in words(app))
+        await answer(pilot, "audited")
         await true(pilot, lambda: not any(view.frozen for view in app.picture.budgets))
 
     on_screen(used, play)
@@ -265,7 +286,8 @@ def test_what_cannot_be_frozen_says_why(used):
     async def play(app, pilot):
         for key, said in (("4", "press g for runs"), ("3", "nothing to freeze in Models")):
             await press(pilot, key)
-            await pilot.pause(0.3)
+            panel = app._panels[int(key) - 1]
+            await true(pilot, lambda panel=panel: app.active is panel and panel.table.row_count)
             await press(pilot, "f")
             await true(pilot, lambda said=said: any(said in n.message for n in app._notifications))
 
@@ -279,15 +301,17 @@ def test_rows_are_filtered_and_sorted_and_the_chosen_one_stays(used):
         panel = app.active
         await true(pilot, lambda: panel.table.row_count >= 5)
         every = panel.table.row_count
-        await press(pilot, "slash", *"run", "enter")
+        await only(pilot, "run")
         await true(pilot, lambda: panel.table.row_count == 1)
         await press(pilot, "escape")
         await true(pilot, lambda: panel.table.row_count == every)
-        await press(pilot, "down", "down")
+        first = panel.key
+        await press(pilot, "down")
+        await true(pilot, lambda: panel.key != first)
         chosen = panel.key
         for sort in ("spent", "resets", "name", "fullest"):
             await press(pilot, "s")
-            assert panel.sort == sort
+            await true(pilot, lambda sort=sort: panel.sort == sort)
             assert panel.key == chosen
         app.look()
         await pilot.pause(0.3)
