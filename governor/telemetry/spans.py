@@ -5,18 +5,17 @@ The names are `governor.*`: for what the conventions for generative AI name, the
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry import context, trace
+from opentelemetry.trace import Status, StatusCode
 
 from governor.journal import call as states
 from governor.money import NANOS_PER_DOLLAR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from opentelemetry.trace import Span, Tracer
 
@@ -40,24 +39,29 @@ WHOLE: ContextVar[Whole | None] = ContextVar("WHOLE", default=None)
 """The `call()` under way in this context."""
 
 
-@contextmanager
-def around(tracer: Tracer | None) -> Iterator[None]:
-    """A span around a `call()`; nothing without a tracer."""
-    if tracer is None:
-        yield
-        return
-    with tracer.start_as_current_span(
-        CALL_SPAN, kind=SpanKind.INTERNAL, record_exception=False, set_status_on_exception=False
-    ) as span:
-        token = WHOLE.set(Whole(span))
-        try:
-            yield
-        except BaseException as error:
-            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
-            span.set_attribute("error.type", type(error).__name__)
-            raise
-        finally:
-            WHOLE.reset(token)
+class Around:
+    """A span around a `call()`, the current one within it.
+
+    As a class of its own, and not by `contextmanager`, it costs a call half as much.
+    """
+
+    __slots__ = ("_current", "_span", "_tracer", "_whole")
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def __enter__(self) -> None:
+        self._span = span = self._tracer.start_span(CALL_SPAN)
+        self._current = context.attach(trace.set_span_in_context(span))
+        self._whole = WHOLE.set(Whole(span))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._span.set_status(Status(StatusCode.ERROR, kind.__name__))
+            self._span.set_attribute("error.type", kind.__name__)
+        WHOLE.reset(self._whole)
+        context.detach(self._current)
+        self._span.end()
 
 
 def tell_whole(whole: Whole, call: Call, fullest: float | None) -> None:
@@ -99,8 +103,8 @@ def tell_end(tracer: Tracer | None, span: Span, call: Call, fullest: float | Non
     if span.is_recording():
         span.set_attributes(attributes(call, fullest))
     elif tracer is not None and span.get_span_context().is_valid:
-        context = trace.set_span_in_context(span)
-        tracer.start_span(END_SPAN, context, attributes=attributes(call, fullest)).end()
+        within = trace.set_span_in_context(span)
+        tracer.start_span(END_SPAN, within, attributes=attributes(call, fullest)).end()
 
 
 def tell_outcome(span: Span, name: str, said: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,17 +34,40 @@ _SDK = "com.anthropic"
 """How the name begins of the scope of the SDK's own spans."""
 
 
+class _Safely:
+    """What fails in its block is said once, and goes no further; where it cannot be said, neither."""
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool:
+        if kind is None or not issubclass(kind, Exception):
+            return False
+        if not self._failed:
+            self._failed = True
+            with suppress(Exception):  # a handler of the application's that raises
+                log.error(
+                    "a call could not be told to logs, traces or metrics; this is said once", exc_info=error
+                )
+        return True
+
+
 class _Guarded:
     """A context manager whose own failures go no further than *safely*; what its block raises passes."""
 
-    def __init__(
-        self, inner: AbstractContextManager[None], safely: Callable[[], AbstractContextManager[None]]
-    ) -> None:
+    __slots__ = ("_inner", "_is_open", "_safely")
+
+    def __init__(self, inner: AbstractContextManager[None], safely: _Safely) -> None:
         self._inner, self._safely = inner, safely
         self._is_open = False
 
     def __enter__(self) -> None:
-        with self._safely():
+        with self._safely:
             self._inner.__enter__()
             self._is_open = True
 
@@ -52,7 +75,7 @@ class _Guarded:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         if self._is_open:
-            with self._safely():
+            with self._safely:
                 self._inner.__exit__(kind, error, where)
 
 
@@ -69,26 +92,15 @@ class Teller:
         self._settings = settings or Telemetry()
         self._provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
-        self._failed = False
+        self._safely = _Safely()
 
     def tell(self, effect: Tell, span: Span | None = None) -> None:
         """Tell how a call ended; *span* is the SDK's own, of a request that went by the middleware.
 
         What fails in it is logged once, and never reaches the call.
         """
-        with self._safely():
+        with self._safely:
             self._tell(effect, span)
-
-    @contextmanager
-    def _safely(self) -> Iterator[None]:
-        """What fails in this block is said once, and goes no further; where it cannot be said, neither."""
-        try:
-            yield
-        except Exception:
-            if not self._failed:
-                self._failed = True
-                with suppress(Exception):  # a handler of the application's that raises
-                    log.exception("a call could not be told to logs, traces or metrics; this is said once")
 
     def _tell(self, effect: Tell, span: Span | None) -> None:
         whole, meters = spans.WHOLE.get(), self._meters()
@@ -109,14 +121,14 @@ class Teller:
 
     def outcome(self, command: Enter) -> None:
         """Tell the span that an application is in what a call of its own was good for."""
-        with self._safely():
+        with self._safely:
             if self.tracer() is not None:
                 spans.tell_outcome(trace.get_current_span(), command.outcome, from_json(command.record))
 
     def around(self) -> AbstractContextManager[None]:
         """Around a whole `call()`: a span, where traces are recorded."""
         tracer = self.tracer()
-        return nullcontext() if tracer is None else _Guarded(spans.around(tracer), self._safely)
+        return nullcontext() if tracer is None else _Guarded(spans.Around(tracer), self._safely)
 
     def span(self) -> Span | None:
         """The SDK's own span, inside of its chain; `None` where it has none, or it does not record."""
@@ -131,7 +143,7 @@ class Teller:
         return None if self.tracer() is None else partial(self._departs, effect)
 
     def _departs(self, effect: Send) -> None:
-        with self._safely():
+        with self._safely:
             span = self.span()
             if span is not None:
                 spans.tell_sending(span, effect)
@@ -140,7 +152,7 @@ class Teller:
         """The governor's tracer; `None` where no provider records."""
         if not self._settings.spans:
             return None
-        with self._safely():
+        with self._safely:
             provider = self._settings.tracer_provider or trace.get_tracer_provider()
             if provider is not self._provider:
                 self._provider, self._tracer = provider, None

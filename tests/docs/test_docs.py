@@ -31,6 +31,7 @@ from governor.testing import FakeClaude
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.fresh import Fresh
     from support.redis_server import RedisServer
 
     from governor.ledger import Ledger
@@ -97,15 +98,15 @@ def test_internal_links_resolve(page: Path) -> None:
 
 
 @pytest.mark.parametrize("block", all_blocks("python"))
-def test_python_block_runs(block: str, tmp_path: Path) -> None:
+def test_python_block_runs(block: str, tmp_path: Path, fresh: Fresh) -> None:
     """Every Python block runs as it stands, on the fake API, configured by the environment.
 
     One that defines tests is a file of tests, which pass.
     """
-    command = [sys.executable, "-c", block]
+    arguments = ["-c", block]
     if "\ndef test_" in block:
         (tmp_path / "test_block.py").write_text(block, encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_block.py"]
+        arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_block.py"]
     with FakeClaude() as api:
         environment = {
             **os.environ,
@@ -114,16 +115,8 @@ def test_python_block_runs(block: str, tmp_path: Path) -> None:
             "GOVERNOR_POLICIES": str(ROOT / "policies"),
             "GOVERNOR_LEDGER": f"sqlite:///{tmp_path}/governor.db",
         }
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
+        done = fresh.run(arguments, tmp_path, environment)
+    assert done.code == 0, done.out + done.err
 
 
 def test_the_readme_example_is_ten_lines_and_is_billed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from standardwebhooks import Webhook
 from support.booms import Booms, made, say
-from support.governed import Clock
+from support.governed import Clock, until
 from support.receivers import Answer, Receiver
 
 from governor.journal.alerts.alert import Action
@@ -22,6 +22,7 @@ from governor.journal.alerts.worker import AlertWorker, Place, lease_ms
 from governor.journal.archive_sql import SqlArchive
 from governor.journal.tables import alerts, workers
 from governor.ledger import open_ledger
+from governor.ledger.commands import Inspect
 from governor.ledger.recovery import ReadSince
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of libraries that apprise loads
@@ -296,6 +297,8 @@ def test_a_storm_comes_to_people_as_one_digest_and_to_programs_as_it_is(scene):
     settle(worker)
     for number in range(100):
         say(scene.ledger, "boom", f"{number:03}")
+    said_ms = scene.ledger.execute(Inspect()).now_ms
+    until(lambda: scene.ledger.execute(Inspect()).now_ms > said_ms)  # so none is held back
     settle(worker)
     people = [one for one in scene.receiver.got if one.path == "/people"]
     assert len(people) == 1

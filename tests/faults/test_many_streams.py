@@ -18,7 +18,7 @@ import anthropic
 import httpx2
 import pytest
 from support.governed import HAIKU, HELLO, department, until
-from support.stages import blocking, in_tasks
+from support.stages import in_tasks_at_length, in_threads_at_length
 
 import governor
 from governor.testing import Reply
@@ -134,7 +134,7 @@ async def crowd(stage, client, size):
 
 
 @linux
-@in_tasks
+@in_tasks_at_length
 def test_five_hundred_streams_on_a_loop_leave_nothing_behind(stage):
     """No task, connection or hold is left of them, and a second crowd needs no more than the first."""
     stage.clock = None
@@ -203,7 +203,7 @@ def crowd_of_threads(stage, client, size):
 
 
 @linux
-@blocking
+@in_threads_at_length
 def test_a_hundred_streams_in_threads_leave_nothing_behind(stage):
     """No thread, connection or hold is left of them, and a second crowd needs no more than the first."""
     stage.clock = None

@@ -12,7 +12,7 @@ import anthropic
 import pytest
 from support.api_process import api_process
 from support.governed import HAIKU, HELLO, department, until
-from support.stages import blocking, in_tasks
+from support.stages import in_tasks_at_length, in_threads_at_length
 
 import governor
 from governor.testing import Reply
@@ -53,7 +53,7 @@ def client_options(stage):
         yield {"base_url": api.url, "api_key": api.api_key, "max_retries": 0}
 
 
-@in_tasks
+@in_tasks_at_length
 def test_streams_on_a_loop_leave_no_memory_behind(stage, client_options):
     """Read, left early or forgotten: nothing of a stream is kept once it has ended."""
 
@@ -91,7 +91,7 @@ def test_streams_on_a_loop_leave_no_memory_behind(stage, client_options):
     assert stage.holds() == ()
 
 
-@blocking
+@in_threads_at_length
 def test_streams_in_threads_leave_no_memory_behind(stage, client_options):
     """Read, left early or forgotten: nothing of a stream is kept once it has ended."""
 

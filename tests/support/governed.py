@@ -276,11 +276,18 @@ class AsyncCaller(Caller):
     def _end(self) -> None:
         if self._client is not None:
             self.on_loop(self._client.close()).result()
+        self.on_loop(_others_done()).result()
         self.on_loop(self._loop.shutdown_asyncgens()).result()
         self.on_loop(self._loop.shutdown_default_executor()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _others_done() -> None:
+    """Let tasks that close what was dropped come to their end: without a loop they cannot."""
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others, timeout=10)
 
 
 def _filled(request: dict[str, Any]) -> dict[str, Any]:

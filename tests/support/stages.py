@@ -20,8 +20,11 @@ WAYS = [
 ]
 
 
-def _only(*ids: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("stage", [way for way in WAYS if way.id in ids], indirect=True)
+def _only(*ids: str, deep: str = "") -> pytest.MarkDecorator:
+    """The ways of these *ids*; the one of *deep* too, in the deep profile."""
+    ways = [way for way in WAYS if way.id in ids]
+    ways += [pytest.param(*way.values, id=way.id, marks=pytest.mark.deep) for way in WAYS if way.id == deep]
+    return pytest.mark.parametrize("stage", ways, indirect=True)
 
 
 on_sqlite = _only("sync-sqlite", "async-sqlite")
@@ -29,6 +32,9 @@ on_redis = _only("sync-redis", "async-redis")
 blocking = _only("sync-sqlite", "sync-redis")
 in_tasks = _only("async-sqlite", "async-redis")
 once = _only("sync-sqlite")
+in_threads_at_length = _only("sync-sqlite", deep="sync-redis")
+in_tasks_at_length = _only("async-redis", deep="async-sqlite")
+"""What takes long is played on one store in the gate: what is looked at is not the ledger."""
 
 
 @pytest.fixture(scope="module")
