@@ -19,7 +19,7 @@ from governor.story.choosing import in_tier
 from governor.story.route import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from governor.policy import Attribution, Rules
     from governor.policy.routes import TierTerms
@@ -38,9 +38,9 @@ def of_lines(old: Rules, new: Rules) -> Way:
     """Which way the line goes that `auto`, or a named tier, stands for; neither, where that is not all."""
     if set(old.lines) != set(new.lines) or old.routes.quality or new.routes.quality:
         return Way.NEITHER if _chosen_by(old) != _chosen_by(new) else Way.SAME
-    found = []
+    found, then, now = [], _ranks(old), _ranks(new)
     for one in _circumstances(old, new):
-        before, after = (_rank(rules, *one) for rules in (old, new))
+        before, after = then(*one), now(*one)
         if before != after:
             found.append(Way.TIGHTER if after < before else Way.LOOSER)
     return together(found)
@@ -48,10 +48,10 @@ def of_lines(old: Rules, new: Rules) -> Way:
 
 def turns_back(rules: Rules) -> bool:
     """Whether a fuller budget may mean a dearer line, or that work is not deferred any more."""
-    routes = rules.routes
+    routes, rank_of = rules.routes, _ranks(rules)
     budgets, loads = (_between([rules], name) for name in ("budget", "load"))
     for load, tokens, value in product(loads, _lengths([rules]), _complexities()):
-        ranks = [_rank(rules, None, budget, load, tokens, value) for budget in budgets]
+        ranks = [rank_of(None, budget, load, tokens, value) for budget in budgets]
         if any(after > before for before, after in pairwise(ranks)):
             return True
     defer = routes.defer
@@ -150,17 +150,29 @@ def _circumstances(old: Rules, new: Rules) -> Iterable[tuple[str | None, Fractio
     yield from product(TIERS, (Fraction(0),), (Fraction(0),), lengths, values)
 
 
-def _rank(
-    rules: Rules, named: str | None, budget: Fraction, load: Fraction, tokens: int, value: float
-) -> int:
-    """The rank of the line that `auto` stands for; `_REFUSED` where the named tier is not there."""
+def _ranks(rules: Rules) -> Callable[[str | None, Fraction, Fraction, int, float], int]:
+    """What tells the rank of the line that `auto` stands for; `_REFUSED` where the named tier is not there.
+
+    Budget and load choose the tier, the prompt and its complexity the line in it: each is asked once.
+    """
     routes = rules.routes
-    tier = routes.tiers.get(named) if named else routes.tier_for(Shares(budget, load))[0]
-    if tier is None:
-        return _REFUSED
-    fits: TierTerms = roomy(tier, list(routes.tiers.values()), tokens)
-    hard = Complexity(value, ()) if routes.complexity else None
-    return rank(in_tier(Route(fits, complexity=hard), fits, "", rules).line)
+
+    @cache
+    def tier_of(named: str | None, budget: Fraction, load: Fraction) -> str | None:
+        tier = routes.tiers.get(named) if named else routes.tier_for(Shares(budget, load))[0]
+        return None if tier is None else tier.name
+
+    @cache
+    def line_in(tier: str, tokens: int, value: float) -> int:
+        fits: TierTerms = roomy(routes.tiers[tier], list(routes.tiers.values()), tokens)
+        hard = Complexity(value, ()) if routes.complexity else None
+        return rank(in_tier(Route(fits, complexity=hard), fits, "", rules).line)
+
+    def rank_of(named: str | None, budget: Fraction, load: Fraction, tokens: int, value: float) -> int:
+        tier = tier_of(named, budget, load)
+        return _REFUSED if tier is None else line_in(tier, tokens, value)
+
+    return rank_of
 
 
 def _between(rules: Sequence[Rules], name: str) -> list[Fraction]:

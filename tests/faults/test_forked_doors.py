@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.governed import department
-from support.stages import blocking
+from support.stages import blocking, in_threads_at_length
 
 from governor.testing import Reply
 
@@ -60,7 +60,7 @@ def ended(stage):
     return {record["user"]: record for record in entries}
 
 
-@blocking
+@in_threads_at_length
 @pytest.mark.parametrize("case", ["open_stream", "on_a_loop"])
 def test_a_child_does_not_end_its_parents_stream(stage, case):
     """The parent reads on after its child let go of the stream and ended: both cost what was billed."""
@@ -72,7 +72,7 @@ def test_a_child_does_not_end_its_parents_stream(stage, case):
     assert not any(record["uncertain"] for record in records.values())
 
 
-@blocking
+@in_threads_at_length
 def test_what_a_child_forgets_is_ended_by_the_child(stage):
     """The thread that ends forgotten streams is not there after a fork, and is begun anew."""
     records = run(stage, "dropped")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from copy import deepcopy
 
 import pytest
@@ -13,8 +12,6 @@ from governor.journal.alerts.reading import read_rules
 from governor.journal.alerts.watch import Watch
 
 MOST_IN_A_FORTNIGHT = 2
-DEEP = os.environ.get("GOVERNOR_TEST_PROFILE") == "deep"
-"""All twelve incidents take a minute and a half: the gate has every third of them."""
 
 
 def watched(watch, entries, until_ms):
@@ -58,11 +55,11 @@ def test_an_ordinary_fortnight_is_quiet(ordinary):
     assert len(fortnight) <= MOST_IN_A_FORTNIGHT, said(fortnight)
 
 
+@pytest.mark.deep
 def test_each_incident_is_told_soon_once_and_by_its_cause(ordinary, subtests):
     """Within two evaluation periods of being evident there is one alert, with the right cause and name."""
     life, watch, now_ms = ordinary[0].copy(), deepcopy(ordinary[1]), TUESDAY_MS
-    chosen = INCIDENTS if DEEP else INCIDENTS[::3]
-    for incident in sorted(chosen, key=lambda one: one.eve_ms):  # the day until then is lived once
+    for incident in sorted(INCIDENTS, key=lambda one: one.eve_ms):  # the day until then is lived once
         hours = life.entries((incident.eve_ms - now_ms) / DAY_MS, start_ms=now_ms)
         watched(watch, hours, incident.eve_ms)
         now_ms = incident.eve_ms
