@@ -12,6 +12,8 @@ from support.governed import Clock, Stage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from _pytest.mark.structures import ParameterSet
+
 WAYS = [
     pytest.param((False, "sqlite"), id="sync-sqlite"),
     pytest.param((True, "sqlite"), id="async-sqlite"),
@@ -20,11 +22,16 @@ WAYS = [
 ]
 
 
-def _only(*ids: str, deep: str = "") -> pytest.MarkDecorator:
-    """The ways of these *ids*; the one of *deep* too, in the deep profile."""
+def _ways(*ids: str, deep: tuple[str, ...] = ()) -> list[ParameterSet]:
+    """The ways of these *ids*, and in the deep profile those of *deep* too."""
     ways = [way for way in WAYS if way.id in ids]
-    ways += [pytest.param(*way.values, id=way.id, marks=pytest.mark.deep) for way in WAYS if way.id == deep]
-    return pytest.mark.parametrize("stage", ways, indirect=True)
+    return ways + [
+        pytest.param(*way.values, id=way.id, marks=pytest.mark.deep) for way in WAYS if way.id in deep
+    ]
+
+
+def _only(*ids: str, deep: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("stage", _ways(*ids, deep=deep), indirect=True)
 
 
 on_sqlite = _only("sync-sqlite", "async-sqlite")
@@ -32,8 +39,8 @@ on_redis = _only("sync-redis", "async-redis")
 blocking = _only("sync-sqlite", "sync-redis")
 in_tasks = _only("async-sqlite", "async-redis")
 once = _only("sync-sqlite")
-in_threads_at_length = _only("sync-sqlite", deep="sync-redis")
-in_tasks_at_length = _only("async-redis", deep="async-sqlite")
+in_threads_at_length = _only("sync-sqlite", deep=("sync-redis",))
+in_tasks_at_length = _only("async-redis", deep=("async-sqlite",))
 """What takes long is played on one store in the gate: what is looked at is not the ledger."""
 
 
@@ -44,9 +51,9 @@ def shared_api() -> Iterator[FakeClaude]:
         yield api
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=_ways("sync-sqlite", "async-redis", deep=("async-sqlite", "sync-redis")))
 def stage(request, shared_api, tmp_path, org) -> Iterator[Stage]:
-    """A stage of every kind; the marks of this module keep fewer kinds."""
+    """A stage of every kind; the gate has both drivers and both stores, and marks choose otherwise."""
     is_async, store = request.param
     shared_api.reset()
     if store == "redis":
