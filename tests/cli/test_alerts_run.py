@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,6 +126,15 @@ def test_what_waits_and_what_was_given_up_is_shown_and_let_go_again(run, firm, h
     assert [Webhook(SECRET).verify(one.body, one.headers)["data"]["key"] for one in hook.got] == [
         alert.key
     ] * 2
+
+
+def test_a_timer_goes_on_where_it_was_from_its_first_run_on(run, firm, hook, tmp_path):
+    """Up to when was evaluated is kept by a run that found nothing: the next one begins there."""
+    options = [*firm.options, "--archive", f"sqlite:///{tmp_path}/a.db"]
+    assert run("alerts", "run", "--once", *options).code == 0
+    findings = run("doctor", *options, "--json").json["findings"]
+    (text,) = [one["text"] for one in findings if one["about"] == "alerts"]
+    assert re.fullmatch(r"no worker acts; evaluated up to \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)
 
 
 def test_a_worker_that_runs_ends_by_sigterm_and_gives_its_place_back(firm, hook, tmp_path):

@@ -116,6 +116,7 @@ class AlertWorker:
         self._follower: Follower | None = None
         self._pending: list[Change] = []
         self._same: dict[str, str] = {}
+        self._noted = False
         self._done_ms = 0
         self._evaluated_ms = 0
         self._trouble: dict[str, str] = {}
@@ -224,6 +225,7 @@ class AlertWorker:
             state = _state(self.lease.read(connection))
         first = "done_ms" not in state
         self._done_ms = now_ms // every * every if first else int(state["done_ms"])
+        self._noted = not first  # else the next one would begin anew, and never see what came between
         watch = self._place.watch()
         self._follower = Follower(self._place.organization, self._done_ms - self._place.memory_ms)
         self._pending.clear()
@@ -299,7 +301,8 @@ class AlertWorker:
         """Write the changes, what has to be told of them, and up to when was evaluated: all or nothing."""
         every = self._place.every_ms
         done_ms = max(self._done_ms, self._evaluated_ms // every * every)
-        if self._watch is None or (not self._pending and done_ms == self._done_ms):
+        idle = self._noted and not self._pending and done_ms == self._done_ms
+        if self._watch is None or idle:
             return
         said: list[tuple[str, str]] = []
         with self._transaction() as connection:
@@ -307,7 +310,7 @@ class AlertWorker:
                 said += self._apply(connection, change)
             self.lease.write(connection, json.dumps({"done_ms": done_ms}))
         self._pending.clear()
-        self._done_ms = done_ms
+        self._done_ms, self._noted = done_ms, True
         for level, line in said:
             self._say(level, line)
 
