@@ -126,6 +126,7 @@ def _chosen(house: House, request: Request, rules: Rules) -> Story:
         budget_age_ms=age_ms,
         load_bp=load_bp,
         pressed=not load_bp or routes.tier_for(Shares(spent, _NOTHING))[0] is tier,
+        heard=house.orders.version,
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.governed import HAIKU, HELLO, NOON_MS, OPUS, SONNET, department
+from support.between import between
+from support.governed import HAIKU, HELLO, NOON_MS, OPUS, SONNET, department, until
 from support.stages import blocking, on_sqlite, once
 
 import governor
 from governor import BudgetExceeded
 from governor.ledger import commands as c
+from governor.ledger.commands import Refused
 
 TEAM = {"per": "department", "usd": "1", "window": "life"}
 UNTIL_MS = NOON_MS + 3_600_000
@@ -135,6 +137,20 @@ def test_a_user_is_slowed_to_so_many_requests_a_minute(stage):
     assert caller.call(user="other").receipt.settled
     stage.clock.forward(60)
     assert caller.call().receipt.settled
+
+
+def test_an_order_of_a_tag_holds_like_any_other(stage):
+    """Only the run's and the user's requests that have the tag are frozen, and slowed."""
+    caller = stage.governor(department(TEAM))
+    atlas = {"tags": {"project": "atlas"}}
+    give(stage, "freeze_run", **{"run": "r-1", "tag:project": "atlas"})
+    give(stage, "slow", "1", "o2", **{"user": "u", "tag:project": "atlas"})
+    with pytest.raises(BudgetExceeded, match="is frozen: too much"):
+        caller.call(run="r-1", user="other", **atlas)
+    assert caller.call(**atlas).receipt.settled
+    with pytest.raises(BudgetExceeded, match=r"order/user=u/tag\.project=atlas/requests/minute"):
+        caller.call(**atlas)
+    assert caller.call(run="r-1").receipt.settled
 
 
 def test_an_open_breaker_moves_requests_on(stage):
