@@ -229,6 +229,22 @@ def test_a_stream_and_a_batch_obey_too(stage):
     assert stage.sent() == []
 
 
+def test_a_request_that_waits_obeys_what_another_one_heard(stage):
+    """Planned before the order, it is held after it: by the tier that is left, whoever heard of it first."""
+    alone = {"per": "user", "concurrent": 1}
+    tiers = {"tiers": TIERS, "when_contended": {"max_wait": 60}}
+    caller = stage.governor(department(TEAM, alone, routing=tiers))
+    said = between(caller)
+    release = stage.hold("department=team/user=u/concurrent/life", 1, 1)
+    waiting = caller.start()
+    until(lambda: said.told(Refused))
+    give(stage, "tighten", "economy", department="team")
+    assert caller.call(user="other").receipt.model == HAIKU
+    stage.ledger.execute(release)
+    receipt = waiting.result().receipt
+    assert (receipt.model, receipt.decision.outcome) == (HAIKU, "held")
+
+
 @once
 def test_orders_of_a_process_are_heard_once(stage):
     """One answer more where they changed, and none while they stay."""
