@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from governor.journal.alerts.alert import SEVERITIES, Action, Alert
@@ -100,8 +100,9 @@ class Incidents:
 
     @property
     def open(self) -> tuple[Alert, ...]:
-        """The alerts that were told and go on, the oldest first."""
-        told = [one.alert for one in (*self._open, *self._standing) if one.alert is not None]
+        """The alerts that were told and go on, the oldest first, with when each was seen last."""
+        every = (*self._open, *self._standing)
+        told = [replace(one.alert, seen_ms=one.seen_ms) for one in every if one.alert is not None]
         return tuple(sorted(told, key=lambda alert: (alert.began_ms, alert.key)))
 
     @property
