@@ -153,7 +153,7 @@ def staying(
         standing,
         candidates,
         current,
-        follow=economises or asked != AUTO,
+        follow=economises or found.tightened or asked != AUTO,
         rise=rises(found, rules, standing.line),
     )
 

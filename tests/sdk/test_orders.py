@@ -97,6 +97,32 @@ def test_a_tier_the_policy_does_not_have_is_its_cheapest_line(stage):
     assert caller.call().receipt.model == HAIKU
 
 
+@on_sqlite
+@pytest.mark.parametrize("asked", ["premium", ...])
+def test_a_tier_is_tightened_to_standard_for_premium_users_and_conversations(stage, asked):
+    """Neither who is raised as a rule nor a conversation that is on opus is served above standard."""
+    users = {"users": {"u": {"user_tier": "premium"}}} if asked is ... else {}
+    caller = stage.governor(team(**users))
+    assert caller.call(run="r-1", tier=asked).receipt.model == OPUS
+    give(stage, "tighten", "standard", department="team")
+    begun = caller.call(tier=asked).receipt
+    assert (begun.model, begun.decision.tier_why[:18]) == (SONNET, "tightened by alert")
+    assert caller.call(run="r-1", tier=asked).receipt.model == SONNET
+    lift(stage)
+    assert caller.call(tier=asked).receipt.model == OPUS
+
+
+@on_sqlite
+def test_a_prompt_does_not_outgrow_the_tier_it_was_tightened_to(stage):
+    """A tier's context moves long prompts up as a rule; those of a run that was tightened stay."""
+    tiers = {**TIERS, "economy": {"prefer": "haiku", "context": 1}}
+    caller = stage.governor(department(TEAM, routing={"tiers": tiers}))
+    assert caller.call(tier="economy").receipt.model == SONNET
+    give(stage, "tighten", "economy", department="team")
+    assert caller.call().receipt.model == HAIKU
+    assert caller.call(tier="economy").receipt.model == HAIKU
+
+
 @blocking
 def test_a_policy_in_shadow_is_altered_by_no_order(stage):
     """Nothing is tightened, slowed or frozen where the file only watches."""
