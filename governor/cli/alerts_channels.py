@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from governor.cli.alerts_run import RULES, database, rules_in_force
+from governor.cli.alerts import rules_in_force
+from governor.cli.alerts_run import RULES, database
 from governor.cli.books import ARCHIVE
 from governor.cli.context import JSON, LEDGER, POLICIES, flag, load_policies
 from governor.cli.output import FAILURE, Failure, console, print_json, print_rows, stamp, usage

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from governor.cli.alerts import rules_in_force
 from governor.cli.books import ARCHIVE, archive_url, open_books
-from governor.cli.context import JSON, LEDGER, POLICIES, flag, open_desk
+from governor.cli.context import JSON, LEDGER, POLICIES, flag, load_policies, open_desk
 from governor.cli.output import FAILURE, note, print_json, usage
 from governor.ledger.opening import redact
 
@@ -57,7 +58,7 @@ def run(
     calls are not touched; with --once it fails.
     """
     where = database(archive, ledger)
-    in_force = rules_in_force(rules, policies)
+    in_force = rules_in_force(rules, policies, load_policies(policies))
     with (
         open_desk(policies, ledger) as desk,
         open_books(desk, where, ledger) as books,
@@ -94,17 +95,6 @@ def make_worker(desk: Desk, books: SqlArchive, rules: Rules, say: Callable[[str,
         organization, desk.ledger, books, lambda: Watch(rules), rules.memory_ms, every_ms=rules.every_ms
     )
     return AlertWorker(place, Couriers(organization, rules.channels), _responder(desk), say)
-
-
-def rules_in_force(given: str | None, policies: str) -> Rules:
-    """The rules of a company: its own file, or those that ship.
-
-    Raises:
-        PolicyError: The file is malformed.
-    """
-    from governor.journal.alerts.reading import find_rules, read_rules  # noqa: PLC0415 - `--help` need not
-
-    return read_rules(given if given is not None else find_rules(policies))
 
 
 def database(given: str | None, ledger: str) -> str:

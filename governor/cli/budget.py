@@ -27,6 +27,7 @@ from governor.errors import nearest
 from governor.ledger import commands as c
 from governor.ledger.admission import mark
 from governor.money import Money
+from governor.policy.scopes import dimension
 from governor.policy.terms import LINES
 from governor.story.decision import BudgetView, instant
 from governor.story.decision import show as show_amount
@@ -131,7 +132,7 @@ def _orders(desk: Desk, identity: str) -> list[c.Order]:
     return [
         order
         for order in desk.ledger.execute(c.ListOrders()).orders
-        if all(balances.part(name, value) in whose for name, value in order.subject)
+        if all(balances.part(dimension(name), value) in whose for name, value in order.subject)
     ]
 
 

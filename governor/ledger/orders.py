@@ -68,8 +68,8 @@ class Order:
         if self.kind not in (SLOW, FREEZE_RUN):
             return ""
         period = Period.MINUTE if self.kind == SLOW else Period.LIFE
-        scope: dict[str, str | None] = {SCOPE: None, **dict(self.subject)}
-        return balance_identity(scope, Unit.REQUESTS, period)
+        whose = {name.replace(":", "."): value for name, value in self.subject}  # no identity has a colon
+        return balance_identity({SCOPE: None, **whose}, Unit.REQUESTS, period)
 
     @property
     def frozen(self) -> str:

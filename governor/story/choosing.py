@@ -48,15 +48,21 @@ def route(house: House, request: Request, rules: Rules) -> Story:
 def _tightened(house: House, request: Request, rules: Rules, found: Route) -> Route:
     """The same, or in the tier that a standing order leaves it; a file in shadow is altered by none.
 
-    Where the policy has no such tier, its cheapest line serves in the terms of the one that was chosen.
+    Where the policy has no such tier, its cheapest line serves in the terms of the one that was chosen. No
+    prompt is too long for it, lest a run whose context grows outgrow its order.
     """
     order = house.orders.tightest(request.who, house.clock.now_ms())
-    if order is None or rules.shadow or TIERS.index(order.setting) >= TIERS.index(found.tier.name):
+    if order is None or rules.shadow or order.setting == PREMIUM:
         return found
-    cheapest = next(iter(rules.lines), found.tier.prefer)
-    own = rules.routes.tiers.get(order.setting)
-    tier = own or replace(found.tier, name=order.setting, prefer=cheapest, context=None)
-    return replace(found, tier=tier, tier_why=f"tightened {by(order)}", pressed=True)
+    tier, lower = found.tier, TIERS.index(order.setting) < TIERS.index(found.tier.name)
+    if lower:
+        cheapest = next(iter(rules.lines), tier.prefer)
+        tier = rules.routes.tiers.get(order.setting) or replace(tier, name=order.setting, prefer=cheapest)
+    if tier.name == order.setting and tier.context is not None:
+        tier = replace(tier, context=None)
+    lowered = lower or (rules.user_tier == PREMIUM and tier.name != "economy")
+    why = f"tightened {by(order)}" if lowered else found.tier_why
+    return replace(found, tier=tier, tier_why=why, pressed=lower or found.pressed, tightened=True)
 
 
 def given(value: float | None) -> Complexity | None:
@@ -75,7 +81,9 @@ def plain(rules: Rules) -> Route:
 
 def in_tier(found: Route, tier: TierTerms, why: str, rules: Rules) -> Route:
     """The same in *tier*, with the line that `auto` stands for there."""
-    line, line_why = line_of(tier, rules.lines, band=_band(rules, found.complexity), premium=_premium(rules))
+    line, line_why = line_of(
+        tier, rules.lines, band=_band(rules, found.complexity), premium=_premium(found, rules)
+    )
     if why and line_why.endswith("tier's line"):
         line_why = f"{line_why} ({why})"
     return replace(found, tier=tier, tier_why=why, line=line, line_why=line_why)
@@ -126,6 +134,7 @@ def _chosen(house: House, request: Request, rules: Rules) -> Story:
         budget_age_ms=age_ms,
         load_bp=load_bp,
         pressed=not load_bp or routes.tier_for(Shares(spent, _NOTHING))[0] is tier,
+        heard=house.orders.version,
     )
 
 
@@ -179,9 +188,9 @@ def _band(rules: Rules, hard: Complexity | None) -> tuple[str, str] | None:
     return line, f"complexity {hard} {held} {line}'s ({band.text})"
 
 
-def _premium(rules: Rules) -> tuple[str, str] | None:
+def _premium(found: Route, rules: Rules) -> tuple[str, str] | None:
     """What a premium user is raised to: the premium tier's line; without such a tier, opus if it is there."""
-    if rules.user_tier != PREMIUM:
+    if rules.user_tier != PREMIUM or found.tightened:
         return None
     tier = rules.routes.tiers.get(PREMIUM)
     line = tier.prefer if tier else "opus"

@@ -46,10 +46,10 @@ def hold(
 ) -> Story:
     """Open the hold, waiting while the money is only held; returns the plan held for, and `Admitted`.
 
-    `None` where the ledger has orders that it was not planned by: these are known now, and it must be planned
-    anew. A trial is asked for once, and so is any plan with *at_once*: `None` where a budget cannot bear it,
-    which goes unrecorded. What no budget bears is made smaller
-    where the policy says so, before it is refused; what was asked is added to *asked*.
+    `None` where there are orders that it was not planned by, be it another request that heard of them: these
+    are known now, and it must be planned anew. A trial is asked for once, and so is any plan with *at_once*:
+    `None` where a budget cannot bear it, which goes unrecorded. What no budget bears is made smaller where
+    the policy says so, before it is refused; what was asked is added to *asked*.
 
     Raises:
         BudgetExceeded, BudgetContended: It was refused.
@@ -59,7 +59,7 @@ def hold(
     looked: set[str] = set()
     call = secrets.token_hex(8)  # so that a second call with this id is told, and not served on this hold
     may_shrink = shrink.allowed(planned)
-    while True:
+    while _heard(house, planned) == house.orders.version:
         left_s = min(planned.rules.max_wait_s - waited_s, deadline.left_s())
         latest = _asking(house, planned, call, quiet=left_s > 0, unrecorded=may_shrink or at_once)
         (planned, table, _), reply = yield from _put(house, latest, asked)
@@ -92,6 +92,7 @@ def hold(
         shrunk += 1
         may_shrink = smaller is not None and shrunk < shrink.MOST_TIMES
         planned = smaller or planned
+    return None
 
 
 def _must_be_planned_anew(house: House, planned: Plan, reply: c.WindowMoved | c.Reordered) -> bool:
@@ -101,6 +102,11 @@ def _must_be_planned_anew(house: House, planned: Plan, reply: c.WindowMoved | c.
     return isinstance(reply, c.Reordered) and not planned.request.of
 
 
+def _heard(house: House, planned: Plan) -> str:
+    """The orders that a request was planned by; of a later leg, which none alter, those known now."""
+    return house.orders.version if planned.request.of else planned.route.heard
+
+
 def ttl_ms(planned: Plan) -> int:
     """How long a hold of *planned* lives, milliseconds."""
     return int((planned.silence_s + TTL_BEYOND_SILENCE_S) * 1000)
@@ -108,6 +114,7 @@ def ttl_ms(planned: Plan) -> int:
 
 def _asking(house: House, planned: Plan, call: str, *, quiet: bool, unrecorded: bool) -> Asked:
     """The reserve of a plan, in the windows of now; *unrecorded*: if it is refused, it is asked once more."""
+    heard = _heard(house, planned)  # before its budgets: with these orders or newer ones
     table = matrix_of(house, planned)
     command = c.Reserve(
         id=planned.request.id,
@@ -119,7 +126,7 @@ def _asking(house: House, planned: Plan, call: str, *, quiet: bool, unrecorded: 
         call=call,
         quiet=quiet,
         trial=unrecorded or planned.trial is not None,
-        heard=house.orders.version,
+        heard=heard,
         note=batches.note(planned, table) if planned.request.door is Door.BATCH else "",
     )
     return Asked(planned, table, command)

@@ -36,7 +36,8 @@ class Orders:
 
     def learn(self, told: Reordered) -> None:
         """Take in the newest."""
-        self.version, self._all = told.version, told.orders
+        self._all = told.orders
+        self.version = told.version  # last: a thread that reads it has these orders before it
 
     def terms(self, who: Attribution, now_ms: int, *, shadow: bool) -> tuple[BudgetTerm, ...]:
         """The budgets that they add to a request's own, each once; *shadow*: they only count."""

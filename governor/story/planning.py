@@ -153,7 +153,7 @@ def staying(
         standing,
         candidates,
         current,
-        follow=economises or asked != AUTO,
+        follow=economises or found.tightened or asked != AUTO,
         rise=rises(found, rules, standing.line),
     )
 
@@ -197,7 +197,7 @@ def _unpriced(house: House, request: Request, rules: Rules, why: str) -> Plan:
     return Plan(
         request=request,
         rules=rules,
-        route=plain(rules),
+        route=replace(plain(rules), heard=house.orders.version),
         preferred=candidate.model,
         offers=(matrix.Offer(candidate, Ceiling(0, 0, 0, 0)),),
         skipped=(),

@@ -26,6 +26,9 @@ class Route:
         budget_age_ms: How old that is, milliseconds.
         load_bp: How busy the API is, basis points.
         pressed: Whether the budget alone, however idle the API, chooses this tier.
+        tightened: Whether a standing order leaves no better tier: no premium user is raised, and a
+            conversation moves down.
+        heard: The version of the standing orders that were known then.
     """
 
     tier: TierTerms
@@ -37,6 +40,8 @@ class Route:
     budget_age_ms: int | None = None
     load_bp: int = 0
     pressed: bool = False
+    tightened: bool = False
+    heard: str = ""
 
     @property
     def budget_bp(self) -> int | None:

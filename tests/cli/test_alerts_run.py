@@ -13,6 +13,7 @@ import pytest
 from standardwebhooks import Webhook
 from support.receivers import Receiver
 
+from governor.cli import alerts_run
 from governor.journal.alerts.alert import Alert
 from governor.journal.alerts.channels import Told
 from governor.journal.alerts.outbox import Outbox
@@ -153,3 +154,14 @@ def test_a_worker_that_runs_ends_by_sigterm_and_gives_its_place_back(firm, hook,
         assert worker.wait(30) == 0, "".join(lines) + rest
     assert lines[0].startswith("watching ")
     assert "TOKENTOKEN" not in "".join(lines) + rest
+
+
+def test_a_worker_judges_by_the_organizations_hours(run, firm, hook, tmp_path, monkeypatch):
+    """As `alerts list` and `test` do, where the alert file names no time zone."""
+    floor = firm.policies / "organization.yaml"
+    floor.write_text(f"{floor.read_text()}timezone: Asia/Tokyo\n")
+    judged = []
+    make = alerts_run.make_worker
+    monkeypatch.setattr(alerts_run, "make_worker", lambda *given: judged.append(given[2]) or make(*given))
+    assert run("alerts", "run", "--once", *firm.options, *archive(firm, tmp_path)).code == 0
+    assert [one.timezone for one in judged] == ["Asia/Tokyo"]

@@ -68,6 +68,18 @@ def test_a_budget_shows_the_responses_that_concern_it(run, firm):
     assert [one["id"] for one in shown["responses"]] == ["o1"]
 
 
+def test_a_tags_budget_shows_the_responses_of_the_tag(run, firm):
+    """A budget's identity writes a tag otherwise than an order does."""
+    team = firm.policies / "engineering.yaml"
+    tagged = "budgets:\n  - {per: 'tag:project', usd: 5, window: month}"
+    team.write_text(team.read_text().replace("budgets:", tagged))
+    given(run, firm, "o1", "tighten", "economy", department="engineering", **{"tag:project": "atlas"})
+    budget = "department=engineering/tag.project=atlas/usd/month"
+    assert [
+        one["id"] for one in run("budget", "show", budget, *firm.options, "--json").json["responses"]
+    ] == ["o1"]
+
+
 def test_budgets_are_listed_while_a_run_is_frozen(run, firm):
     """The budget by which an order freezes a run is no file's, and disturbs no list."""
     before = run("budget", "list", *firm.options).out

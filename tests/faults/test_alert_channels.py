@@ -197,6 +197,17 @@ def test_slack_gets_the_title_and_what_is_behind_it_without_markup_of_names(serv
     assert "<!channel>" not in text
 
 
+def test_discord_calls_nobody_together_by_a_users_name(services, monkeypatch):
+    """It takes `@everyone` from plain text too: a name that has it is told with a space that nobody sees."""
+    channel = through(monkeypatch, f"discord://4174216298/{TOKEN}")
+    evil = [{"dimension": "user", "name": "@everyone <@&42> ada@example.com", "percent": 80.0}]
+    assert channel.send(message(title="@here: free money", behind=evil)).error == ""
+    (got,) = services.wait(1)
+    text = got.json["content"]
+    assert "ada@example.com" in text
+    assert not any(called in text for called in ("@everyone", "@here", "<@&42>"))
+
+
 def test_pagerduty_opens_an_incident_by_the_alerts_key_and_resolves_it(services, monkeypatch):
     """The same key each time: an alert that is told twice is one incident."""
     key = "A" * 32

@@ -45,7 +45,7 @@ LONG = 64_000
 class Firm:
     """A department, its agents at both doors, and a worker that looks after each call."""
 
-    def __init__(self, stage, tmp_path) -> None:  # noqa: F811 - the fixture's value
+    def __init__(self, stage, tmp_path, rules=RULES) -> None:  # noqa: F811 - the fixture's value
         self.stage, self.folder = stage, tmp_path
         stage.clock = Clock(time.time_ns() // 1_000_000)
         team = department(
@@ -54,7 +54,7 @@ class Firm:
         self.caller = stage.governor(team)
         door = self.caller.governor.middleware(user="u", department="team")
         self.client = stage.api.client(middleware=[door])
-        (stage.policies / "alerts.yaml").write_text(RULES)
+        (stage.policies / "alerts.yaml").write_text(rules)
         rules = read_rules(find_rules(stage.policies))
         self.books = SqlArchive(f"sqlite:///{tmp_path}/archive.db", stage.org)
         place = Place(
@@ -152,4 +152,20 @@ def test_a_recursive_agent_is_frozen_by_its_alert_told_and_let_go(stage, hook, t
     firm.wait(60)
     assert firm.call("agent-1", HELLO, by_client=True) == 0
     assert len(stage.journal("response")) == 2
+    firm.close()
+
+
+@blocking
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_runaway_older_than_its_response_is_frozen_when_a_worker_comes(stage, hook, tmp_path, paused):  # noqa: F811 - as above
+    """It goes on, so it is not too late: whether no worker ever ran, or the one that did paused."""
+    firm = Firm(stage, tmp_path, RULES.replace("4h", "10m"))
+    if paused:
+        firm.worker.round()
+    for _ in range(60):
+        firm.call("agent-1", SAME)
+        stage.clock.forward(30)
+    firm.wait()
+    with pytest.raises(BudgetExceeded, match="is frozen"):
+        firm.call("agent-1", SAME)
     firm.close()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.governed import HAIKU, HELLO, NOON_MS, OPUS, SONNET, department
+from support.between import between
+from support.governed import HAIKU, HELLO, NOON_MS, OPUS, SONNET, department, until
 from support.stages import blocking, on_sqlite, once
 
 import governor
 from governor import BudgetExceeded
 from governor.ledger import commands as c
+from governor.ledger.commands import Refused
 
 TEAM = {"per": "department", "usd": "1", "window": "life"}
 UNTIL_MS = NOON_MS + 3_600_000
@@ -95,6 +97,32 @@ def test_a_tier_the_policy_does_not_have_is_its_cheapest_line(stage):
     assert caller.call().receipt.model == HAIKU
 
 
+@on_sqlite
+@pytest.mark.parametrize("asked", ["premium", ...])
+def test_a_tier_is_tightened_to_standard_for_premium_users_and_conversations(stage, asked):
+    """Neither who is raised as a rule nor a conversation that is on opus is served above standard."""
+    users = {"users": {"u": {"user_tier": "premium"}}} if asked is ... else {}
+    caller = stage.governor(team(**users))
+    assert caller.call(run="r-1", tier=asked).receipt.model == OPUS
+    give(stage, "tighten", "standard", department="team")
+    begun = caller.call(tier=asked).receipt
+    assert (begun.model, begun.decision.tier_why[:18]) == (SONNET, "tightened by alert")
+    assert caller.call(run="r-1", tier=asked).receipt.model == SONNET
+    lift(stage)
+    assert caller.call(tier=asked).receipt.model == OPUS
+
+
+@on_sqlite
+def test_a_prompt_does_not_outgrow_the_tier_it_was_tightened_to(stage):
+    """A tier's context moves long prompts up as a rule; those of a run that was tightened stay."""
+    tiers = {**TIERS, "economy": {"prefer": "haiku", "context": 1}}
+    caller = stage.governor(department(TEAM, routing={"tiers": tiers}))
+    assert caller.call(tier="economy").receipt.model == SONNET
+    give(stage, "tighten", "economy", department="team")
+    assert caller.call().receipt.model == HAIKU
+    assert caller.call(tier="economy").receipt.model == HAIKU
+
+
 @blocking
 def test_a_policy_in_shadow_is_altered_by_no_order(stage):
     """Nothing is tightened, slowed or frozen where the file only watches."""
@@ -135,6 +163,20 @@ def test_a_user_is_slowed_to_so_many_requests_a_minute(stage):
     assert caller.call(user="other").receipt.settled
     stage.clock.forward(60)
     assert caller.call().receipt.settled
+
+
+def test_an_order_of_a_tag_holds_like_any_other(stage):
+    """Only the run's and the user's requests that have the tag are frozen, and slowed."""
+    caller = stage.governor(department(TEAM))
+    atlas = {"tags": {"project": "atlas"}}
+    give(stage, "freeze_run", **{"run": "r-1", "tag:project": "atlas"})
+    give(stage, "slow", "1", "o2", **{"user": "u", "tag:project": "atlas"})
+    with pytest.raises(BudgetExceeded, match="is frozen: too much"):
+        caller.call(run="r-1", user="other", **atlas)
+    assert caller.call(**atlas).receipt.settled
+    with pytest.raises(BudgetExceeded, match=r"order/user=u/tag\.project=atlas/requests/minute"):
+        caller.call(**atlas)
+    assert caller.call(run="r-1").receipt.settled
 
 
 def test_an_open_breaker_moves_requests_on(stage):
@@ -211,6 +253,22 @@ def test_a_stream_and_a_batch_obey_too(stage):
         with pytest.raises(BudgetExceeded, match="is frozen"):
             work()
     assert stage.sent() == []
+
+
+def test_a_request_that_waits_obeys_what_another_one_heard(stage):
+    """Planned before the order, it is held after it: by the tier that is left, whoever heard of it first."""
+    alone = {"per": "user", "concurrent": 1}
+    tiers = {"tiers": TIERS, "when_contended": {"max_wait": 60}}
+    caller = stage.governor(department(TEAM, alone, routing=tiers))
+    said = between(caller)
+    release = stage.hold("department=team/user=u/concurrent/life", 1, 1)
+    waiting = caller.start()
+    until(lambda: said.told(Refused))
+    give(stage, "tighten", "economy", department="team")
+    assert caller.call(user="other").receipt.model == HAIKU
+    stage.ledger.execute(release)
+    receipt = waiting.result().receipt
+    assert (receipt.model, receipt.decision.outcome) == (HAIKU, "held")
 
 
 @once

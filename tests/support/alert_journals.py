@@ -71,13 +71,14 @@ class Journal:
         max_tokens: int = 1_024,
         content: str | None = None,
         budgets: tuple[Budget, ...] = (),
+        tags: dict[str, str] | None = None,
     ) -> str:
         """A call that is held at an instant and ends after its latency; returns its id."""
         self._count += 1
         name = f"call-{self._count:07d}"
         model = f"claude-{line}-5-5"
         failed = status != 200
-        who = {"user": user, "department": department, "feature": feature, "run": run, "tags": {}}
+        who = {"user": user, "department": department, "feature": feature, "run": run, "tags": tags or {}}
         reserve: dict[str, Any] = {
             "v": 1,
             **who,

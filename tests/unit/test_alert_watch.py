@@ -178,6 +178,64 @@ def test_responses_meet_whoever_is_behind(tmp_path: Path) -> None:
     }
 
 
+def test_a_response_stays_within_what_its_symptom_is_about(tmp_path: Path) -> None:
+    """A feature of many departments is tightened in the one whose spend it is, and a user slowed there."""
+    text = """rules:
+  dear: {metric: cost, per: [department, feature], above: 6, window: 1h,
+    actions: [{tighten: {tier: economy, for: 1h}}]}
+  legal: {metric: cost, where: {department: legal, model: claude-sonnet-5-5}, above: 6, window: 1h,
+    actions: [{slow: {requests: 2, for: 1h}}, {open_breaker: {for: 1h}}]}
+"""
+    journal = Journal()
+    every(
+        journal,
+        NOON,
+        200 * SECOND,
+        10 * SECOND,
+        department="legal",
+        feature="chat",
+        user="eve",
+        line="sonnet",
+        nanos=USD // 2,
+    )
+    alert = judged(rules(tmp_path, text), journal, NOON + 10 * MINUTE)[-1].alert
+    assert {(one.kind, frozenset(one.subject)) for one in alert.actions} == {
+        ("tighten", frozenset({("department", "legal"), ("feature", "chat")})),
+        ("slow", frozenset({("department", "legal"), ("user", "eve")})),
+        ("open_breaker", frozenset({("model", "claude-sonnet-5-5")})),
+    }
+
+
+def test_a_tags_calls_are_tightened_and_not_their_user(tmp_path: Path) -> None:
+    """Of a rule per tag the response is of the tag: what else its user does goes on."""
+    text = """rules:
+  dear: {metric: cost, per: "tag:team", above: 6, window: 1h, actions: [{tighten: {tier: economy, for: 1h}}]}
+"""
+    journal = Journal()
+    every(journal, NOON, 200 * SECOND, 10 * SECOND, tags={"team": "red"}, nanos=USD // 2)
+    alert = judged(rules(tmp_path, text), journal, NOON + 10 * MINUTE)[-1].alert
+    assert [(one.kind, one.subject) for one in alert.actions] == [("tighten", (("tag:team", "red"),))]
+
+
+def test_of_many_runs_at_once_each_is_frozen(tmp_path: Path) -> None:
+    """An alert lists fifty symptoms at most; the responses of the others are asked for all the same."""
+    text = """rules:
+  loop: {metric: run_repeats, above: 9, window: 10m, actions: [{freeze_run: {for: 1h}}]}
+  eve: {metric: cost, per: user, above: 1, window: 1h}
+"""
+    journal = Journal()
+    journal.call(NOON, user="eve", nanos=2 * USD)
+    for number in range(60 * 12):
+        journal.call(
+            NOON + 3 * MINUTE + number * 100, user="eve", run=f"agent-{number % 60}", latency_ms=SECOND
+        )
+    changes = judged(rules(tmp_path, text), journal, NOON + 7 * MINUTE)
+    (key,) = {change.alert.key for change in changes}
+    alert = changes[-1].alert
+    assert (key, len(alert.symptoms)) == (alert.key, 50)
+    assert {one.subject for one in alert.actions} == {(("run", f"agent-{n}"),) for n in range(60)}
+
+
 @given(pauses=st.lists(st.integers(min_value=0, max_value=40), min_size=1, max_size=12))
 def test_the_same_journal_makes_the_same_alerts_however_often_it_is_ticked(pauses: list[int]) -> None:
     """Evaluated with every record, or at the end of each pause: the same changes, the same keys."""

@@ -34,6 +34,9 @@ _GONE = 410
 _INCIDENTS = frozenset({"pagerduty", "opsgenie"})
 """Schemas of services that keep incidents open until they are resolved."""
 
+_CALLS_OUT = re.compile(r"@(?=(everyone|here|channel|all)\b)|<(?=[@!#]|users/)", re.IGNORECASE)
+"""How chat services are told to call people together; Discord takes it from plain text too."""
+
 _STATUS = re.compile(r"error=(\d{3})\b")
 _STATUSES = {400: "bad request", 401: "not authorised", 403: "forbidden", 404: "not found", 429: "slow down"}
 NEEDS = "alert channels need the extra: pip install 'claude-governor[alerts]'"
@@ -194,8 +197,8 @@ class AppriseChannel:
             if not there.add(self._url(message)):
                 return Told(f"{self._spec.apprise_env} has no URL that apprise understands")
             told = there.notify(
-                title=message.title,
-                body=message.text[:MOST_TEXT],
+                title=_calm(message.title),
+                body=_calm(message.text[:MOST_TEXT]),
                 notify_type=_type_of(apprise.NotifyType, message),
                 body_format=apprise.NotifyFormat.TEXT,
                 timeout=self._whole_s,
@@ -219,6 +222,11 @@ class AppriseChannel:
         given = urlsplit(url).query.lower()
         added = [f"{name}={quote(one)}" for name, one in more.items() if f"{name}=" not in given]
         return url + ("&" if "?" in url else "?") + "&".join(added) if added else url
+
+
+def _calm(text: str) -> str:
+    """The same to read, but it calls nobody together: names in it are the callers', and may be anything."""
+    return _CALLS_OUT.sub(lambda found: f"{found[0]}\N{ZERO WIDTH SPACE}", text)
 
 
 def _type_of(types: Any, message: Message) -> Any:

@@ -92,6 +92,8 @@ def _conditions(rule: RuleText, metric: Metric) -> Iterator[Fault]:
 def _never(rule: RuleText, metric: Metric) -> Iterator[Fault]:
     """A condition that nothing can meet: the rule would be silent for good."""
     above = rule.above or 0
+    if rule.below == 0:
+        yield ("below",), f"{metric.name} is never below zero", "a larger one"
     if metric.name in _WHOLE and above >= 100:
         yield ("above",), f"{metric.name} is never above 100 %", "below 100%"
     if metric.kind == "repeats" and above >= LAST_CALLS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from governor.journal.alerts.alert import SEVERITIES, Action, Alert
@@ -11,6 +11,7 @@ from governor.journal.alerts.causes import cause_of, rank, related
 from governor.journal.alerts.change import Change
 from governor.journal.alerts.rule import DAY_MS
 from governor.journal.alerts.telling import subject_key, title_of
+from governor.ledger.orders import MOST_ORDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,12 +25,21 @@ if TYPE_CHECKING:
 MOST_SYMPTOMS = 50
 """An alert names so many symptoms at most; those that come later still keep it open."""
 
+MOST_ACTIONS = MOST_ORDERS
+"""It asks for so many responses at most: a ledger takes no more."""
+
 _SUITED = {
     "freeze_run": ("run",),
     "slow": ("user",),
     "open_breaker": ("model", "line"),
-    "tighten": ("run", "user", "feature", "department"),
+    "tighten": ("run", "user", "feature", "department", "tag"),
 }
+_WITHIN = {
+    "slow": ("department", "user", "feature", "tag"),
+    "tighten": ("department", "user", "feature", "tag"),
+}
+"""In which of what a symptom is about a response meets somebody; a run is met everywhere."""
+
 _CLEARLY = 50.0
 """A response meets whom its symptom is about; else who has so many percent of it; else nobody."""
 
@@ -60,10 +70,12 @@ class Incident:
         """It as an alert, as it is now."""
         cause, lead = cause_of(self.facts.values())
         key = self.alert.key if self.alert else self._key(cause.name, lead)
-        ordered = sorted(self.facts.values(), key=lambda fact: (fact is not lead, rank(fact)))[:MOST_SYMPTOMS]
         told: list[Severity] = [fact.rule.severity for fact in self.facts.values()]
         worst: Severity = max(told, key=SEVERITIES.index)
-        channels = dict.fromkeys(name for fact in ordered for name in fact.rule.channels)
+        every = sorted(self.facts.values(), key=lambda fact: (fact is not lead, rank(fact)))
+        ordered = every[:MOST_SYMPTOMS]
+        channels = dict.fromkeys(name for fact in every for name in fact.rule.channels)
+        actions = dict.fromkeys(one for fact in every for one in _actions(fact))
         return Alert(
             key=key,
             cause=cause.name,
@@ -76,7 +88,7 @@ class Incident:
             symptoms=tuple(fact.symptom for fact in ordered),
             behind=ranked(fact.shares for fact in ordered),
             channels=tuple(channels),
-            actions=tuple(dict.fromkeys(one for fact in ordered for one in _actions(fact))),
+            actions=tuple(actions)[:MOST_ACTIONS],
         )
 
     def _key(self, cause: str, lead: Fact) -> str:
@@ -100,8 +112,9 @@ class Incidents:
 
     @property
     def open(self) -> tuple[Alert, ...]:
-        """The alerts that were told and go on, the oldest first."""
-        told = [one.alert for one in (*self._open, *self._standing) if one.alert is not None]
+        """The alerts that were told and go on, the oldest first, with when each was seen last."""
+        every = (*self._open, *self._standing)
+        told = [replace(one.alert, seen_ms=one.seen_ms) for one in every if one.alert is not None]
         return tuple(sorted(told, key=lambda alert: (alert.began_ms, alert.key)))
 
     @property
@@ -198,12 +211,28 @@ def _actions(fact: Fact) -> Iterator[Action]:
 def _suited(response: Response, fact: Fact) -> Subject:
     """Whom a response meets; nobody where no single one is clearly behind it."""
     for name in _SUITED[response.kind]:
-        own = [pair for pair in fact.symptom.subject if pair[0] == name and pair[1]]
+        own = [pair for pair in fact.symptom.subject if _kind(pair[0]) == name and pair[1]]
         if own:
-            return tuple(own)
+            return _within(response, fact, own[0])
     for name in _SUITED[response.kind]:
         parts = fact.shares.get(name, {})
         clear = [(percent, value) for value, percent in parts.items() if value and percent >= _CLEARLY]
         if clear:
-            return ((name, max(clear)[1]),)
+            return _within(response, fact, (name, max(clear)[1]))
     return ()
+
+
+def _within(response: Response, fact: Fact, whom: tuple[str, str]) -> Subject:
+    """Somebody, in what alone the symptom is about: the same feature of other departments goes on."""
+    if whom[0] == "run":
+        return (whom,)
+    known = {name: next(iter(values)) for name, values in fact.rule.where.items() if len(values) == 1}
+    known |= dict(fact.symptom.subject)
+    kept = _WITHIN.get(response.kind, ())
+    pairs = {name: value for name, value in known.items() if value and _kind(name) in kept}
+    return tuple((pairs | dict([whom])).items())
+
+
+def _kind(dimension: str) -> str:
+    """`tag` of every tag."""
+    return dimension.partition(":")[0]

@@ -141,7 +141,10 @@ def _raised(alert: Mapping[str, Any]) -> list[str]:
     ]
     if behind:
         lines.append(f"behind it: {', '.join(behind)}")
-    actions = [_action(one) for one in alert.get("actions") or []]
+    asked = alert.get("actions") or []
+    actions = [_action(one) for one in asked[:MOST_LISTED]]
+    if len(asked) > MOST_LISTED:
+        actions.append(f"and {len(asked) - MOST_LISTED} more")
     if actions:
         lines.append(f"done about it: {', '.join(actions)}")
     return [*lines, f"since {_when(alert['began_ms'])}"]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from governor.policy.positions import Document
 
 SHIPPED = "policies/alerts.yaml"
-_OFF = ("off", False)
 
 
 def find_rules(policies: str | Path) -> Path | None:
@@ -52,7 +51,7 @@ def read_rules(path: str | Path | None, timezone: str = "UTC") -> Rules:
         name: rule.model_copy(update={"channels": _defined(file, rule, ours=name in written)})
         for name, rule in (file.rules or {}).items()
     }
-    off = tuple(name for name, text in written.items() if text in _OFF)
+    off = tuple(name for name, text in written.items() if _is_off(text))
     changed = {name for name in kept if name in written or name not in theirs}
     return _compiled(file, kept, file.timezone or timezone, off, str(own), changed)
 
@@ -107,6 +106,11 @@ def _rules_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     return rules if isinstance(rules, dict) else {}
 
 
+def _is_off(text: object) -> bool:
+    """Whether it switches a rule off: a 0, which equals `false`, does not."""
+    return text == "off" or text is False
+
+
 def _filled(document: Document, plain: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     """What the file says, with the shipped rules in it as far as it changes or keeps them."""
     written = plain.get("rules", {})
@@ -115,7 +119,7 @@ def _filled(document: Document, plain: dict[str, Any], problems: list[Problem]) 
     shipped = _shipped_text() if plain.get("shipped", True) is True else {}
     rules = dict(shipped)
     for name, text in written.items():
-        if text in _OFF:
+        if _is_off(text):
             if name not in shipped:
                 hint = nearest(name, shipped) if shipped else "remove the line: no shipped rule is in force"
                 problems.append(document.problem(("rules", name), f"no shipped rule {name!r}", hint))

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from governor.errors import nearest
@@ -120,7 +120,7 @@ Dimension = Annotated[
 RuleName = Annotated[
     str, AfterValidator(_rule_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"})
 ]
-Values = Annotated[list[str], BeforeValidator(_listed), WithJsonSchema(_LIST_OF_TEXT)]
+Values = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed), WithJsonSchema(_LIST_OF_TEXT)]
 Threshold = Annotated[
     float | int,
     BeforeValidator(in_unit),

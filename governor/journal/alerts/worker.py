@@ -305,9 +305,10 @@ class AlertWorker:
         if self._watch is None or idle:
             return
         said: list[tuple[str, str]] = []
+        seen = {fitted(one).key: one.seen_ms for one in self._watch.open}
         with self._transaction() as connection:
             for change in self._pending:
-                said += self._apply(connection, change)
+                said += self._apply(connection, _seen(change, seen))
             self.lease.write(connection, json.dumps({"done_ms": done_ms}))
         self._pending.clear()
         self._done_ms, self._noted = done_ms, True
@@ -357,6 +358,14 @@ _LEVELS = {"info": "info", "warning": "warning", "critical": "error"}
 def lease_ms(every_ms: int) -> int:
     """How long a lease lasts at an evaluation period."""
     return min(int(every_ms * LEASE_PERIODS), MOST_LEASE_MS)
+
+
+def _seen(change: Change, seen: dict[str, int]) -> Change:
+    """The change, its alert seen as late as it is by now: a worker may store long after what it evaluates."""
+    last_ms = seen.get(fitted(change.alert).key, 0)
+    if last_ms <= change.alert.seen_ms:
+        return change
+    return change._replace(alert=replace(change.alert, seen_ms=last_ms))
 
 
 def _incident(key: str) -> str:
