@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sqlite3
+import stat
+import threading
 
 import pytest
 from support import tampering
@@ -203,3 +206,20 @@ def test_a_pruned_archive_is_as_it_was_written(run, policies, tmp_path):
     shutil.copy(path, copy)
     touch(f"sqlite:///{copy}", "UPDATE governor_heads SET before_hash = 'x' WHERE epoch = 'first'")
     assert run("audit", "verify", "--archive", f"sqlite:///{copy}", *options).code == 1
+
+
+def test_an_export_replaces_no_device_or_pipe(firm, run, archive, tmp_path):
+    """`-o /dev/stdout` writes to it; what is no file to write is an error."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    lines = []
+    read = threading.Thread(target=lambda: lines.extend(pipe.read_text().splitlines()), daemon=True)
+    read.start()
+    told = ["audit", "export", "--archive", archive, *firm.options]
+    said = run(*told, "-o", str(pipe))
+    read.join(timeout=10)
+    assert (said.code, len(lines)) == (0, 3)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    for place in ("", str(tmp_path)):
+        said = run(*told, "-o", place)
+        assert (said.code, "cannot be written" in said.err) == (1, True)
