@@ -8,7 +8,10 @@ import sys
 from importlib.metadata import version
 
 import pytest
+from rich.cells import cell_len
 from support.redis_server import free_port
+
+from governor.cli.output import print_rows
 
 READING = [
     ["budget", "list"],
@@ -160,3 +163,10 @@ def test_usage_errors(run, arguments):
     assert said.err
     error = said.json["error"]
     assert (error["type"], error["exit_code"], bool(error["message"])) == ("UsageError", 2, True)
+
+
+def test_columns_stand_below_each_other_whatever_the_names(capsys):
+    """A character that takes two columns of a terminal counts as two."""
+    print_rows(("user", "spent", "limit"), [("陳大文", "$1", "$2"), ("ada", "$10", "$200")])
+    lines = capsys.readouterr().out.splitlines()
+    assert {cell_len(line) for line in lines} == {20}
