@@ -223,3 +223,23 @@ def test_an_export_replaces_no_device_or_pipe(firm, run, archive, tmp_path):
     for place in ("", str(tmp_path)):
         said = run(*told, "-o", place)
         assert (said.code, "cannot be written" in said.err) == (1, True)
+
+
+@pytest.mark.parametrize("words", [["verify"], ["export"]])
+def test_who_interrupts_it_in_the_middle_of_a_row_is_told_what_is_done(
+    run, firm, archive, monkeypatch, words
+):
+    """Exit code 130, one message, and no file."""
+    texts = iter(range(40))
+
+    def text_of(*_, **__):
+        def read(given):
+            if next(texts, None) is None:
+                raise KeyboardInterrupt
+            return given.decode()
+
+        return read
+
+    monkeypatch.setattr("governor.journal.audit.database.partial", text_of)
+    said = run("audit", *words, "--archive", archive, *firm.options)
+    assert (said.code, said.err.startswith("error: interrupted: ")) == (130, True)
