@@ -93,7 +93,8 @@ def _kind(error: GovernorError) -> str:
 
 def print_json(data: object) -> None:
     """Print *data* as JSON: instants as ISO 8601 in UTC, amounts as integers."""
-    typer.echo(json.dumps(data, indent=2, default=_jsonable, ensure_ascii=not _is_utf8(sys.stdout)))
+    text = json.dumps(data, indent=2, default=_jsonable, ensure_ascii=not _is_utf8(sys.stdout))
+    typer.echo(text.encode(errors="backslashreplace").decode())  # half a character, as JSON escapes it
 
 
 def speak_as_the_terminal_can() -> None:

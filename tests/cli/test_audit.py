@@ -243,3 +243,17 @@ def test_who_interrupts_it_in_the_middle_of_a_row_is_told_what_is_done(
     monkeypatch.setattr("governor.journal.audit.database.partial", text_of)
     said = run("audit", *words, "--archive", archive, *firm.options)
     assert (said.code, said.err.startswith("error: interrupted: ")) == (130, True)
+
+
+def test_what_was_put_into_an_archive_commands_no_terminal(run, firm, archive):
+    """Escapes and bytes that are no character are named and handed out, and end nothing."""
+    odd = "UPDATE governor_journal SET id = CAST(x'ff1b5b324a' AS TEXT)"
+    touch(archive, f"{odd} WHERE id = 'first' AND kind = 'settle'")
+    touch(archive, "UPDATE governor_calls SET run = CAST(x'fe' AS TEXT) WHERE id = 'second'")
+    said = run("audit", "verify", "--archive", archive, *firm.options)
+    assert (said.code, "\x1b" in said.out, "its `run` is" in said.out) == (1, False, True)
+    told = run("audit", "verify", "--archive", archive, *firm.options, "--json")
+    assert (told.code, told.json["amiss"] > 1) == (1, True)
+    for form in ("csv", "jsonl"):
+        said = run("audit", "export", "--archive", archive, *firm.options, "--format", form)
+        assert (said.code, "\\udcfe" in said.out) == (0, True)

@@ -190,11 +190,14 @@ def test_a_new_ledgers_reports_are_empty(run, policies, tmp_path):
         assert run("report", name, *options, "--json").json["report"] == name
 
 
+ESCAPES = "\x1b]0;x\x07\x1b[31mred\nTotal"
 NASTY = (
     "ada@example.com",
     "x" * 200,
     "日本語のとても長い名前" * 5,
     "\u202eevil",
+    ESCAPES,
+    "x\u2028y",
     "[bold]no[/bold]",
     "👩‍👩‍👧 team",
     "",
@@ -214,7 +217,10 @@ def nasty_page():
     line = Chart(
         "l", "A line", "line", days, (Series("cost", tuple(n or None for n in range(30))),), "usd", 40
     )
-    facts = (Fact("f", "A fact", 10**12, "usd", "what it is compared with, " * 6),)
+    facts = (
+        Fact("f", "A fact", 10**12, "usd", "what it is compared with, " * 6),
+        Fact("g", "Who", ESCAPES, "text", f"{ESCAPES}: 2 answers"),
+    )
     return Page("today", "Today", "acme", 0, "a day", (*facts, table, bars, line))
 
 
@@ -231,6 +237,8 @@ def test_screens_fit_their_terminal_and_keep_its_colours(monkeypatch, width, enc
     styles = set(re.findall(r"\x1b\[([0-9;]*)m", text))
     assert styles <= {"0", "1"}
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "\x1b" not in plain
+    assert not any(line.startswith("Total") for line in plain.splitlines())
     if encoding == "utf-8":  # in ASCII, a name of other letters is as many question marks
         assert max(cell_len(line) for line in plain.splitlines()) <= width
     assert "$1,000.00" in plain
