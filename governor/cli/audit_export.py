@@ -112,6 +112,8 @@ def _books(archive: str | None, policies: str, ledger: str) -> Iterator[SqlArchi
 def _file(output: str | None) -> Iterator[IO[str]]:
     """Where it goes: stdout, or a file that appears when it is whole."""
     if output is None:
+        if sys.stdout is None:
+            raise usage("stdout is closed: name a file with -o")
         yield sys.stdout
         return
     path = Path(output)

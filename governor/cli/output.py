@@ -223,7 +223,8 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def note(text: str) -> None:
     """Say something beside the answer, on stderr, where it is in no program's way."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     typer.echo(text, err=True)
 
 
