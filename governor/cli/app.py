@@ -166,8 +166,10 @@ class _Root(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
-        # What the library logs (policies not in force yet, thresholds) the commands say themselves.
-        logging.getLogger("governor").addHandler(logging.NullHandler())
+        # What the library logs (policies not in force yet, thresholds) the commands say themselves. And the
+        # driver warns of every batch that another archiver was faster with.
+        for name in ("governor", "psycopg"):
+            logging.getLogger(name).addHandler(logging.NullHandler())
         try:
             return super().invoke(ctx)
         except _UsageError as error:
