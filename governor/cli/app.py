@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,7 +15,7 @@ from typer.core import TyperGroup
 
 from governor.cli import completion, lazy
 from governor.cli.context import AS_JSON, flag
-from governor.cli.output import exit_code, report_json, speak_as_the_terminal_can, usage
+from governor.cli.output import Failure, exit_code, report_json, speak_as_the_terminal_can, usage
 from governor.cli.output import report as say
 from governor.cli.progress import Interrupted
 from governor.errors import GovernorError
@@ -24,6 +28,9 @@ _UsageError: Any = typer.BadParameter.__base__
 
 _BELOW_ZERO = re.compile(r"-[$.0-9].*")
 """What the parser takes for an option and is an amount."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What is said of a disk that takes no more."""
 
 
 _COMMANDS: dict[str, Callable[[], Any]] = {
@@ -159,8 +166,10 @@ class _Root(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
-        # What the library logs (policies not in force yet, thresholds) the commands say themselves.
-        logging.getLogger("governor").addHandler(logging.NullHandler())
+        # What the library logs (policies not in force yet, thresholds) the commands say themselves. And the
+        # driver warns of every batch that another archiver was faster with.
+        for name in ("governor", "psycopg"):
+            logging.getLogger(name).addHandler(logging.NullHandler())
         try:
             return super().invoke(ctx)
         except _UsageError as error:
@@ -170,8 +179,19 @@ class _Root(TyperGroup):
             failure: GovernorError = Interrupted("interrupted")
         except GovernorError as error:
             failure = error
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            failure = _cut_off(error)
         say(failure, as_json=bool(ctx.meta.get(AS_JSON)))
         raise typer.Exit(exit_code(failure))
+
+
+def _cut_off(error: OSError) -> GovernorError:
+    """The failure where stdout takes no more; nothing is written to it from now on, at the end neither."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Failure(f"the output was cut off: {error.strerror}; make room and run it again")
 
 
 def _report_usage(error: Any, *, as_json: bool) -> None:

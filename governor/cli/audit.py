@@ -11,6 +11,7 @@ from governor.cli.books import ARCHIVE, archive_url
 from governor.cli.context import JSON, LEDGER, POLICIES, load_policies
 from governor.cli.output import FAILURE, Failure, console, note, print_json, stamp, usage
 from governor.cli.progress import progress
+from governor.cli.typed import harmless
 from governor.journal.archive import ArchiveError, open_archive
 from governor.ledger.opening import redact
 
@@ -88,7 +89,9 @@ def opened(archive: str | None, ledger: str, organization: str) -> Iterator[tupl
 def _say(where: str, found: Found) -> None:
     out = console()
     for fault in found.faults[:SHOWN]:
-        out.print(f"{fault.kind:<8} {fault.where}: {fault.text}", style="red", soft_wrap=True, markup=False)
+        # Who changed a record may have put what commands a terminal into it.
+        told = harmless(f"{fault.kind:<8} {fault.where}: {fault.text}")
+        out.print(told, style="red", soft_wrap=True, markup=False)
     if found.amiss > SHOWN:
         out.print(f"… and {found.amiss - SHOWN:,} more; --json lists up to 1,000", soft_wrap=True)
     for place in found.pruned:
@@ -106,7 +109,7 @@ def _say(where: str, found: Found) -> None:
     else:
         out.print(f"{where}: as it was written: {made}", style="green", soft_wrap=True)
     for head in found.heads:
-        out.print(f"head  {head}  {head.records:,} records", soft_wrap=True, markup=False)
+        out.print(harmless(f"head  {head}  {head.records:,} records"), soft_wrap=True, markup=False)
     if not found.keyed:
         note("the hashes have no key (GOVERNOR_AUDIT_KEY): note the heads where the archive's writers cannot")
 

@@ -112,16 +112,27 @@ def _books(archive: str | None, policies: str, ledger: str) -> Iterator[SqlArchi
 def _file(output: str | None) -> Iterator[IO[str]]:
     """Where it goes: stdout, or a file that appears when it is whole."""
     if output is None:
+        if sys.stdout is None:
+            raise usage("stdout is closed: name a file with -o")
         yield sys.stdout
         return
     path = Path(output)
+    try:
+        # A pipe or a device, as /dev/stdout, is written to: it must not be replaced by a file.
+        whole = path.is_file() or not path.exists()
+        with _part_of(path) if whole else path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise Failure(f"{output} cannot be written: {error.strerror}; correct -o, or make room") from error
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[IO[str]]:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
             yield file
         part.replace(path)
-    except OSError as error:
-        raise Failure(f"{output} cannot be written: {error.strerror}; correct -o, or make room") from error
     finally:
         part.unlink(missing_ok=True)
 

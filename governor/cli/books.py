@@ -51,13 +51,17 @@ def archive_url(given: str | None, ledger: str) -> str:
 def open_books(desk: Desk, given: str | None, ledger: str) -> Iterator[SqlArchive]:
     """The archive of a desk's ledger, with all that the journal has at this moment.
 
-    One whose hashes have a key that is not set here is left as it is, and that is said.
+    One whose hashes have a key that is not set here, or that this user may only read, is left as it is, and
+    that is said.
 
     Raises:
         ArchiveError: It cannot be used, is no database, or needs the extra `archive`.
         LedgerUnavailable: The ledger cannot be read.
     """
-    from governor.journal.archive import ArchiveKeyError  # noqa: PLC0415 - `--help` need not pay for it
+    from governor.journal.archive import (  # noqa: PLC0415 - `--help` need not pay for it
+        ArchiveKeyError,
+        ArchiveReadOnlyError,
+    )
     from governor.journal.archive_sql import SqlArchive  # noqa: PLC0415 - needs an extra
     from governor.journal.archiving import copy_new  # noqa: PLC0415 - as above
 
@@ -71,6 +75,14 @@ def open_books(desk: Desk, given: str | None, ledger: str) -> Iterator[SqlArchiv
                 note(f"{copied.records:,} records were read into memory, and are each time: {KEEP_ONE}")
         except ArchiveKeyError as error:  # who reads need not have the key of who writes
             note(f"{error}. What follows is what it has so far")
+        except ArchiveReadOnlyError as error:
+            if not _has_records(books):
+                raise
+            note(f"{error}. Nothing was added to it: what follows is what it has so far")
         yield books
     finally:
         books.close()
+
+
+def _has_records(books: SqlArchive) -> bool:
+    return books.last() is not None

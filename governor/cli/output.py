@@ -93,7 +93,8 @@ def _kind(error: GovernorError) -> str:
 
 def print_json(data: object) -> None:
     """Print *data* as JSON: instants as ISO 8601 in UTC, amounts as integers."""
-    typer.echo(json.dumps(data, indent=2, default=_jsonable, ensure_ascii=not _is_utf8(sys.stdout)))
+    text = json.dumps(data, indent=2, default=_jsonable, ensure_ascii=not _is_utf8(sys.stdout))
+    typer.echo(text.encode(errors="backslashreplace").decode())  # half a character, as JSON escapes it
 
 
 def speak_as_the_terminal_can() -> None:
@@ -173,7 +174,9 @@ def print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: in
         rows: Their cells.
         left: How many columns, from the left, are aligned to the left; the others are numbers.
     """
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    from rich.cells import cell_len  # noqa: PLC0415 - as in `console`
+
+    widths = [max(map(cell_len, column)) for column in zip(titles, *rows, strict=True)]
     out = console()
     fits = not out.is_terminal or sum(widths) + len(_GAP) * (len(widths) - 1) <= out.width
     if fits:
@@ -188,9 +191,11 @@ def print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: in
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int], left: int) -> str:
-    cells = zip(row, widths, strict=True)
+    from rich.cells import cell_len  # noqa: PLC0415 - as in `console`
+
+    cells = ((cell, " " * (width - cell_len(cell))) for cell, width in zip(row, widths, strict=True))
     return _GAP.join(
-        cell.ljust(width) if index < left else cell.rjust(width) for index, (cell, width) in enumerate(cells)
+        cell + room if index < left else room + cell for index, (cell, room) in enumerate(cells)
     ).rstrip()
 
 
@@ -218,7 +223,8 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def note(text: str) -> None:
     """Say something beside the answer, on stderr, where it is in no program's way."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     typer.echo(text, err=True)
 
 

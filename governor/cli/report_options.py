@@ -12,7 +12,7 @@ import typer
 
 from governor.cli import completion
 from governor.cli.context import flag, open_desk
-from governor.cli.output import usage
+from governor.cli.output import Failure, usage
 from governor.errors import nearest
 
 if TYPE_CHECKING:
@@ -110,7 +110,9 @@ def open_room(
     ):
         from governor.journal.reports.queries import Source  # noqa: PLC0415 - needs an extra
 
-        with books.engine.connect() as connection:
+        with books.reading() as connection:
+            if connection is None:
+                raise Failure(f"there is no archive at {books.where} any more: run it again")
             source = Source(connection, desk.policies.organization, only)
             _refuse_unknown(desk.policies, source, department)
             zone = zone_of(desk.policies, department)
@@ -201,8 +203,12 @@ def parse_day(text: str) -> date:
         day = date.fromisoformat(text)
     except ValueError:
         raise usage(f"--day {text!r} is no date: write for example 2026-11-21") from None
+    return _known_year("--day", text, day)
+
+
+def _known_year(option: str, text: str, day: date) -> date:
     if not 1970 < day.year < 9000:
-        raise usage(f"--day {text}: there are no calls of that year")
+        raise usage(f"{option} {text}: there are no calls of that year")
     return day
 
 
@@ -214,7 +220,7 @@ def parse_month(text: str) -> date:
     """
     try:
         if len(text) == len("2026-11"):
-            return date.fromisoformat(f"{text}-01")
+            return _known_year("--month", text, date.fromisoformat(f"{text}-01"))
     except ValueError:
         pass
     raise usage(f"--month {text!r} is no month: write for example 2026-11")

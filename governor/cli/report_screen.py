@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from governor.cli.output import console
+from governor.cli.typed import harmless
 from governor.journal.reports.page import Chart, Fact, Table
 from governor.journal.reports.showing import show
 
@@ -72,13 +73,13 @@ class _Screen:
     def _indented(self, head: str, note: str) -> None:
         """The figure and its note on one line, or the note below it."""
         if cell_len(head + GAP + note) <= self._out.width or not self._out.is_terminal:
-            self._out.print(Text.assemble((head, "bold"), GAP + note), soft_wrap=True)
+            self._out.print(Text.assemble((head, "bold"), GAP + harmless(note)), soft_wrap=True)
             return
         self._out.print(head, style="bold", soft_wrap=True)
         self._wrapped(note)
 
     def _wrapped(self, note: str) -> None:
-        self._out.print(Padding(note, (0, 0, 0, len(GAP))))
+        self._out.print(Padding(harmless(note), (0, 0, 0, len(GAP))))
 
     def section(self, section: Section) -> None:
         """Print a table or a chart."""
@@ -117,7 +118,8 @@ class _Screen:
         return [self._show(value, column.unit) for column, value in zip(columns, row, strict=True)]
 
     def _show(self, value: Value, unit: str) -> str:
-        return show(value, unit, self._zone)  # type: ignore[arg-type]
+        told = show(value, unit, self._zone)  # type: ignore[arg-type]
+        return harmless(told) if isinstance(value, str) else told  # even what was refused has a name
 
     def _bars(self, chart: Chart) -> Iterator[str]:
         """A bar for each name, as long as its value."""

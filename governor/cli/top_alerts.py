@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST = 50
+AGAIN_S = 30.0
+"""How long an archive that could not be read is left alone."""
 
 
 def open_alerts(
@@ -40,11 +43,15 @@ def open_alerts(
             raise
         return None  # nobody asked for an archive
     books = SqlArchive(url, organization)
+    again_s = 0.0
 
     def read() -> list[dict[str, Any]]:
+        nonlocal again_s
+        if time.monotonic() < again_s:
+            return []
         import sqlalchemy as sa  # noqa: PLC0415 - as above
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as above
 
+        from governor.journal.archive import ArchiveError  # noqa: PLC0415 - as above
         from governor.journal.tables import alerts  # noqa: PLC0415 - as above
 
         query = (
@@ -54,9 +61,12 @@ def open_alerts(
             .limit(MOST)
         )
         try:
-            with books.engine.connect() as connection:
+            with books.reading() as connection:
+                if connection is None:
+                    return []
                 found = [json.loads(told) for (told,) in connection.execute(query)]
-        except (SQLAlchemyError, ValueError):
+        except (ArchiveError, ValueError):
+            again_s = time.monotonic() + AGAIN_S  # one that does not answer would hold up every look
             return []  # an archive that is away, or has no such table yet, hides no figure of the ledger
         return [one for one in found if isinstance(one, dict)]
 

@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from governor.budgets import Rolling, Unit
-from governor.cli.top_picture import NOBODY, full
+from governor.cli.top_picture import NOBODY, alert_began_ms, full
 from governor.cli.typed import harmless
 from governor.money import NANOS_PER_DOLLAR
 
@@ -290,9 +290,9 @@ def alert_row(told: dict[str, Any], columns: Sequence[Column], picture: Picture,
     """One alert."""
     severity = str(told.get("severity", ""))
     style = {"critical": ink.bad, "warning": ink.warn}.get(severity, "")
-    began_ms = int(told.get("began_ms") or picture.now_ms)
+    began_ms = alert_began_ms(told)
     texts = (
-        Text(span((picture.now_ms - began_ms) / 1000)),
+        Text("-" if began_ms is None else span((picture.now_ms - began_ms) / 1000)),
         Text(clip(severity, 9), style),
         Text(clip(str(told.get("title", "")), columns[2].width)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 from governor.cli import balances
 from governor.cli.budget_changes import freeze_term, unfreeze_term
@@ -122,6 +123,12 @@ def _order_of(desk: Desk, run: Run) -> orders.Order | None:
     return next((one for one in mine if set(one.subject) <= set(run.subject)), None)
 
 
+def _run_of(identity: str) -> Run | None:
+    """The run whose own budget this is."""
+    said = dict(part.split("=", 1) for part in identity.split("/") if "=" in part)
+    return Run(unquote(said.get("department", "")), unquote(said["run"])) if "run" in said else None
+
+
 def _freeze_run(desk: Desk, picture: Picture, run: Run) -> RunPlan:
     order = _order_of(desk, run)
     if order is not None:
@@ -202,4 +209,7 @@ def plan_unfreeze(watch: Watch, _: Picture, chosen: Target) -> Plan | RunPlan:
                 f"Requests may spend again: {show(view.unit, view.available)} are available.",
             )
             return Plan("Unfreeze", lines, desk, term)
+    run = _run_of(chosen[0])  # one with a budget may be frozen by an order all the same: an alert's
+    if run is not None and _order_of(desk, run) is not None:
+        return _unfreeze_run(desk, run)
     raise Failure(f"{chosen[0]} is not frozen")

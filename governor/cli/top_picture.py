@@ -12,7 +12,7 @@ from governor.journal.call import ANSWERED, BLOCKED
 from governor.story.decision import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from governor.journal.call import Call
     from governor.story.decision import BudgetView
@@ -21,6 +21,8 @@ GROUPS = ("user", "feature", "run", "department", "model")
 """By what `Picture.spenders` can add calls up."""
 
 NOBODY = "(none)"
+
+_LATEST_MS = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,12 @@ def matching(rows: Iterable[Any], words: str, *names: str) -> list[Any]:
         return all(plain in text or code in text for plain, code in also)
 
     return [row for row in rows if fits(row)]
+
+
+def alert_began_ms(told: Mapping[str, Any]) -> int | None:
+    """When an alert began, Unix milliseconds; `None` where it says no instant: records may hold anything."""
+    began_ms = told.get("began_ms")
+    return began_ms if isinstance(began_ms, int) and 0 < began_ms < _LATEST_MS else None
 
 
 def is_of_run(identity: str, run: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from governor.cli import balances
-from governor.cli.top_picture import Flight, ModelLoad, Picture, full
+from governor.cli.top_picture import Flight, ModelLoad, Picture, alert_began_ms, full
 from governor.cli.top_tail import SPAN_MS, Tail
 from governor.ledger import commands as c
 from governor.ledger.glance import Glance
@@ -145,7 +145,7 @@ class Watch:
     def _open_alerts(self) -> tuple[dict[str, Any], ...]:
         kept = {str(one.get("key")): one for one in (self._alerts() if self._alerts is not None else ())}
         found = {**kept, **self._tail.alerts}
-        return tuple(sorted(found.values(), key=lambda one: -int(one.get("began_ms") or 0)))
+        return tuple(sorted(found.values(), key=lambda one: -(alert_began_ms(one) or 0)))
 
     def _flights(self, holds: Iterable[c.OpenHold]) -> list[Flight]:
         found = [(hold, self._tail.call(hold.id)) for hold in holds]

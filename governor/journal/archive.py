@@ -30,6 +30,14 @@ class ArchiveDownError(ArchiveError):
     """An archive cannot be used for now: its server is away, its disk is full, another one has it locked."""
 
 
+class ArchiveReadOnlyError(ArchiveError):
+    """An archive may be read, and not be written by this user."""
+
+
+class ArchiveStandbyError(ArchiveReadOnlyError, ArchiveDownError):
+    """An archive can be read, and not be written for now: a standby server, a file that is read-only."""
+
+
 class ArchiveKeyError(ArchiveError):
     """An archive's hashes were made with another key, or without one: nothing may be added to them here."""
 

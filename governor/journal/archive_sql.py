@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from governor.journal.archive import (
     ArchiveDownError,
     ArchiveError,
     ArchiveKeyError,
+    ArchiveReadOnlyError,
+    ArchiveStandbyError,
     DamagedArchiveError,
     audit_key,
     newer,
@@ -53,8 +56,14 @@ LOOKED_AT = 6
 BUSY_TIMEOUT_S = 30.0
 """How long a transaction on SQLite waits for another process's."""
 
+CONNECT_TIMEOUT_S = 10
+"""How long a server that does not answer is waited for, where neither URL nor environment says it."""
+
 _PASSING = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 """What SQLAlchemy raises of a server that is away or restarts, a full disk, a lock that is not let go."""
+
+_MAY_NOT, _STANDBY = "42501", "25006"
+"""PostgreSQL's codes of a user without a right, and of a server that takes no changes now."""
 
 _FIELDS = ("seq", "kind", "id", "at_ms", "outcome", "detail", "record")
 _NOTHING = sa.insert(_journal).from_select(list(_journal.c), sa.select(_journal).where(sa.false()))
@@ -80,7 +89,7 @@ class SqlArchive:
                 parsed = parsed.set(drivername="postgresql+psycopg")
             self._where = parsed.render_as_string(hide_password=True)
             lite = parsed.get_backend_name() == "sqlite"
-            self._engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S} if lite else {})
+            self._engine = sa.create_engine(parsed, connect_args=_patience(parsed))
         except (exc.ArgumentError, ImportError, ValueError) as error:
             # Of the URL itself nothing is said: it may hold a password in a wrong place.
             raise ArchiveError(
@@ -167,7 +176,9 @@ class SqlArchive:
             )
             return
         mine = (heads.c.organization == self._organization, heads.c.epoch == epoch)
-        connection.execute(sa.update(heads).where(*mine).values(**now, records=head.records + len(rows)))
+        # Counted by the database: a `prune` may have let go of some since the head was read.
+        added = heads.c.records + len(rows)
+        connection.execute(sa.update(heads).where(*mine).values(**now, records=added))
 
     def last(self, epoch: str | None = None) -> Position | None:
         """See `Archive.last`."""
@@ -330,9 +341,8 @@ class SqlArchive:
         except exc.IntegrityError:
             raise
         except exc.SQLAlchemyError as error:
-            kind = ArchiveDownError if isinstance(error, _PASSING) else ArchiveError
             cause = getattr(error, "orig", None) or error
-            raise kind(
+            raise _kind(error, cause)(
                 f"the archive {self._where} cannot be used: {str(cause).strip()}; check its URL, its server "
                 "and the user's rights (to create the tables, read, insert, update and delete)"
             ) from error
@@ -391,3 +401,21 @@ class SqlArchive:
         row = {"organization": self._organization, "epoch": one.epoch, "place": major, "place_minor": minor}
         row |= {"after": one.after} | {name: getattr(one.entry, name) for name in _FIELDS}
         return row | {**parts._asdict(), "findings_hash": parts.findings_hash, "hash": digest}
+
+
+def _patience(url: sa.URL) -> dict[str, Any]:
+    """How long its driver waits."""
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": BUSY_TIMEOUT_S}
+    ours = url.drivername == "postgresql+psycopg" and "PGCONNECT_TIMEOUT" not in os.environ
+    return {"connect_timeout": CONNECT_TIMEOUT_S} if ours and "connect_timeout" not in url.query else {}
+
+
+def _kind(error: exc.SQLAlchemyError, cause: Any) -> type[ArchiveError]:
+    """What kind of error the database's is."""
+    code = getattr(cause, "sqlstate", None)
+    if code == _STANDBY or str(getattr(cause, "sqlite_errorname", "")).startswith("SQLITE_READONLY"):
+        return ArchiveStandbyError
+    if code == _MAY_NOT:
+        return ArchiveReadOnlyError
+    return ArchiveDownError if isinstance(error, _PASSING) else ArchiveError

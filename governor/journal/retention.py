@@ -106,8 +106,8 @@ class Keep:
         return keep
 
     def at(self, now_ms: int) -> Cuts:
-        """What is older than this goes, at *now_ms*."""
-        return Cuts(*(now_ms - getattr(self, one.name) for one in fields(self)))
+        """What is older than this goes, at *now_ms*; of what is kept for longer than since 1970, nothing."""
+        return Cuts(*(max(0, now_ms - getattr(self, one.name)) for one in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)

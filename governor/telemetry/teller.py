@@ -109,9 +109,11 @@ class Teller:
             return
         call: Call = effect.row()
         if listens:
-            lines.log(call, span)
+            with self._safely:  # each by itself: who fails keeps nothing from the others
+                lines.log(call, span)
         if meters is not None:
-            meters.tell(call, self._settings.labels, effect.waited_s)
+            with self._safely:
+                meters.tell(call, self._settings.labels, effect.waited_s)
         if call.door:  # the items of a batch have no span of their own
             return
         if whole is not None:
@@ -163,10 +165,12 @@ class Teller:
     def _meters(self) -> Meters | None:
         if not self._settings.metrics:
             return None
-        meters = meters_of(self._settings.meter_provider)
-        if meters is not None and self not in meters.sources:
-            meters.sources.add(self)
-        return meters
+        with self._safely:
+            meters = meters_of(self._settings.meter_provider)
+            if meters is not None and self not in meters.sources:
+                meters.sources.add(self)
+            return meters
+        return None
 
     def balances(self) -> Iterator[Heard]:
         """What this process last heard of the budgets that metrics show."""

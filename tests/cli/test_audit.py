@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sqlite3
+import stat
+import threading
 
 import pytest
 from support import tampering
@@ -203,3 +206,54 @@ def test_a_pruned_archive_is_as_it_was_written(run, policies, tmp_path):
     shutil.copy(path, copy)
     touch(f"sqlite:///{copy}", "UPDATE governor_heads SET before_hash = 'x' WHERE epoch = 'first'")
     assert run("audit", "verify", "--archive", f"sqlite:///{copy}", *options).code == 1
+
+
+def test_an_export_replaces_no_device_or_pipe(firm, run, archive, tmp_path):
+    """`-o /dev/stdout` writes to it; what is no file to write is an error."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    lines = []
+    read = threading.Thread(target=lambda: lines.extend(pipe.read_text().splitlines()), daemon=True)
+    read.start()
+    told = ["audit", "export", "--archive", archive, *firm.options]
+    said = run(*told, "-o", str(pipe))
+    read.join(timeout=10)
+    assert (said.code, len(lines)) == (0, 3)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    for place in ("", str(tmp_path)):
+        said = run(*told, "-o", place)
+        assert (said.code, "cannot be written" in said.err) == (1, True)
+
+
+@pytest.mark.parametrize("words", [["verify"], ["export"]])
+def test_who_interrupts_it_in_the_middle_of_a_row_is_told_what_is_done(
+    run, firm, archive, monkeypatch, words
+):
+    """Exit code 130, one message, and no file."""
+    texts = iter(range(40))
+
+    def text_of(*_, **__):
+        def read(given):
+            if next(texts, None) is None:
+                raise KeyboardInterrupt
+            return given.decode()
+
+        return read
+
+    monkeypatch.setattr("governor.journal.audit.database.partial", text_of)
+    said = run("audit", *words, "--archive", archive, *firm.options)
+    assert (said.code, said.err.startswith("error: interrupted: ")) == (130, True)
+
+
+def test_what_was_put_into_an_archive_commands_no_terminal(run, firm, archive):
+    """Escapes and bytes that are no character are named and handed out, and end nothing."""
+    odd = "UPDATE governor_journal SET id = CAST(x'ff1b5b324a' AS TEXT)"
+    touch(archive, f"{odd} WHERE id = 'first' AND kind = 'settle'")
+    touch(archive, "UPDATE governor_calls SET run = CAST(x'fe' AS TEXT) WHERE id = 'second'")
+    said = run("audit", "verify", "--archive", archive, *firm.options)
+    assert (said.code, "\x1b" in said.out, "its `run` is" in said.out) == (1, False, True)
+    told = run("audit", "verify", "--archive", archive, *firm.options, "--json")
+    assert (told.code, told.json["amiss"] > 1) == (1, True)
+    for form in ("csv", "jsonl"):
+        said = run("audit", "export", "--archive", archive, *firm.options, "--format", form)
+        assert (said.code, "\\udcfe" in said.out) == (0, True)

@@ -6,9 +6,13 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from support.redis_server import free_port
+
+from governor.cli.output import print_rows
 
 READING = [
     ["budget", "list"],
@@ -160,3 +164,24 @@ def test_usage_errors(run, arguments):
     assert said.err
     error = said.json["error"]
     assert (error["type"], error["exit_code"], bool(error["message"])) == ("UsageError", 2, True)
+
+
+def test_columns_stand_below_each_other_whatever_the_names(capsys):
+    """A character that takes two columns of a terminal counts as two."""
+    print_rows(("user", "spent", "limit"), [("陳大文", "$1", "$2"), ("ada", "$10", "$200")])
+    lines = capsys.readouterr().out.splitlines()
+    assert {cell_len(line) for line in lines} == {20}
+
+
+@pytest.mark.parametrize("firm", ["sqlite"], indirect=True)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("command", [["audit", "export"], ["report", "today", "--json"], ["audit", "verify"]])
+def test_a_full_disk_behind_stdout_is_one_message(firm, command):
+    """The exit code says that the output is not whole."""
+    words = [sys.executable, "-m", "governor.cli"]
+    subprocess.run([*words, "report", "today", *firm.options], capture_output=True, check=True)
+    with Path("/dev/full").open("w") as full:
+        words += [*command, *firm.options]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: the output was cut off: No space left")

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -148,6 +149,8 @@ def test_times_are_taken_as_they_are_written(run, firm, spent):
         (["daily", "--day", "2026-13-01"], "is no date"),
         (["chargeback", "--month", "November"], "is no month"),
         (["chargeback", "--month", "2026-13"], "is no month"),
+        (["chargeback", "--month", "9999-12"], "no calls of that year"),
+        (["outcomes", "--month", "0001-01"], "no calls of that year"),
         (["chargeback", "--month", "2026-11", "--from", "2026-11-01"], "not both"),
         (["outcomes", "--target", "ticket"], "NAME=DOLLARS"),
         (["outcomes", "--target", "ticket=cheap"], "is not an amount"),
@@ -187,11 +190,14 @@ def test_a_new_ledgers_reports_are_empty(run, policies, tmp_path):
         assert run("report", name, *options, "--json").json["report"] == name
 
 
+ESCAPES = "\x1b]0;x\x07\x1b[31mred\nTotal"
 NASTY = (
     "ada@example.com",
     "x" * 200,
     "日本語のとても長い名前" * 5,
     "\u202eevil",
+    ESCAPES,
+    "x\u2028y",
     "[bold]no[/bold]",
     "👩‍👩‍👧 team",
     "",
@@ -211,7 +217,10 @@ def nasty_page():
     line = Chart(
         "l", "A line", "line", days, (Series("cost", tuple(n or None for n in range(30))),), "usd", 40
     )
-    facts = (Fact("f", "A fact", 10**12, "usd", "what it is compared with, " * 6),)
+    facts = (
+        Fact("f", "A fact", 10**12, "usd", "what it is compared with, " * 6),
+        Fact("g", "Who", ESCAPES, "text", f"{ESCAPES}: 2 answers"),
+    )
     return Page("today", "Today", "acme", 0, "a day", (*facts, table, bars, line))
 
 
@@ -228,6 +237,8 @@ def test_screens_fit_their_terminal_and_keep_its_colours(monkeypatch, width, enc
     styles = set(re.findall(r"\x1b\[([0-9;]*)m", text))
     assert styles <= {"0", "1"}
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "\x1b" not in plain
+    assert not any(line.startswith("Total") for line in plain.splitlines())
     if encoding == "utf-8":  # in ASCII, a name of other letters is as many question marks
         assert max(cell_len(line) for line in plain.splitlines()) <= width
     assert "$1,000.00" in plain
@@ -294,3 +305,29 @@ def test_a_terminal_that_lacks_characters_gets_them_escaped(firm, options):
         assert user in {row["user"] for row in json.loads(text)["tables"]["top_users"]["rows"]}
     else:
         assert "\\u540d" in text
+
+
+@only_sqlite
+def test_an_archive_that_may_only_be_read_is_read(run, firm, spent, tmp_path):
+    """What is new is not in the report, and that is said; where there is nothing to read, it is an error."""
+    run("ledger", "archive", f"sqlite:///{tmp_path}/archive.db", *firm.options)
+    read_only = f"sqlite:///file:{tmp_path}/archive.db?mode=ro&uri=true"
+    said = run("report", "today", *firm.options, "--archive", read_only, "--json")
+    assert (said.code, said.json["facts"]["spend_nanos"]["value"]) == (0, spent)
+    assert "what follows is what it has so far" in said.err
+    sqlite3.connect(tmp_path / "empty.db").close()
+    nothing = f"sqlite:///file:{tmp_path}/empty.db?mode=ro&uri=true"
+    said = run("report", "today", *firm.options, "--archive", nothing)
+    assert (said.code, "cannot be used" in said.err) == (1, True)
+
+
+@only_sqlite
+def test_tables_that_cannot_be_read_are_an_error(run, firm, tmp_path):
+    """What the database says of them is said in one message, and is no traceback."""
+    where = f"sqlite:///{tmp_path}/archive.db"
+    run("report", "today", *firm.options, "--archive", where)
+    with sqlite3.connect(tmp_path / "archive.db") as connection:
+        connection.execute("DROP TABLE governor_calls")
+    connection.close()
+    said = run("report", "today", *firm.options, "--archive", where)
+    assert (said.code, "no such table: governor_calls" in said.err) == (1, True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -18,12 +20,14 @@ from governor import Governor
 from governor.budgets import Unit
 from governor.cli import top_cells as cells
 from governor.cli.context import open_desk
+from governor.cli.top_alerts import open_alerts
 from governor.cli.top_picture import Picture, Spender
 from governor.cli.top_tail import MOST_BUDGETS, SPAN_MS, Tail
 from governor.cli.top_watch import Watch
 from governor.ids import new_id
 from governor.ledger import commands as c
 from governor.ledger import open_ledger
+from governor.ledger.entering import Enter
 from governor.ledger.glance import GLANCED_HOLDS
 from governor.money import Money
 from governor.routing.notices import Word, write
@@ -280,6 +284,30 @@ def test_an_archive_that_cannot_be_read_hides_no_figure(run, firm, tmp_path):
     """An archive without the table of alerts costs a look nothing but the alerts."""
     seen = run("top", *firm.options, "--archive", f"sqlite:///{tmp_path}/empty.db", "--json").json
     assert (seen["alerts"], seen["calls"]) == ([], 3)
+    assert not (tmp_path / "empty.db").exists()  # who only looks makes nothing
+
+
+def test_an_archive_that_does_not_answer_holds_up_one_look(monkeypatch):
+    """It is waited for so long and no longer, and then left alone for a while."""
+    pytest.importorskip("psycopg")
+    monkeypatch.setattr("governor.journal.archive_sql.CONNECT_TIMEOUT_S", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/x?sslmode=disable"
+        read = open_alerts(url, "redis://nowhere", "acme")
+        began_s = time.monotonic()
+        assert [read() for _ in range(5)] == [[]] * 5
+    assert time.monotonic() - began_s < 4
+
+
+@pytest.mark.parametrize("began_ms", ["yesterday", 10**400, 1e300, [1], None, -5])
+def test_an_alert_that_says_no_instant_hides_nothing(run, firm, began_ms):
+    """A damaged record of an alert is shown as far as it can be read, and so is all else."""
+    with open_desk(str(firm.policies), firm.ledger) as desk:
+        record = json.dumps({"key": "k", "title": "it burns", "severity": 3, "began_ms": began_ms})
+        desk.ledger.execute(Enter("odd", "alert", "cause", record))
+    said = run("top", *firm.options, "--once")
+    assert (said.code, "it burns" in said.out, "3 calls" in said.out) == (0, True, True)
+    assert run("top", *firm.options, "--json").json["calls"] == 3
 
 
 # Pure parts.

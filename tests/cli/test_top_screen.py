@@ -21,6 +21,7 @@ from governor.cli.top_dialogs import Ask, Help
 from governor.cli.top_watch import Watch
 from governor.errors import BudgetExceeded
 from governor.ledger import commands as c
+from governor.ledger import orders
 from governor.testing import FakeClaude, Reply
 
 SIZES = [(80, 24), (200, 60)]
@@ -245,6 +246,27 @@ def test_a_run_without_a_budget_is_frozen_and_unfrozen(used):
     on_screen(used, play)
     assert {json.loads(one.record)["actor"] for one in used.journal("response")} == {"ada@desk"}
     caller.call(user="ada", run="pr-9")
+
+
+def test_an_order_that_freezes_a_run_with_a_budget_is_ended(used):
+    """Key u ends what an alert had done, though the run's own budget is not frozen."""
+    until_ms = time.time_ns() // 1_000_000 + 3_600_000
+    subject = (("department", "team"), ("run", "pr-1"))
+    order = orders.Order("o1", orders.FREEZE_RUN, subject, "", until_ms, "it loops", "governor", "a1")
+    used.ledger.execute(orders.PlaceOrder(order))
+
+    async def play(app, pilot):
+        await press(pilot, "4", "g", "g")
+        await only(pilot, "pr-1")
+        await true(pilot, lambda: "pr-1 (team)" in words(app) and app.active.table.row_count == 1)
+        await press(pilot, "u")
+        await asked(pilot)
+        await true(pilot, lambda: "It was frozen by a1: it loops" in words(app))
+        await answer(pilot, "looked at")
+        await true(pilot, lambda: any("pr-1 is unfrozen" in n.message for n in app._notifications))
+
+    on_screen(used, play)
+    assert used.ledger.execute(orders.ListOrders()).orders == ()
 
 
 def test_nothing_is_frozen_where_the_answer_is_no(used):

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.journal import retention
+from governor.journal import archive_sql, retention
 from governor.journal.archive_sql import SqlArchive
 from governor.journal.audit.verify import verify
 from governor.journal.chain import link
@@ -218,3 +218,43 @@ def test_results_go_with_their_records_where_those_are_kept_for_less_long(archiv
     assert dry.results == 2
     found = verify(archive, org, (), lambda *_: None)
     assert (found.faults, found.results) == ([], 2)
+
+
+def test_what_is_kept_for_thousands_of_years_is_kept(archive, org, tmp_path, monkeypatch):
+    """Nothing goes, and what looks at the archive afterwards says so."""
+    from typer.testing import CliRunner
+
+    from governor.cli import app
+
+    policies = tmp_path / "organization.yaml"
+    policies.write_text(f"version: 1\norganization: {org}\n")
+    monkeypatch.setenv("GOVERNOR_ARCHIVE", archive.engine.url.render_as_string(hide_password=False))
+    told = ["--policies", str(policies), "--json"]
+    keep = "audit=9999y,attribution=9999y,performance=9999y,content=9999y"
+    pruned = CliRunner().invoke(app, ["archive", "prune", "--keep", keep, *told])
+    assert (pruned.exit_code, json.loads(pruned.stdout)["records"]) == (0, 0)
+    verified = CliRunner().invoke(app, ["audit", "verify", *told])
+    assert (verified.exit_code, json.loads(verified.stdout)["pruned"]) == (0, {})
+
+
+def test_a_prune_in_the_middle_of_a_batch_leaves_the_head_right(postgres_server, org, monkeypatch):
+    """On PostgreSQL, where both write at once: the head counts what was added and what went."""
+    worker, other = (SqlArchive(url, org) for url in [postgres_server.database()] * 2)
+    old, young = records()[:2], records()[2:]
+    worker.append("e", old)
+    monkeypatch.setattr(archive_sql, "insert", pruned_before(archive_sql.insert, other))
+    assert worker.append("e", young, old[-1].seq) == len(young)
+    found = verify(worker, org, (), lambda *_: None)
+    assert (found.faults, found.records) == ([], len(young) + 1)
+    worker.close()
+    other.close()
+
+
+def pruned_before(insert, archive):
+    """`archive_sql.insert`, before which somebody prunes."""
+
+    def work(*given):
+        retention.prune(archive, Keep().at(NOW_MS))
+        insert(*given)
+
+    return work

@@ -196,6 +196,20 @@ def test_a_listener_that_fails_fails_no_call(stage, caplog):
 
 
 @once
+def test_metrics_that_fail_keep_nothing_from_the_log(stage, lines, caplog):
+    """A provider that cannot be used is said once, and each call has its line all the same."""
+
+    class Broken:
+        __slots__ = ()  # no weak reference to it can be made
+
+    caller = stage.governor(policy(), telemetry=Telemetry(meter_provider=Broken()))
+    caller.call()
+    caller.call()
+    assert len(lines) == 2
+    assert len([one for one in caplog.records if "said once" in one.message]) == 1
+
+
+@once
 @pytest.mark.parametrize("when", ["get_tracer", "on_start", "on_end"])
 def test_a_tracer_that_fails_fails_no_call(stage, caplog, when):
     """No tracer, or a processor that raises as a span begins or ends: said once, and every call is made."""

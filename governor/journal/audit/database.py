@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
+import sqlite3
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,9 @@ def _lenient(connection: sa.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        driver.rollback()
         driver.text_factory = str
+        with suppress(sqlite3.ProgrammingError):  # Ctrl-C in the middle of a row has closed it
+            driver.rollback()
 
 
 def read_kept(connection: sa.Connection, organization: str) -> dict[str, Kept]:

@@ -134,14 +134,19 @@ def _line(call: Call, records: list[Any]) -> dict[str, Any]:
 
 def as_json_line(line: dict[str, Any]) -> str:
     """One line of JSON lines."""
-    return json.dumps(line, separators=(",", ":"), ensure_ascii=False, default=_text) + "\n"
+    return _whole(json.dumps(line, separators=(",", ":"), ensure_ascii=False, default=_text)) + "\n"
 
 
 def as_csv_line(values: Any) -> str:
     """One line of CSV (RFC 4180). What a spreadsheet would run as a formula has an apostrophe before it."""
     out = io.StringIO()
     csv.writer(out).writerow([_cell(value) for value in values])
-    return out.getvalue()
+    return _whole(out.getvalue())
+
+
+def _whole(text: str) -> str:
+    """With bytes escaped that are no character: somebody may have changed the archive."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _cell(value: Any) -> Any:
