@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,6 +50,7 @@ def snapshot(archive: SqlArchive) -> Iterator[sa.Connection]:
 def _lenient(connection: sa.Connection) -> Iterator[None]:
     """A text that is not UTF-8 is to be named, not to end the reading."""
     driver: Any = connection.connection.driver_connection
+    sqlite3: Any = connection.dialect.dbapi
     driver.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
     try:
         yield
