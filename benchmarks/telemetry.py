@@ -37,18 +37,14 @@ if TYPE_CHECKING:
 TURNS, BLOCK, WARM_UP = 150, 10, 3
 TARGET = 0.05
 _COLUMNS = ("", "p50", "CPU p50", "CPU added", "CPU ratio", "target")
-_UNCOUNTED, _COUNTED = "quick", "team"
-"""Departments of the benchmarks' policies."""
-
 _SILENT, _ALL = "nothing told", "log line, metrics and spans"
 
 
 class Side(NamedTuple):
-    """A governor, whose calls are made on it, whether they are logged, and what was measured."""
+    """A governor, whether its calls are logged, and what was measured."""
 
     name: str
     governor: Governor
-    department: str
     logged: bool
     measured: Series
 
@@ -70,15 +66,13 @@ def telemetry(redis_url: str, options: Options, step: Step) -> Result:
     tracers = TracerProvider()
     tracers.add_span_processor(BatchSpanProcessor(_Nowhere()))
     meters = MeterProvider(metric_readers=[InMemoryMetricReader()])
-    wanted = (
-        (_SILENT, _UNCOUNTED, (False, False, False)),
-        ("log line", _UNCOUNTED, (True, False, False)),
-        ("metrics", _UNCOUNTED, (False, True, False)),
-        ("spans", _UNCOUNTED, (False, False, True)),
-        (_ALL, _UNCOUNTED, (True, True, True)),
-        (f"counted: {_SILENT}", _COUNTED, (False, False, False)),
-        (f"counted: {_ALL}", _COUNTED, (True, True, True)),
-    )
+    wanted = {
+        _SILENT: (False, False, False),
+        "log line": (True, False, False),
+        "metrics": (False, True, False),
+        "spans": (False, False, True),
+        _ALL: (True, True, True),
+    }
     with fake_api() as url, _written():
         transport = anthropic.DefaultHttpxClient(trust_env=False)
         client = anthropic.Anthropic(
@@ -89,10 +83,9 @@ def telemetry(redis_url: str, options: Options, step: Step) -> Result:
             open_telemetry={"tracer_provider": tracers},
         )
         sides = []
-        for name, department, (logged, metrics, spans) in wanted:
+        for name, (logged, metrics, spans) in wanted.items():
             told = Telemetry(metrics=metrics, spans=spans, tracer_provider=tracers, meter_provider=meters)
-            governor = _governor(redis_url, client, told, department)
-            sides.append(Side(name, governor, department, logged, Series()))
+            sides.append(Side(name, _governor(redis_url, client, told), logged, Series()))
         for _ in range(WARM_UP):
             _turn(sides, measure=False)
         for _ in range(steps(options)):
@@ -106,11 +99,11 @@ def telemetry(redis_url: str, options: Options, step: Step) -> Result:
     return _result(sides)
 
 
-def _governor(redis_url: str, client: anthropic.Anthropic, told: Telemetry, department: str) -> Governor:
+def _governor(redis_url: str, client: anthropic.Anthropic, told: Telemetry) -> Governor:
     governor = Governor.load(
         POLICIES, ledger=redis_url, client=client, create_ledger=True, reload=False, telemetry=told
     )
-    _call(governor, department)
+    _call(governor)
     return governor
 
 
@@ -137,14 +130,14 @@ def _turn(sides: list[Side], *, measure: bool) -> None:
         for side in (*sides[first:], *sides[:first]):
             LOGGER.setLevel(logging.INFO if side.logged else logging.WARNING)
             if measure:
-                side.measured.timed(partial(_call, side.governor, side.department))
+                side.measured.timed(partial(_call, side.governor))
             else:
-                _call(side.governor, side.department)
+                _call(side.governor)
 
 
-def _call(governor: Governor, department: str) -> Any:
-    """A governed call; one whose prompt is not counted is the cheapest there is: what is added shows most."""
-    who = {**WHO, "department": department, "run": f"run-{secrets.token_hex(4)}"}
+def _call(governor: Governor) -> Any:
+    """A governed call whose prompt is not counted: the cheapest there is, so what is added shows most."""
+    who = {**WHO, "department": "quick", "run": f"run-{secrets.token_hex(4)}"}
     return governor.call(**who, max_tokens=1024, messages=text())
 
 
@@ -154,14 +147,13 @@ def _blocks(side: Side) -> list[float]:
 
 
 def _result(sides: list[Side]) -> Result:
-    blocks = len(_blocks(sides[0]))
-    result = Result(f"Telemetry of a call, with the Redis ledger, n = {blocks * BLOCK}", _COLUMNS)
-    bare = {side.department: _blocks(side) for side in sides if side.name.endswith(_SILENT)}
+    silent = _blocks(sides[0])
+    result = Result(f"Telemetry of a call, with the Redis ledger, n = {len(silent) * BLOCK}", _COLUMNS)
     for side in sides:
-        mine, silent = _blocks(side), bare[side.department]
-        added = median(one - without for one, without in zip(mine, silent, strict=True))
-        ratio = median(one / without for one, without in zip(mine, silent, strict=True))
-        target = f"≤ {times(1 + TARGET)}" if side.name.endswith(_ALL) else ""
+        mine = _blocks(side)
+        added = median(one - bare for one, bare in zip(mine, silent, strict=True))
+        ratio = median(one / bare for one, bare in zip(mine, silent, strict=True))
+        target = f"≤ {times(1 + TARGET)}" if side.name == _ALL else ""
         cells = (micros(side.measured.p50_s), micros(median(mine)))
         result.rows.append((side.name, *cells, micros(max(added, 0.0)), times(ratio), target))
         result.figures |= {f"{side.name}.cpu_ratio": ratio, f"{side.name}.added_cpu_s": added}
