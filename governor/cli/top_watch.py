@@ -62,7 +62,6 @@ class Watch:
         self._meters = _Meters()
         self._files_ms = 0
         self._unread = desk.now_ms == 0  # the ledger was away: what was pushed to it was not read
-        self._kept_alerts: tuple[dict[str, Any], ...] = ()
 
     @property
     def desk(self) -> Desk:
