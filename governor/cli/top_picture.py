@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from governor.budgets import Unit, quoted
 from governor.cli.balances import as_json as budget_json
-from governor.cli.balances import part
-from governor.journal.call import ANSWERED, BLOCKED
+from governor.journal.call import BLOCKED
 from governor.story.decision import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from governor.journal.call import Call
     from governor.story.decision import BudgetView
@@ -292,14 +291,3 @@ def alert_began_ms(told: Mapping[str, Any]) -> int | None:
     """When an alert began, Unix milliseconds; `None` where it says no instant: records may hold anything."""
     began_ms = told.get("began_ms")
     return began_ms if isinstance(began_ms, int) and 0 < began_ms < _LATEST_MS else None
-
-
-def is_of_run(identity: str, run: str) -> bool:
-    """Whether a budget is a run's own."""
-    return part("run", run) in identity.split("/")
-
-
-def mean_latency_ms(calls: Sequence[Call]) -> int | None:
-    """How long answered calls took on average, milliseconds; `None` where there were none."""
-    took = [call.latency_ms for call in calls if call.state == ANSWERED and call.latency_ms is not None]
-    return sum(took) // len(took) if took else None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from governor.story.books import Story
     from governor.telemetry.teller import Teller
 
-USD, SCORE = "usd", "score"
+USD = "usd"
 VERSION = 1
 LONGEST = 256
 """The most characters of a name, a run, a user …"""

@@ -6,7 +6,6 @@ the same transaction, and they can be made anew from the records at any time: th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,7 +19,6 @@ FORBIDDEN = ("policy", "unpriced")
 """Why a call is blocked that no budget was asked for."""
 
 SERVED, DOWNGRADED, SHRUNK, MOVED = "served", "downgraded", "shrunk", "moved"
-DECISIONS = (SERVED, DOWNGRADED, SHRUNK, MOVED, BLOCKED)
 
 
 @dataclass(slots=True)  # nobody changes one; but made frozen, one takes three times as long to make
@@ -180,7 +178,3 @@ class Result:
     department: str = ""
     user: str = ""
     feature: str = ""
-
-
-Rows = Mapping[str, Call]
-"""Calls by the id of their hold, each the newest of its id."""

@@ -21,7 +21,7 @@ from governor.money import NANOS_PER_DOLLAR
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from opentelemetry.metrics import CallbackOptions, MeterProvider
+    from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider
 
     from governor.journal.call import Call
     from governor.ledger.values import Balance
@@ -79,17 +79,13 @@ class Meters:
         self._renew()
         self.sources: WeakSet[Any] = WeakSet()
         meter = provider.get_meter(METER)
-        self._duration = meter.create_histogram(
-            "gen_ai.client.operation.duration",
-            unit="s",
-            description="From sending to the end of the answer.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+        self._duration = _times(
+            meter, "gen_ai.client.operation.duration", "From sending to the end of the answer."
         )
-        self._first = meter.create_histogram(
+        self._first = _times(
+            meter,
             "gen_ai.client.operation.time_to_first_chunk",
-            unit="s",
-            description="From sending to the first event of the answer.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            "From sending to the first event of the answer.",
         )
         self._usage = meter.create_histogram(
             "gen_ai.client.token.usage",
@@ -97,11 +93,10 @@ class Meters:
             description="Input (with what the cache gave or took) and output tokens of a call.",
             explicit_bucket_boundaries_advisory=_TOKENS,
         )
-        self._wait = meter.create_histogram(
+        self._wait = _times(
+            meter,
             "governor.holds.wait",
-            unit="s",
-            description="How long a call waited for the holds of others, of those that waited.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            "How long a call waited for the holds of others, of those that waited.",
         )
         counters: tuple[tuple[str, str, str, Callable[[], Iterable[Observation]]], ...] = (
             ("governor.calls", "{call}", "Calls that ended or were refused.", self._calls),
@@ -198,6 +193,12 @@ class Meters:
                 yield Observation(value(one.balance), {"governor.budget": one.identity})
 
         return _callback(read)
+
+
+def _times(meter: Meter, name: str, about: str) -> Histogram:
+    return meter.create_histogram(
+        name, unit="s", description=about, explicit_bucket_boundaries_advisory=_SECONDS
+    )
 
 
 def shown(identity: str, labels: tuple[str, ...]) -> bool:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 LABELS_VARIABLE = "GOVERNOR_METRIC_LABELS"
-USUAL = ("department", "feature")
-"""Labels of the governor's own metrics, without being asked for: a company has a few dozen of each."""
-
 MAY_BE = ("user", "run", "priority", "tier", "endpoint")
 
 
